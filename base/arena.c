@@ -1,0 +1,88 @@
+#include "base/arena.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#ifdef WEIR_ARENA_EMULATOR
+enum { CHUNK_BYTES = 0 };
+#else
+enum { CHUNK_BYTES = 64 * 1024 };
+#endif
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t used, size;
+    char bytes[] __attribute__((aligned(8)));
+};
+
+void arena_init(struct arena *arena, size_t limit)
+{
+    *arena = (struct arena){.limit = limit};
+}
+
+void arena_free(struct arena *arena)
+{
+    while (arena->chunks) {
+        struct arena_chunk *next = arena->chunks->next;
+
+        free(arena->chunks);
+        arena->chunks = next;
+    }
+    arena->used = 0;
+}
+
+void *arena_take(struct arena *arena, size_t size)
+{
+    size_t rounded = CHUNK_BYTES ? (size + 7) & ~(size_t)7 : size;
+    struct arena_chunk *chunk = arena->chunks;
+
+    if (rounded > arena->limit - arena->used)
+        return NULL;
+    if (!chunk || rounded > chunk->size - chunk->used) {
+        size_t bytes = rounded > CHUNK_BYTES ? rounded : CHUNK_BYTES;
+
+        chunk = memory_grow(NULL, sizeof *chunk + bytes);
+        *chunk = (struct arena_chunk){.next = arena->chunks, .size = bytes};
+        arena->chunks = chunk;
+    }
+    void *piece = chunk->bytes + chunk->used;
+    chunk->used += rounded;
+    arena->used += rounded;
+    assert(chunk->used <= chunk->size);
+    return piece;
+}
+
+bool arena_copy(struct arena *arena, struct span text, struct span *ret_copy)
+{
+    char *bytes = arena_take(arena, text.size);
+
+    if (!bytes)
+        return false;
+    if (text.size)
+        memcpy(bytes, text.data, text.size);
+    *ret_copy = span_make(bytes, text.size);
+    return true;
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct arena_chunk *kept = NULL;
+
+    while (arena->chunks) {
+        struct arena_chunk *chunk = arena->chunks;
+
+        arena->chunks = chunk->next;
+        if (CHUNK_BYTES && !kept && chunk->size == CHUNK_BYTES)
+            kept = chunk;
+        else
+            free(chunk);
+    }
+    if (kept) {
+        kept->used = 0;
+        kept->next = NULL;
+    }
+    arena->chunks = kept;
+    arena->used = 0;
+}

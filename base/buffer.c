@@ -1,0 +1,94 @@
+#include "base/buffer.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void buffer_init(struct buffer *buffer, size_t limit)
+{
+    *buffer = (struct buffer){.limit = limit};
+}
+
+void buffer_free(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){.limit = buffer->limit};
+}
+
+void buffer_clear(struct buffer *buffer)
+{
+    buffer->size = 0;
+    buffer->full = false;
+}
+
+char *buffer_room(struct buffer *buffer, size_t size)
+{
+    if (buffer->full || size > buffer->limit - buffer->size) {
+        buffer->full = true;
+        return NULL;
+    }
+    if (buffer->size + size > buffer->capacity)
+        buffer->data = memory_reserve(buffer->data, &buffer->capacity, buffer->size + size, 1);
+    return buffer->data + buffer->size;
+}
+
+void buffer_put(struct buffer *buffer, const void *data, size_t size)
+{
+    char *room = buffer_room(buffer, size);
+
+    if (!room || !size)
+        return;
+    memcpy(room, data, size);
+    buffer->size += size;
+}
+
+void buffer_put_text(struct buffer *buffer, const char *text)
+{
+    buffer_put(buffer, text, strlen(text));
+}
+
+void buffer_put_span(struct buffer *buffer, struct span text)
+{
+    buffer_put(buffer, text.data, text.size);
+}
+
+void buffer_put_char(struct buffer *buffer, char c)
+{
+    buffer_put(buffer, &c, 1);
+}
+
+void buffer_print(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments, again;
+    int size;
+
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    size = vsnprintf(NULL, 0, format, arguments);
+    assert(size >= 0);
+    char *room = buffer_room(buffer, (size_t)size + 1);
+    if (room) {
+        vsnprintf(room, (size_t)size + 1, format, again);
+        buffer->size += (size_t)size;
+    }
+    va_end(again);
+    va_end(arguments);
+}
+
+void buffer_truncate(struct buffer *buffer, size_t size)
+{
+    assert(size <= buffer->size);
+    buffer->size = size;
+    buffer->full = false;
+}
+
+void buffer_remove_front(struct buffer *buffer, size_t size)
+{
+    assert(size <= buffer->size);
+    if (size && size < buffer->size)
+        memmove(buffer->data, buffer->data + size, buffer->size - size);
+    buffer->size -= size;
+}

@@ -1,0 +1,29 @@
+/* A growing run of bytes, born with its maximum. Once a write would pass the limit the buffer is `full`: that write and
+ * all later ones are dropped, and the owner looks at `full` once at the end instead of after each write. */
+#pragma once
+#include "base/span.h"
+
+struct buffer {
+    char *data;
+    size_t size, capacity, limit;
+    bool full;
+};
+
+void buffer_init(struct buffer *buffer, size_t limit);
+void buffer_free(struct buffer *buffer);
+void buffer_clear(struct buffer *buffer); /* keeps the memory */
+void buffer_put(struct buffer *buffer, const void *data, size_t size);
+void buffer_put_text(struct buffer *buffer, const char *text);
+void buffer_put_span(struct buffer *buffer, struct span text);
+void buffer_put_char(struct buffer *buffer, char c);
+void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buffer_truncate(struct buffer *buffer, size_t size); /* back to an earlier size; also clears `full` */
+void buffer_remove_front(struct buffer *buffer, size_t size);
+
+static inline struct span buffer_span(const struct buffer *buffer)
+{
+    return span_make(buffer->data, buffer->size);
+}
+
+/* Makes room and returns where to write, or NULL when full; the writer adds to `size` what it used. */
+char *buffer_room(struct buffer *buffer, size_t size);

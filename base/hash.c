@@ -1,0 +1,67 @@
+#include "base/hash.h"
+
+#include <xxhash.h>
+
+void id_begin(struct id_builder *builder)
+{
+    builder->chain = (struct id128){0};
+    builder->used = 0;
+}
+
+/* Folds the filled block into the chain, so that the builder never allocates however long the parts are. */
+static void fold(struct id_builder *builder)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(builder->bytes, builder->used, builder->chain.low ^ builder->used);
+
+    builder->chain.high = builder->chain.high * 0x9E3779B97F4A7C15u + hash.high64;
+    builder->chain.low = hash.low64 + (builder->chain.low << 1);
+    builder->used = 0;
+}
+
+static void add_bytes(struct id_builder *builder, const char *data, size_t size)
+{
+    while (size > 0) {
+        size_t piece = sizeof builder->bytes - builder->used;
+
+        if (piece > size)
+            piece = size;
+        memcpy(builder->bytes + builder->used, data, piece);
+        builder->used += (uint32_t)piece;
+        data += piece;
+        size -= piece;
+        if (builder->used == sizeof builder->bytes)
+            fold(builder);
+    }
+}
+
+void id_add_text(struct id_builder *builder, struct span text)
+{
+    add_bytes(builder, (const char *)&text.size, sizeof text.size);
+    add_bytes(builder, text.data, text.size);
+}
+
+void id_add_integer(struct id_builder *builder, int64_t value)
+{
+    add_bytes(builder, (const char *)&value, sizeof value);
+}
+
+struct id128 id_end(struct id_builder *builder)
+{
+    fold(builder);
+    return builder->chain;
+}
+
+uint64_t hash_bytes(const void *data, size_t size, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+
+void id_format(struct id128 id, char ret_hex[ID_HEX_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (int i = 0; i < 16; i++) {
+        ret_hex[i] = digits[(id.high >> (60 - 4 * i)) & 15];
+        ret_hex[16 + i] = digits[(id.low >> (60 - 4 * i)) & 15];
+    }
+}

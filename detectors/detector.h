@@ -1,0 +1,38 @@
+/* A detector is arithmetic on columns of closed buckets: no clock, no allocation, no I/O, no text. It gives an opinion
+ * (residual and expected band); the common back end (backend.h) turns any opinion into a signal, so that no detector
+ * owns a threshold. One file a detector, one line in the list in detectors.c. */
+#pragma once
+#include "base/options.h"
+#include "schemas/signal.h"
+
+struct bucket_batch { /* one measure's closed buckets; at most one row a series, rows independent of each other */
+    uint32_t rows;
+    const double *value;    /* the statistic that the detector watches; NaN: undefined in this bucket */
+    const uint32_t *gap;    /* number of empty buckets of the series just before this one */
+    const uint32_t *slot;   /* which state: states + slot * state size */
+    int64_t bucket_us;      /* hop of the measure */
+};
+
+struct opinion {
+    double residual;        /* signed standard deviations; NaN: no opinion yet */
+    double low, high;       /* expected band (at 3 standard deviations unless the detector says otherwise); NaN: none */
+};
+
+struct detector_type {
+    const char *name, *help;
+    const struct option *options; /* windows and half-lives are times, never counts */
+    size_t option_count, settings_size;
+
+    /* Bytes of state a series: zeroed at birth, plain bytes that may be copied and moved (no pointers), at most 64 KiB.
+     * 0: this setting is refused (window of more than 4096 buckets); the caller makes the error. */
+    size_t (*state_size)(const void *settings, int64_t bucket_us);
+
+    /* Row i reads and updates the state of slot[i]. A gap of n must act as n empty buckets: `empty` says how the
+     * detector sees one (NaN values are skipped by all but count-like measures, where it is 0). Bounded time for any gap. */
+    void (*score)(const void *settings, void *states, const struct bucket_batch *in, double empty,
+                  struct opinion *ret_opinions);
+};
+
+extern const struct detector_type *const detector_types[]; /* ends with NULL */
+const struct detector_type *detector_type_find(const char *name);
+void detectors_init(void); /* turns GSL's aborting error handler off; once, before any other call */

@@ -1,0 +1,60 @@
+/* A source gives messages by partition. One instance a worker: worker w of n reads the partitions i with i mod n = w.
+ * Nothing here blocks; all calls come from the worker's thread. One file a source, one line in the list in sources.c. */
+#pragma once
+#include "ingest/format.h"
+
+#define OFFSET_NONE INT64_MIN /* no committed offset */
+
+struct source;
+
+struct source_context {
+    const char *name;          /* of the configuration */
+    unsigned worker, workers;
+    const struct node *node;   /* for error messages and paths */
+    bool once;                 /* stop at the confirmed end instead of waiting for more */
+    void (*warn)(void *owner, const char *text); /* one line for people; may be called from any of its calls */
+    void *owner;
+};
+
+struct source_partition {
+    const char *topic;      /* topic, or path of the file; lives as long as the source */
+    int32_t partition;      /* number in the topic */
+    int64_t committed;      /* where to read on: kept by the source; OFFSET_NONE when nothing is kept */
+    struct span metadata;   /* text stored with the committed offset by commit(); empty when none */
+};
+
+enum poll_state {
+    POLL_MORE,        /* there may be more at once */
+    POLL_END,         /* confirmed end for now: everything written so far has been given */
+    POLL_UNREACHABLE, /* cannot tell: the broker or file cannot be read at present */
+    POLL_DONE,        /* nothing will ever come again (end of a file, of stdin; never Kafka unless `once`) */
+};
+
+struct source_type {
+    const char *name, *help;
+    const struct option *options;
+    size_t option_count, settings_size;
+
+    enum status (*open)(const void *settings, const struct source_context *context, struct source **ret_source,
+                        struct error *ret_error);
+
+    /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
+    void (*advance)(struct source *source, int64_t now_us);
+    size_t (*partition_count)(const struct source *source);      /* of this worker */
+    const struct source_partition *(*partition)(const struct source *source, size_t index);
+
+    /* Up to `limit` messages in offset order; payloads stay valid until release. */
+    size_t (*poll)(struct source *source, size_t index, struct message *ret_messages, size_t limit,
+                   enum poll_state *ret_state);
+    void (*release)(struct source *source, size_t index, struct message *messages, size_t count);
+
+    /* Everything below `offset` of the partition need not be read again. NULL where there is nothing to keep. */
+    void (*commit)(struct source *source, size_t index, int64_t offset, struct span metadata);
+
+    /* Highest offset known to exist + 1, for lag; -1 unknown. May be NULL. */
+    int64_t (*high_offset)(const struct source *source, size_t index);
+    void (*close)(struct source *source); /* flushes commits, waiting at most a few seconds */
+};
+
+extern const struct source_type *const source_types[]; /* ends with NULL */
+const struct source_type *source_type_find(const char *name);

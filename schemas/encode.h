@@ -1,0 +1,28 @@
+/* The two written forms of everything weir tells: the JSON line of --alerts, --buckets, --signals, --runs (short names),
+ * and the document for Elasticsearch (ECS and weir.* names). Both are a contract: documents.md. Each call appends one
+ * JSON object without a newline. */
+#pragma once
+#include "base/json_writer.h"
+#include "schemas/alert.h"
+
+enum document_kind { DOC_EVENT, DOC_RUN, DOC_BUCKET, DOC_SIGNAL, DOC_ALERT, DOC_KINDS };
+extern const char *const document_kind_names[DOC_KINDS + 1]; /* events runs buckets signals alerts NULL: as in `send:` */
+
+void line_of_bucket(const struct bucket *bucket, struct buffer *out);
+void line_of_signal(const struct signal_record *record, struct buffer *out);
+void line_of_run(const struct run_record *run, struct buffer *out);
+void line_of_alert(const struct alert *alert, struct buffer *out);
+
+/* What a row's document needs beside its columns. */
+struct event_origin {
+    struct span pipeline, source, topic;
+    int32_t partition; /* in the topic */
+    struct id128 id;   /* hash(pipeline, source, topic, partition, offset, item) */
+};
+struct id128 event_id(const struct event_origin *origin, int64_t offset, uint16_t item); /* origin->id is not read */
+
+void document_of_event(const struct event_batch *batch, uint32_t row, const struct event_origin *origin, struct buffer *out);
+void document_of_bucket(struct span pipeline, const struct bucket *bucket, struct buffer *out);
+void document_of_signal(struct span pipeline, const struct signal_record *record, struct buffer *out);
+void document_of_run(struct span pipeline, const struct run_record *run, struct buffer *out);
+void document_of_alert(struct span pipeline, const struct alert *alert, struct buffer *out);

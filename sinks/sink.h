@@ -1,0 +1,72 @@
+/* A sink takes documents and says of each one, later, what became of it. Nothing blocks. `busy` is the only back
+ * pressure: the pipeline then stops reading partitions, and no queue here grows beyond its limit in bytes.
+ * One instance a worker, all calls from that worker's thread. One file a sink, one line in the list in sinks.c. */
+#pragma once
+#include "base/options.h"
+#include "schemas/encode.h"
+
+struct sink;
+
+enum sink_form { SINK_LINES, SINK_DOCUMENTS }; /* which written form offer() wants */
+
+struct document {
+    enum document_kind kind;
+    struct id128 id;
+    uint64_t version;      /* external version of rewritten documents; 0: create only */
+    int64_t time_us;       /* decides the index month of buckets and runs */
+    struct span body;      /* one JSON object in the sink's form; borrowed until offer returns */
+    uint64_t ticket;       /* given back in the verdict; 0: the pipeline does not wait for it */
+};
+
+struct verdict {
+    uint64_t ticket;
+    bool dead_letter;      /* false: stored (or already there) */
+    char *reason, *body;   /* dead letter: why, and the document; malloc'ed, the taker frees them */
+    size_t body_size;
+    enum document_kind kind;
+};
+
+struct verdicts { /* grows; the pipeline empties it after each advance */
+    struct verdict *items;
+    size_t count, capacity;
+};
+
+void verdicts_done(struct verdicts *verdicts, uint64_t ticket);
+void verdicts_dead_letter(struct verdicts *verdicts, uint64_t ticket, enum document_kind kind, const char *reason,
+                          struct span body);
+
+struct sink_context {
+    const char *name, *pipeline;
+    const struct node *node;
+    unsigned worker;
+    void (*warn)(void *owner, const char *text); /* one line for people, at most one a minute a cause */
+    void *owner;
+};
+
+struct sink_figures { /* for /metrics; totals since open, by this instance */
+    uint64_t documents, bytes, requests, retries, dead_letters, queue_bytes;
+    bool paused;               /* waits for a person: credentials, missing template, write block */
+    const char *pause_reason;  /* lives until the next advance */
+};
+
+struct sink_type {
+    const char *name, *help;
+    enum sink_form form;
+    const struct option *options;
+    size_t option_count, settings_size;
+
+    enum status (*open)(const void *settings, const struct sink_context *context, struct sink **ret_sink,
+                        struct error *ret_error);
+
+    /* STATUS_OK: taken (copied). STATUS_RETRY: busy, offer it again after an advance. */
+    enum status (*offer)(struct sink *sink, const struct document *document);
+
+    /* Non-blocking progress; appends verdicts. `flush`: send what waits now instead of waiting for a full bulk. */
+    void (*advance)(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts);
+    size_t (*pending)(const struct sink *sink);   /* documents taken and without verdict */
+    void (*figures)(const struct sink *sink, struct sink_figures *ret_figures);
+    void (*close)(struct sink *sink);
+};
+
+extern const struct sink_type *const sink_types[]; /* ends with NULL */
+const struct sink_type *sink_type_find(const char *name);
