@@ -1,3 +1,7 @@
+/* Pieces are cut from chunks of 64 KiB, a piece a few times a row at most; a larger one gets a chunk of
+ * its own behind the newest, so that what is left of that one is still used. Chunks other than one go back
+ * at each reset: keeping all was dropped, since one batch of huge messages would then hold its memory for
+ * ever. */
 #include "base/arena.h"
 
 #include "base/memory.h"
@@ -33,19 +37,30 @@ void arena_free(struct arena *arena)
     arena->used = 0;
 }
 
+static void give_chunk(struct arena *arena, struct arena_chunk *chunk)
+{
+    struct arena_chunk **link = &arena->chunks;
+
+    if (*link && chunk->size > CHUNK_BYTES)
+        link = &(*link)->next;
+    chunk->next = *link;
+    *link = chunk;
+}
+
 void *arena_take(struct arena *arena, size_t size)
 {
     size_t rounded = CHUNK_BYTES ? (size + 7) & ~(size_t)7 : size;
     struct arena_chunk *chunk = arena->chunks;
 
-    if (rounded > arena->limit - arena->used)
+    assert(arena->used <= arena->limit);
+    if (rounded < size || rounded > arena->limit - arena->used)
         return NULL;
-    if (!chunk || rounded > chunk->size - chunk->used) {
+    if (!chunk || !CHUNK_BYTES || rounded > chunk->size - chunk->used) {
         size_t bytes = rounded > CHUNK_BYTES ? rounded : CHUNK_BYTES;
 
         chunk = memory_grow(NULL, sizeof *chunk + bytes);
-        *chunk = (struct arena_chunk){.next = arena->chunks, .size = bytes};
-        arena->chunks = chunk;
+        *chunk = (struct arena_chunk){.size = bytes};
+        give_chunk(arena, chunk);
     }
     void *piece = chunk->bytes + chunk->used;
     chunk->used += rounded;

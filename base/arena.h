@@ -1,5 +1,5 @@
-/* Memory for one batch: many small pieces, released together. Owned by one worker.
- * Built with WEIR_ARENA_EMULATOR every piece is an allocation of its own, so that the address sanitizer sees each
+/* Memory for one batch: many small pieces, released together. Owned by one worker. Built with
+ * WEIR_ARENA_EMULATOR every piece is an allocation of its own, so that the address sanitizer sees each
  * overrun and each use after a reset. */
 #pragma once
 #include "base/span.h"
@@ -14,7 +14,8 @@ struct arena {
 void arena_init(struct arena *arena, size_t limit);
 void arena_free(struct arena *arena);
 
-/* Gives 8-byte aligned, uninitialised bytes, or NULL when the limit is reached. Valid until the next reset. */
+/* Gives 8-byte aligned, uninitialised bytes, or NULL when the limit is reached. Valid until the next
+ * reset. */
 void *arena_take(struct arena *arena, size_t size);
 
 /* Copies a text into the arena; on a full arena *ret_copy is untouched and the answer is false. */

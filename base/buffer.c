@@ -1,3 +1,6 @@
+/* Every line and document is built in one of these, in many small pieces; all of them come through
+ * buffer_room, the one place that knows the limit. One byte more than asked for is kept, so that a printed
+ * text may end at the very limit with vsnprintf's null byte behind it. */
 #include "base/buffer.h"
 
 #include "base/memory.h"
@@ -26,12 +29,13 @@ void buffer_clear(struct buffer *buffer)
 
 char *buffer_room(struct buffer *buffer, size_t size)
 {
+    assert(buffer->size <= buffer->limit);
     if (buffer->full || size > buffer->limit - buffer->size) {
         buffer->full = true;
         return NULL;
     }
-    if (buffer->size + size > buffer->capacity)
-        buffer->data = memory_reserve(buffer->data, &buffer->capacity, buffer->size + size, 1);
+    if (buffer->size + size >= buffer->capacity)
+        buffer->data = memory_reserve(buffer->data, &buffer->capacity, buffer->size + size + 1, 1);
     return buffer->data + buffer->size;
 }
 
@@ -69,7 +73,7 @@ void buffer_print(struct buffer *buffer, const char *format, ...)
     va_copy(again, arguments);
     size = vsnprintf(NULL, 0, format, arguments);
     assert(size >= 0);
-    char *room = buffer_room(buffer, (size_t)size + 1);
+    char *room = buffer_room(buffer, (size_t)size);
     if (room) {
         vsnprintf(room, (size_t)size + 1, format, again);
         buffer->size += (size_t)size;

@@ -1,5 +1,6 @@
-/* A growing run of bytes, born with its maximum. Once a write would pass the limit the buffer is `full`: that write and
- * all later ones are dropped, and the owner looks at `full` once at the end instead of after each write. */
+/* A growing run of bytes, born with its maximum. Once a write would pass the limit the buffer is `full`:
+ * that write and all later ones are dropped, and the owner looks at `full` once at the end instead of
+ * after each write. */
 #pragma once
 #include "base/span.h"
 

@@ -1,4 +1,5 @@
-/* Counters are declared rows with text. A writer owns its own array (no lock, relaxed stores); readers add arrays up. */
+/* Counters are declared rows with text. A writer owns its own array (no lock, relaxed stores); readers add
+ * arrays up. */
 #pragma once
 #include <stdatomic.h>
 #include <stddef.h>
@@ -17,7 +18,8 @@ typedef _Atomic uint64_t counter;
 
 static inline void counter_add(counter *value, uint64_t amount)
 {
-    atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + amount, memory_order_relaxed);
+    atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + amount,
+                          memory_order_relaxed);
 }
 
 static inline void counter_set(counter *value, uint64_t now)

@@ -1,6 +1,6 @@
-/* Identity and dispatch by hash: 128-bit ids of documents, and 64-bit hashes of keys (xxHash XXH3, seedless, so ids are
- * the same on every machine and in every run). Parts are hashed with their length before them: ("ab","c") and
- * ("a","bc") differ. */
+/* Identity and dispatch by hash: 128-bit ids of documents, and 64-bit hashes of keys (xxHash XXH3,
+ * seedless, so ids are the same on every machine and in every run). Parts are hashed with their length
+ * before them: ("ab","c") and ("a","bc") differ. */
 #pragma once
 #include "base/span.h"
 
@@ -8,9 +8,9 @@ struct id128 {
     uint64_t high, low;
 };
 
-enum { ID_HEX_SIZE = 32, HASH_BYTES_MAX = 64 * 1024 };
+enum { ID_HEX_SIZE = 32 };
 
-/* Collects the parts of one id. Lives on the stack; texts past HASH_BYTES_MAX in total are hashed piecewise. */
+/* Collects the parts of one id. Lives on the stack; parts may be of any length. */
 struct id_builder {
     struct id128 chain;
     uint32_t used;

@@ -1,6 +1,7 @@
-/* Writes JSON into a buffer: one object at a time, commas kept by the writer. Texts may hold any bytes: invalid UTF-8
- * becomes U+FFFD, control characters are escaped. Numbers are the shortest form that reads back equal; NaN and
- * infinities must not be written (an absent value is a key left out). Keys are plain ASCII literals. */
+/* Writes JSON into a buffer: one object at a time, commas kept by the writer. Texts may hold any bytes:
+ * invalid UTF-8 becomes U+FFFD, control characters are escaped. Numbers are the shortest form that reads
+ * back equal; NaN and infinities must not be written (an absent value is a key left out). Keys are plain
+ * ASCII literals. */
 #pragma once
 #include "base/buffer.h"
 #include "base/hash.h"
@@ -11,7 +12,7 @@ struct json_writer {
 };
 
 void json_begin(struct json_writer *json, struct buffer *out); /* nothing written yet */
-void json_open(struct json_writer *json, const char *key);     /* "key":{ ; key NULL: an element or the root */
+void json_open(struct json_writer *json, const char *key); /* "key":{ ; key NULL: an element or the root */
 void json_close(struct json_writer *json);
 void json_open_list(struct json_writer *json, const char *key);
 void json_close_list(struct json_writer *json);
@@ -25,7 +26,7 @@ void json_bool(struct json_writer *json, const char *key, bool value);
 void json_time(struct json_writer *json, const char *key, int64_t time_us); /* RFC 3339, milliseconds */
 void json_id(struct json_writer *json, const char *key, struct id128 id);
 void json_raw(struct json_writer *json, const char *key, struct span value); /* already JSON */
-void json_key(struct json_writer *json, struct span key); /* a key of any text; the value follows with key NULL */
+void json_key(struct json_writer *json, struct span key); /* of any text; its value follows with key NULL */
 
 /* The same, only if there is something to write: size > 0, not NaN or infinite, not TIME_NONE. */
 void json_text_if(struct json_writer *json, const char *key, struct span value);

@@ -1,5 +1,9 @@
+/* Called when state grows, not for each row. Aborting here rather than handing NULL up was chosen because
+ * none of the paths that would handle it could ever be tested honestly. */
 #include "base/memory.h"
 
+#include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +41,7 @@ void *memory_reserve(void *memory, size_t *capacity, size_t needed, size_t eleme
 {
     size_t wanted = *capacity ? *capacity : 8;
 
+    assert(element > 0 && needed <= PTRDIFF_MAX / element);
     if (needed <= *capacity)
         return memory;
     while (wanted < needed)

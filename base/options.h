@@ -1,5 +1,5 @@
-/* An option row is where a configuration key lives, once: parsing, the error for a wrong value, the reference page, the
- * sample file and the tuner's search space all come from it. */
+/* An option row is where a configuration key lives, once: parsing, the error for a wrong value, the
+ * reference page, the sample file and the tuner's search space all come from it. */
 #pragma once
 #include "base/buffer.h"
 #include "base/config.h"
@@ -24,10 +24,10 @@ enum option_scale { SCALE_LINEAR, SCALE_LOG };
 struct option {
     const char *name;
     enum option_type type;
-    size_t offset;              /* of the member in the settings struct */
-    const char *default_text;   /* parsed like a value from a file; NULL: absent (0, NaN, NULL, empty) */
-    const char *unit;           /* for the reference page; NULL when the type says it */
-    double min, max;            /* both 0: no range */
+    size_t offset;            /* of the member in the settings struct */
+    const char *default_text; /* parsed like a value from a file; NULL: absent (0, NaN, NULL, empty) */
+    const char *unit;         /* for the reference page; NULL when the type says it */
+    double min, max;          /* both 0: no range; an infinite one is open */
     enum option_scale scale;
     bool tunable, required;
     const char *const *choices; /* OPTION_CHOICE: ends with NULL */
@@ -48,22 +48,24 @@ struct option_pairs {
     size_t count;
 };
 
-/* One set of rows and the zeroed struct that they fill; several tables may read one map (common rows and a type's own). */
+/* One set of rows and the zeroed struct that they fill; several tables may read one map (common rows and a
+ * type's own). */
 struct option_table {
     const struct option *rows;
     size_t count;
     void *settings;
 };
 
-/* Fills all tables from the map (NULL: defaults only). An unknown key is an error naming the nearest known one; a value out of
- * range names file, line, key, value and range. On failure the settings are freed and zeroed. */
+/* Fills all tables from the map (NULL: defaults only). An unknown key is an error naming the nearest known
+ * one; a value out of range names file, line, key, value and range. On failure the settings are freed and
+ * zeroed. */
 enum status options_read(const struct node *map, const struct option_table *tables, size_t table_count,
                          struct error *ret_error);
 void options_free(const struct option_table *tables, size_t table_count);
 
 /* One value into one row of the settings, as a tuner or `--set key=value` does. */
-enum status option_assign(const struct option *rows, size_t count, void *settings, const char *key, const char *value,
-                          struct error *ret_error);
+enum status option_assign(const struct option *rows, size_t count, void *settings, const char *key,
+                          const char *value, struct error *ret_error);
 
 /* The nearest of the names by edit distance, or NULL when none is near; for "did you mean". */
 const char *nearest_name(const char *name, const char *const *names, size_t count);

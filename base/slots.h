@@ -1,5 +1,6 @@
-/* A hash table from a 128-bit key hash to a dense slot number 0, 1, 2 ...: open addressing, linear probing, at most
- * 7/8 full, grows by doubling. A freed slot number is given out again, smallest first is not promised. One thread. */
+/* A hash table from a 128-bit key hash to a dense slot number 0, 1, 2 ...: open addressing, linear
+ * probing, at most 7/8 full, grows by doubling. A freed slot number is given out again, smallest first is
+ * not promised. One thread. */
 #pragma once
 #include "base/hash.h"
 
@@ -12,8 +13,8 @@ struct slot_cell {
 
 struct slots {
     struct slot_cell *cells;
-    uint32_t mask, used;     /* cells - 1; occupied cells */
-    uint32_t next, limit;    /* first number never given out; most slots at a time */
+    uint32_t mask, used;  /* cells - 1; occupied cells */
+    uint32_t next, limit; /* first number never given out; most slots at a time */
     uint32_t *freed;
     size_t freed_count, freed_capacity;
 };

@@ -1,4 +1,5 @@
-/* A borrowed piece of text or bytes: never ends with a null byte, may contain some. An absent text has size 0. */
+/* A borrowed piece of text or bytes: never ends with a null byte, may contain some. An absent text has
+ * size 0. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

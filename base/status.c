@@ -1,3 +1,4 @@
+/* The one way to say why something failed; once for each failure. */
 #include "base/status.h"
 
 #include <assert.h>

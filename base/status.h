@@ -1,5 +1,5 @@
-/* How library code reports trouble from the outside world: a status that says what to do, and a text that says why.
- * A broken invariant is not trouble but a bug: it asserts, in release builds too. */
+/* How library code reports trouble from the outside world: a status that says what to do, and a text that
+ * says why. A broken invariant is not trouble but a bug: it asserts, in release builds too. */
 #pragma once
 #include <stdarg.h>
 
@@ -14,5 +14,6 @@ struct error {
     char text[640]; /* one line, no final newline; UTF-8, truncated when longer */
 };
 
-/* Writes the text and returns STATUS_FATAL, so that a failing function can end with `return fail(error, ...)`. */
+/* Writes the text and returns STATUS_FATAL, so that a failing function can end with `return fail(error,
+ * ...)`. */
 enum status fail(struct error *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -15,7 +15,9 @@ struct bucket_batch { /* one measure's closed buckets; at most one row a series,
 
 struct opinion {
     double residual;        /* signed standard deviations; NaN: no opinion yet */
-    double low, high;       /* expected band (at 3 standard deviations unless the detector says otherwise); NaN: none */
+    double low, high;       /* expected band (at 3 standard deviations unless the detector says otherwise); NaN: none,
+                               or open on that side */
+    bool certain;           /* a limit that a person set, not an estimate: no warm-up, no calibration */
 };
 
 struct detector_type {
@@ -23,12 +25,14 @@ struct detector_type {
     const struct option *options; /* windows and half-lives are times, never counts */
     size_t option_count, settings_size;
 
-    /* Bytes of state a series: zeroed at birth, plain bytes that may be copied and moved (no pointers), at most 64 KiB.
-     * 0: this setting is refused (window of more than 4096 buckets); the caller makes the error. */
+    /* Bytes of state a series: zeroed at birth, plain bytes that may be copied and moved (no pointers), at most 64 KiB,
+     * a multiple of 8. 0: these settings are refused for such buckets (a window of fewer than 5 or more than 4096, a
+     * half-life below 2, threshold without or with crossed limits); the caller makes the error. */
     size_t (*state_size)(const void *settings, int64_t bucket_us);
 
-    /* Row i reads and updates the state of slot[i]. A gap of n must act as n empty buckets: `empty` says how the
-     * detector sees one (NaN values are skipped by all but count-like measures, where it is 0). Bounded time for any gap. */
+    /* Row i reads and updates the state of slot[i]. A gap of n acts as n empty buckets: `empty` says how the detector
+     * sees one (0 for count-like statistics; NaN: time passes, nothing is known). A row of value NaN is such a bucket of
+     * which nothing is known: it gives no opinion, and time passes. Bounded time for any gap. */
     void (*score)(const void *settings, void *states, const struct bucket_batch *in, double empty,
                   struct opinion *ret_opinions);
 };

@@ -1,8 +1,9 @@
-/* CEL, the Common Expression Language (google/cel-spec): parse, check, compile, run. Left out on purpose: macros that
- * allocate a list (map, filter), protobuf messages, and user-defined functions; docs/cel.md lists the rest.
+/* CEL, the Common Expression Language (google/cel-spec): parse, check, compile, run. Left out on purpose: protobuf
+ * messages, optional values and user-defined functions; docs/cel.md lists what there is.
  * A program is immutable and may be run by many threads at once, each with an arena of its own. */
 #pragma once
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/status.h"
 #include "schemas/event.h"
 
@@ -39,11 +40,13 @@ struct cel_environment {
     size_t count;
     bool labels;             /* labels.NAME and has(labels.NAME) are allowed: the names are resolved through `label` */
     struct label_names *label_names; /* names met are added here when there is room */
+    bool strict;             /* as cel-spec's conformance suite runs CEL, for `weir eval`: int literals stay ints beside doubles,
+                                and an unknown name or a wrong type is an error only where it is evaluated */
 };
 
 struct cel_program;
 
-/* `want` CEL_DYN: any result type. An error names line and column from 1 within the text: "2:14: unknown name 'stat'; did
+/* `want` CEL_DYN: any result type; CEL_DOUBLE takes int and uint too, converted. An error names line and column from 1 within the text: "2:14: unknown name 'stat'; did
  * you mean 'state'?". Limits: 16 KiB of text, nesting 64, 1024 nodes. */
 enum status cel_compile(struct span text, const struct cel_environment *environment, enum cel_type want,
                         struct cel_program **ret_program, struct error *ret_error);
@@ -67,6 +70,16 @@ void cel_numbers(const struct cel_program *program, struct event_batch *batch, d
 /* One row, any result type: for `set` of text fields and templates. */
 struct cel_value cel_row(const struct cel_program *program, struct event_batch *batch, uint32_t row);
 
-/* For tests and `weir eval`: JSON {"int": 1} and back (documents.md). */
+/* For tests and `weir eval`: a typed value ("int", 1) from JSON, and back as {"int":1}; types and forms as in documents.md,
+ * besides null, type, list (of typed values) and map (of [key,value]), which are only written. */
 enum status cel_value_from_json(struct span type, struct span json, struct arena *arena, struct cel_value *ret_value,
                                 struct error *ret_error);
+void cel_value_to_json(const struct cel_value *value, struct buffer *out);
+
+/* One line {"expr","bindings":{name:{type:value}}} of JSON; other keys are ignored. Appends one answer without a newline:
+ * {"value":{type:v}}, or {"error":text} for a bad line, expression or evaluation, which is STATUS_SKIP; *out is then whole too. */
+enum status cel_eval_case(struct span json_line, struct buffer *out);
+
+/* The same for an expression and `count` bindings "name=JSON", JSON being {type:value}. */
+enum status cel_eval_expression(struct span expr, const struct span *bindings, size_t count, struct buffer *out,
+                                bool *ret_error);

@@ -1,12 +1,14 @@
-/* The two written forms of everything weir tells: the JSON line of --alerts, --buckets, --signals, --runs (short names),
- * and the document for Elasticsearch (ECS and weir.* names). Both are a contract: documents.md. Each call appends one
- * JSON object without a newline. */
+/* The two written forms of everything weir tells: the JSON line of --alerts, --buckets, --signals, --runs
+ * (short names), and the document for Elasticsearch (ECS and weir.* names). Both are a contract:
+ * documents.md. Each call appends one JSON object without a newline. */
 #pragma once
 #include "base/json_writer.h"
 #include "schemas/alert.h"
 
+enum { SCHEMA_VERSION = 1 }; /* `schema` of every line, weir.schema of every document */
+
 enum document_kind { DOC_EVENT, DOC_RUN, DOC_BUCKET, DOC_SIGNAL, DOC_ALERT, DOC_KINDS };
-extern const char *const document_kind_names[DOC_KINDS + 1]; /* events runs buckets signals alerts NULL: as in `send:` */
+extern const char *const document_kind_names[DOC_KINDS + 1]; /* events runs buckets ... NULL: as in `send:` */
 
 void line_of_bucket(const struct bucket *bucket, struct buffer *out);
 void line_of_signal(const struct signal_record *record, struct buffer *out);
@@ -19,10 +21,17 @@ struct event_origin {
     int32_t partition; /* in the topic */
     struct id128 id;   /* hash(pipeline, source, topic, partition, offset, item) */
 };
-struct id128 event_id(const struct event_origin *origin, int64_t offset, uint16_t item); /* origin->id is not read */
 
-void document_of_event(const struct event_batch *batch, uint32_t row, const struct event_origin *origin, struct buffer *out);
+/* The id of a row's document, from all of the origin but its `id`. */
+struct id128 event_id(const struct event_origin *origin, int64_t offset, uint16_t item);
+
+void document_of_event(const struct event_batch *batch, uint32_t row, const struct event_origin *origin,
+                       struct buffer *out);
 void document_of_bucket(struct span pipeline, const struct bucket *bucket, struct buffer *out);
 void document_of_signal(struct span pipeline, const struct signal_record *record, struct buffer *out);
 void document_of_run(struct span pipeline, const struct run_record *run, struct buffer *out);
 void document_of_alert(struct span pipeline, const struct alert *alert, struct buffer *out);
+
+/* Pieces of both forms: "tasks" of a run that has some, "target" of an alert that has one. */
+void json_task_counts(struct json_writer *json, const struct run_record *run);
+void json_target(struct json_writer *json, const struct alert *alert);

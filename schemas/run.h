@@ -6,16 +6,16 @@ struct run_record {
     struct id128 id;
     bool is_task;
     enum run_state state;
-    uint64_t version;       /* transitions applied + 1 */
-    int64_t at_us;          /* order time of the transition: place in the output */
-    int64_t first_us;       /* first known time: @timestamp, never moves */
+    uint64_t version; /* transitions applied + 1 */
+    int64_t at_us;    /* order time of the transition: place in the output */
+    int64_t first_us; /* first known time: @timestamp, never moves */
     int64_t scheduled_us, queued_us, started_us, ended_us; /* TIME_NONE absent */
     double duration_ms, queue_wait_ms, late_by_ms;         /* NaN absent */
-    struct span source, namespace_, engine, workflow, task, run, run_name, root_run, parent_run, queue, worker, owner, host,
-        error, error_type, url;
-    uint16_t attempt;       /* 0 absent */
-    uint16_t attempts;      /* tries seen of this run or task */
-    int32_t map_index;      /* INT32_MIN absent */
+    struct span source, namespace_, engine, workflow, task, run, run_name, root_run, parent_run, queue;
+    struct span worker, owner, host, error, error_type, url;
+    uint16_t attempt;            /* 0 absent */
+    uint16_t attempts;           /* tries seen of this run or task */
+    int32_t map_index;           /* INT32_MIN absent */
     uint32_t tasks[STATE_COUNT]; /* level run: its task attempts by present state */
 };
 

@@ -3,11 +3,13 @@
 #include "base/buffer.h"
 
 struct template_names {
-    struct span prefix;    /* "weir": weir-buckets-v1-*, logs-weir.events-NS */
+    struct span prefix; /* "weir": weir-buckets-v1-*, logs-weir.events-NS */
     struct span namespace_;
 };
 
 enum { TEMPLATE_COUNT = 6 };
 
-/* Template i of TEMPLATE_COUNT: its name under _index_template/ and its body (priority 300, data_stream where it is one). */
-void template_write(unsigned i, const struct template_names *names, struct buffer *ret_name, struct buffer *ret_body);
+/* Template i of TEMPLATE_COUNT: its name under _index_template/ and its body (priority 300, data_stream
+ * where it is one). */
+void template_write(unsigned i, const struct template_names *names, struct buffer *ret_name,
+                    struct buffer *ret_body);

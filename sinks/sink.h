@@ -1,6 +1,7 @@
 /* A sink takes documents and says of each one, later, what became of it. Nothing blocks. `busy` is the only back
  * pressure: the pipeline then stops reading partitions, and no queue here grows beyond its limit in bytes.
- * One instance a worker, all calls from that worker's thread. One file a sink, one line in the list in sinks.c. */
+ * One instance a worker, all calls from that worker's thread. One file a sink, one line in the list in sinks.c.
+ * The process must ignore SIGPIPE: a sink handles the error of the write. */
 #pragma once
 #include "base/options.h"
 #include "schemas/encode.h"
@@ -12,16 +13,17 @@ enum sink_form { SINK_LINES, SINK_DOCUMENTS }; /* which written form offer() wan
 struct document {
     enum document_kind kind;
     struct id128 id;
-    uint64_t version;      /* external version of rewritten documents; 0: create only */
-    int64_t time_us;       /* decides the index month of buckets and runs */
-    struct span body;      /* one JSON object in the sink's form; borrowed until offer returns */
-    uint64_t ticket;       /* given back in the verdict; 0: the pipeline does not wait for it */
+    struct id128 group; /* alerts: the episode, which is the id of the current alert; all 0 elsewhere */
+    uint64_t version;   /* external version of rewritten documents; 0: create only */
+    int64_t time_us;    /* decides the index month of buckets and runs */
+    struct span body;   /* one JSON object in the sink's form; borrowed until offer returns */
+    uint64_t ticket;    /* given back in the verdict; 0: the pipeline does not wait for it */
 };
 
 struct verdict {
     uint64_t ticket;
-    bool dead_letter;      /* false: stored (or already there) */
-    char *reason, *body;   /* dead letter: why, and the document; malloc'ed, the taker frees them */
+    bool dead_letter;    /* false: stored (or already there) */
+    char *reason, *body; /* dead letter: why, and the document; malloc'ed, the taker frees them */
     size_t body_size;
     enum document_kind kind;
 };
@@ -31,11 +33,11 @@ struct verdicts { /* grows; the pipeline empties it after each advance */
     size_t count, capacity;
 };
 
-void verdicts_done(struct verdicts *verdicts, uint64_t ticket);
-void verdicts_dead_letter(struct verdicts *verdicts, uint64_t ticket, enum document_kind kind, const char *reason,
-                          struct span body);
+void verdicts_done(struct verdicts *verdicts, uint64_t ticket); /* nothing when ticket is 0 */
+void verdicts_dead_letter(struct verdicts *verdicts, uint64_t ticket, enum document_kind kind,
+                          const char *reason, struct span body);
 
-struct sink_context {
+struct sink_context { /* copied by open; what it points to outlives the sink */
     const char *name, *pipeline;
     const struct node *node;
     unsigned worker;
@@ -43,10 +45,14 @@ struct sink_context {
     void *owner;
 };
 
+/* Tells people through context->warn, at most once a minute a cause: *next_us is the cause's, 0 at first. */
+void sink_warn(const struct sink_context *context, int64_t *next_us, int64_t now_us, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 struct sink_figures { /* for /metrics; totals since open, by this instance */
     uint64_t documents, bytes, requests, retries, dead_letters, queue_bytes;
-    bool paused;               /* waits for a person: credentials, missing template, write block */
-    const char *pause_reason;  /* lives until the next advance */
+    bool paused;              /* waits for a person: credentials, missing template, write block */
+    const char *pause_reason; /* lives until the next advance */
 };
 
 struct sink_type {
@@ -63,7 +69,7 @@ struct sink_type {
 
     /* Non-blocking progress; appends verdicts. `flush`: send what waits now instead of waiting for a full bulk. */
     void (*advance)(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts);
-    size_t (*pending)(const struct sink *sink);   /* documents taken and without verdict */
+    size_t (*pending)(const struct sink *sink); /* documents taken and without verdict */
     void (*figures)(const struct sink *sink, struct sink_figures *ret_figures);
     void (*close)(struct sink *sink);
 };

@@ -1,0 +1,42 @@
+/* The life of alerts, in event time: conditions come in (rule, key, true or false at a time, with evidence), revisions of
+ * episodes go out. One alert owner; conditions are taken in the order (time, rule, key, partition, offset, item), so what
+ * comes out does not depend on who sent what first. A handful of calls a second. */
+#pragma once
+#include "schemas/alert.h"
+
+struct alert_policy { /* of one rule or detector */
+    struct span name;
+    int64_t for_us;           /* true for so long before it fires */
+    int64_t keep_firing_us;   /* goes on firing so long after the condition ended */
+    int64_t expire_us;        /* resolved after so long without any word; 0: never */
+    int64_t rest_us;          /* after an episode ends none starts for so long */
+    bool momentary;           /* each true is an instant (event rules): it ends by itself after keep_firing_us */
+};
+
+enum condition_outcome { CONDITION_FALSE, CONDITION_TRUE };
+
+struct condition {
+    uint32_t policy;
+    enum condition_outcome outcome;
+    int64_t at_us;
+    uint32_t partition;       /* place of the evidence, for the order of equal times */
+    int64_t offset;
+    uint16_t item;
+    struct alert evidence;    /* dedup, kind, severity, names, labels, texts and numbers are set; the rest is the owner's */
+};
+
+struct lifecycle;
+typedef void lifecycle_emit(void *owner, const struct alert *alert); /* borrowed during the call */
+
+struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t count);
+void lifecycle_free(struct lifecycle *lifecycle);
+void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
+
+/* Everything before `until_us` is known: applies conditions and due times below it (`final`: all that was taken, and due
+ * times up to until_us are left alone: the end of input resolves nothing), calling emit in order. */
+void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final, lifecycle_emit *emit, void *owner);
+
+struct lifecycle_figures {
+    size_t pending, firing, held; /* episodes by state; conditions not applied yet */
+};
+void lifecycle_figures(const struct lifecycle *lifecycle, struct lifecycle_figures *ret_figures);

@@ -1,0 +1,26 @@
+/* The list of detectors. A new one is a file and a line here. */
+#include "detectors/detector.h"
+
+#include <gsl/gsl_errno.h>
+#include <string.h>
+
+extern const struct detector_type moving_average_detector, ewma_detector, zscore_detector, mad_detector,
+    rate_of_change_detector, threshold_detector;
+
+const struct detector_type *const detector_types[] = {
+    &moving_average_detector, &ewma_detector, &zscore_detector, &mad_detector, &rate_of_change_detector,
+    &threshold_detector,      NULL,
+};
+
+const struct detector_type *detector_type_find(const char *name)
+{
+    for (unsigned i = 0; detector_types[i]; i++)
+        if (strcmp(detector_types[i]->name, name) == 0)
+            return detector_types[i];
+    return NULL;
+}
+
+void detectors_init(void)
+{
+    gsl_set_error_handler_off();
+}

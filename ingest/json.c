@@ -1,0 +1,577 @@
+/* The callbacks run about 150 times an event of OpenLineage, so what nobody asked for must cost next to nothing: a
+ * value at a place that no path leads to is recognised by one comparison. Values are collected by target instead of handed over one by one, because
+ * formats decide by several of them at once and their order in the text means nothing.
+ * Tried and dropped: yajl's tree, which allocates each value; yajl's own UTF-8 check, which lets overlong forms and
+ * surrogates pass and looks at each byte of a string once more than the scan of eight at a time below. */
+#include "ingest/json.h"
+
+#include "base/memory.h"
+#include "ingest/paths.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <yajl/yajl_parse.h>
+
+enum {
+    NUMBER_BYTES_MAX = 512, /* longer digit strings are not converted */
+    REASON_BYTES_MAX = 256,
+    LARGE_MESSAGE = 1024 * 1024, /* after a larger one yajl's buffers are given back */
+};
+
+const char *const json_type_names[] = {"nothing", "null", "bool", "number", "text", "object", "array"};
+
+struct level { /* one open object or array */
+    uint32_t place;
+    int32_t index; /* of the element last seen */
+    bool is_array;
+    bool unrolled; /* an array whose elements stand in its own place */
+};
+
+enum stop { STOP_NONE, STOP_DEPTH, STOP_SECOND, STOP_SHAPE, STOP_ROWS, STOP_FULL };
+
+struct json_reader {
+    struct paths paths;
+    struct json_value *values; /* by target */
+    uint32_t item_place;       /* where an item stands */
+    yajl_handle yajl;          /* NULL: to be made */
+
+    /* the message being read */
+    struct level levels[JSON_DEPTH_MAX];
+    unsigned depth;
+    uint32_t pending; /* place of the value that the last key announced */
+    unsigned roots;   /* values begun at the root */
+    size_t root_end;  /* bytes up to the end of the first; 0 before */
+    uint32_t items;
+    bool item_place_seen;
+    enum stop stop;
+    struct json_item item;
+    json_row *row;
+    void *owner;
+};
+
+struct json_reader *json_reader_new(const char *each, const char **ret_problem)
+{
+    struct json_reader *reader = memory_new(sizeof *reader);
+    const char *problem = NULL;
+
+    paths_init(&reader->paths);
+    reader->item_place = PLACE_ROOT;
+    if (each)
+        problem = paths_add(&reader->paths, PLACE_ROOT, each, true, &reader->item_place);
+    if (!problem)
+        return reader;
+    *ret_problem = problem;
+    json_reader_free(reader);
+    return NULL;
+}
+
+void json_reader_free(struct json_reader *reader)
+{
+    if (!reader)
+        return;
+    if (reader->yajl)
+        yajl_free(reader->yajl);
+    paths_free(&reader->paths);
+    free(reader->values);
+    free(reader);
+}
+
+const char *json_reader_add(struct json_reader *reader, const char *path, unsigned target)
+{
+    uint32_t place;
+    const char *problem = paths_add(&reader->paths, reader->item_place, path, false, &place);
+
+    if (problem)
+        return problem;
+    paths_wish(&reader->paths, place, target);
+    reader->values = memory_grow(reader->values, reader->paths.target_count * sizeof *reader->values);
+    return NULL;
+}
+
+static bool stop(struct json_reader *reader, enum stop why)
+{
+    reader->stop = why;
+    return false;
+}
+
+/* The place of the value that begins now; PLACE_NONE when nobody asked for it or anything in it. */
+static uint32_t next_place(struct json_reader *reader)
+{
+    if (reader->depth == 0)
+        return PLACE_ROOT;
+
+    struct level *level = &reader->levels[reader->depth - 1];
+    if (!level->is_array)
+        return reader->pending;
+    level->index++;
+    if (level->unrolled || level->place == PLACE_NONE)
+        return level->place;
+    return paths_element(&reader->paths, level->place, level->index);
+}
+
+/* Texts that yajl had to decode stand in its own buffer, which the next one overwrites. */
+static bool keep_text(struct json_reader *reader, struct span *text)
+{
+    const struct span *payload = &reader->item.message->payload;
+
+    if (text->size == 0 || (text->data >= payload->data && text->data < payload->data + payload->size))
+        return true;
+    return arena_copy(&reader->item.batch->text, *text, text);
+}
+
+static bool deliver(struct json_reader *reader, uint32_t place, enum json_type type, struct span text)
+{
+    const struct wish *wishes = reader->paths.wishes;
+    uint32_t wish = reader->paths.places[place].wish;
+
+    if (wish == WISH_NONE || type == JSON_NULL)
+        return true;
+    if (!keep_text(reader, &text))
+        return stop(reader, STOP_FULL);
+    for (; wish != WISH_NONE; wish = wishes[wish].next)
+        reader->values[wishes[wish].target] = (struct json_value){.type = type, .text = text};
+    return true;
+}
+
+static bool item_add_row(struct json_reader *reader)
+{
+    struct event_batch *batch = reader->item.batch;
+    uint32_t number = reader->items++;
+
+    reader->item_place_seen = true;
+    if (number == BATCH_ROWS_MAX)
+        return stop(reader, STOP_ROWS);
+    reader->item.row = event_batch_add(batch);
+    if (reader->item.row == UINT32_MAX)
+        return stop(reader, STOP_FULL);
+    batch->item[reader->item.row] = (uint16_t)number;
+    return true;
+}
+
+static void mark_bad(struct json_reader *reader, const char *reason)
+{
+    assert(reason);
+    reader->item.batch->mark[reader->item.row] = MARK_MALFORMED;
+    reader->item.batch->reason[reader->item.row] = reason;
+}
+
+static bool item_end(struct json_reader *reader)
+{
+    const char *reason = NULL;
+
+    if (!item_add_row(reader))
+        return false;
+    switch (reader->row(reader->owner, &reader->item, &reason)) {
+    case JSON_ROW_KEPT:
+        break;
+    case JSON_ROW_BAD:
+        mark_bad(reader, reason);
+        break;
+    case JSON_ROW_DROPPED:
+        reader->item.batch->rows = reader->item.row;
+        break;
+    case JSON_ROW_FULL:
+        return stop(reader, STOP_FULL);
+    }
+    return true;
+}
+
+static bool item_is_no_object(struct json_reader *reader)
+{
+    if (reader->depth == 0)
+        return stop(reader, STOP_SHAPE);
+    if (!item_add_row(reader))
+        return false;
+    mark_bad(reader, "item is not a JSON object");
+    return true;
+}
+
+static bool push(struct json_reader *reader, struct level level)
+{
+    if (reader->depth == JSON_DEPTH_MAX)
+        return stop(reader, STOP_DEPTH);
+    reader->levels[reader->depth++] = level;
+    return true;
+}
+
+static bool begin_root(struct json_reader *reader)
+{
+    return reader->depth > 0 || reader->roots++ == 0 || stop(reader, STOP_SECOND);
+}
+
+static bool scalar(struct json_reader *reader, enum json_type type, struct span text)
+{
+    if (!begin_root(reader))
+        return false;
+    uint32_t place = next_place(reader);
+
+    if (place == PLACE_NONE)
+        return true;
+    if (reader->depth == 0 || place == reader->item_place)
+        return item_is_no_object(reader);
+    return deliver(reader, place, type, text);
+}
+
+static int on_null(void *context)
+{
+    return scalar(context, JSON_NULL, (struct span){0});
+}
+
+static int on_boolean(void *context, int truth)
+{
+    return scalar(context, JSON_BOOL, truth ? SPAN_LITERAL("true") : SPAN_LITERAL("false"));
+}
+
+static int on_number(void *context, const char *digits, size_t size)
+{
+    return scalar(context, JSON_NUMBER, span_make(digits, size));
+}
+
+static int on_string(void *context, const unsigned char *text, size_t size)
+{
+    return scalar(context, JSON_TEXT, span_make((const char *)text, size));
+}
+
+static int on_start_map(void *context)
+{
+    struct json_reader *reader = context;
+
+    if (!begin_root(reader))
+        return false;
+    uint32_t place = next_place(reader);
+
+    if (place != PLACE_NONE && place == reader->item_place) {
+        reader->item_place_seen = true;
+        memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
+    } else if (place != PLACE_NONE && !deliver(reader, place, JSON_OBJECT, (struct span){0})) {
+        return false;
+    }
+    return push(reader, (struct level){.place = place});
+}
+
+static int on_map_key(void *context, const unsigned char *key, size_t size)
+{
+    struct json_reader *reader = context;
+    uint32_t place = reader->levels[reader->depth - 1].place;
+
+    reader->pending =
+        place == PLACE_NONE ? PLACE_NONE : paths_key(&reader->paths, place, (const char *)key, size);
+    return true;
+}
+
+static void pop(struct json_reader *reader)
+{
+    assert(reader->depth > 0);
+    if (--reader->depth == 0 && reader->roots == 1)
+        reader->root_end = yajl_get_bytes_consumed(reader->yajl);
+}
+
+static int on_end_map(void *context)
+{
+    struct json_reader *reader = context;
+
+    pop(reader);
+    const struct level *level = &reader->levels[reader->depth];
+    return level->place == PLACE_NONE || level->place != reader->item_place || item_end(reader);
+}
+
+/* An array at the root, or where the items should be, gives its elements as items; an array in it is a bad item. */
+static int on_start_array(void *context)
+{
+    struct json_reader *reader = context;
+
+    if (!begin_root(reader))
+        return false;
+    uint32_t place = next_place(reader);
+    struct level level = {.place = place, .index = -1, .is_array = true};
+
+    if (place == PLACE_NONE)
+        return push(reader, level);
+    if (reader->depth == 0) {
+        level.unrolled = !paths_is_array(&reader->paths, PLACE_ROOT);
+    } else if (place == reader->item_place) {
+        level.unrolled = !reader->levels[reader->depth - 1].unrolled;
+        if (!level.unrolled) {
+            level.place = PLACE_NONE;
+            return item_is_no_object(reader) && push(reader, level);
+        }
+    } else if (!deliver(reader, place, JSON_ARRAY, (struct span){0})) {
+        return false;
+    }
+    if (level.unrolled || paths_takes_all(&reader->paths, place))
+        reader->item_place_seen = true;
+    return push(reader, level);
+}
+
+static int on_end_array(void *context)
+{
+    pop(context);
+    return true;
+}
+
+static const yajl_callbacks callbacks = {
+    .yajl_null = on_null,
+    .yajl_boolean = on_boolean,
+    .yajl_number = on_number,
+    .yajl_string = on_string,
+    .yajl_start_map = on_start_map,
+    .yajl_map_key = on_map_key,
+    .yajl_end_map = on_end_map,
+    .yajl_start_array = on_start_array,
+    .yajl_end_array = on_end_array,
+};
+
+/* Bytes of the well-formed sequence of two to four bytes at `at`, 0 when there is none (Unicode 15, table 3-7). */
+static size_t sequence_size(const unsigned char *at, size_t left)
+{
+    unsigned char first = at[0], low = 0x80, high = 0xBF;
+    size_t size = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+
+    if (first < 0xC2 || first > 0xF4 || size > left)
+        return 0;
+    if (first == 0xE0)
+        low = 0xA0;
+    else if (first == 0xED)
+        high = 0x9F;
+    else if (first == 0xF0)
+        low = 0x90;
+    else if (first == 0xF4)
+        high = 0x8F;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+    return size;
+}
+
+/* Position of the first byte that is not UTF-8; the size when all is well. */
+static size_t utf8_valid_size(struct span text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.data;
+    size_t i = 0;
+
+    while (i < text.size) {
+        uint64_t eight;
+
+        if (text.size - i >= sizeof eight) {
+            memcpy(&eight, bytes + i, sizeof eight);
+            if ((eight & 0x8080808080808080u) == 0) {
+                i += sizeof eight;
+                continue;
+            }
+        }
+        size_t size = bytes[i] < 0x80 ? 1 : sequence_size(bytes + i, text.size - i);
+        if (size == 0)
+            break;
+        i += size;
+    }
+    return i;
+}
+
+static void forget_yajl(struct json_reader *reader)
+{
+    yajl_free(reader->yajl);
+    reader->yajl = NULL;
+}
+
+static void ready_yajl(struct json_reader *reader)
+{
+    if (reader->yajl)
+        return;
+    reader->yajl = yajl_alloc(&callbacks, NULL, reader);
+    if (!reader->yajl)
+        abort();
+    yajl_config(reader->yajl, yajl_dont_validate_strings, 1);
+    /* Lets the handle serve one message after the other; a second value in one message is refused by begin_root. */
+    yajl_config(reader->yajl, yajl_allow_multiple_values, 1);
+}
+
+/* yajl's "lexical error: invalid char in json text.\n" without its first word and the end. */
+static const char *syntax_reason(struct json_reader *reader, size_t position)
+{
+    unsigned char *told = yajl_get_error(reader->yajl, 0, NULL, 0);
+    const char *text = told ? (const char *)told : "unknown error";
+    const char *colon = strstr(text, ": ");
+
+    text = colon ? colon + 2 : text;
+    const char *reason = reason_print(reader->item.batch, "invalid JSON at byte %zu: %.*s", position,
+                                      (int)strcspn(text, ".\n"), text);
+    if (told)
+        yajl_free_error(reader->yajl, told);
+    return reason;
+}
+
+/* NULL: this is no verdict on the message, the batch just has no room left for it. */
+static const char *stop_reason(const struct json_reader *reader, uint32_t rows_before)
+{
+    switch (reader->stop) {
+    case STOP_DEPTH:
+        return "nesting deeper than 64";
+    case STOP_SHAPE:
+        return "not a JSON object";
+    case STOP_ROWS:
+        return "more than 8192 items in one message";
+    case STOP_FULL:
+        return rows_before == 0 ? "does not fit into an empty batch" : NULL;
+    case STOP_SECOND: /* told by trailing_position */
+    case STOP_NONE:
+        break;
+    }
+    assert(!"yajl was cancelled, but by nobody");
+    return NULL;
+}
+
+/* Position of what follows the first value and is no blank; the size when nothing does. yajl alone would accept the
+ * beginning of a token there, and put the next message's bytes behind it. */
+static size_t trailing_position(const struct json_reader *reader, struct span payload)
+{
+    size_t i = reader->root_end ? reader->root_end : payload.size;
+
+    while (i < payload.size && payload.data[i] && strchr(" \t\r\n", payload.data[i]))
+        i++;
+    return i;
+}
+
+/* Parses the payload; NULL when all went well, else the reason. *ret_retry: no reason, but no room either. */
+static const char *parse(struct json_reader *reader, struct span payload, uint32_t rows_before,
+                         bool *ret_retry)
+{
+    const unsigned char *bytes = (const unsigned char *)payload.data;
+    size_t position = payload.size;
+    const char *reason = NULL;
+
+    ready_yajl(reader);
+    yajl_status status = yajl_parse(reader->yajl, bytes, payload.size);
+    if (status == yajl_status_ok && reader->roots > 0)
+        status = yajl_complete_parse(reader->yajl);
+    else if (status == yajl_status_error)
+        position = yajl_get_bytes_consumed(reader->yajl);
+
+    size_t trailing = trailing_position(reader, payload);
+    if (trailing < payload.size) {
+        reason = reason_print(reader->item.batch, "more after the JSON value, at byte %zu", trailing);
+    } else if (status == yajl_status_client_canceled) {
+        reason = stop_reason(reader, rows_before);
+        *ret_retry = reason == NULL;
+    } else if (status == yajl_status_error) {
+        reason = syntax_reason(reader, position);
+    } else if (reader->roots == 0) {
+        reason = "not a JSON object";
+    } else if (!reader->item_place_seen) {
+        reason = "nothing where `each` points to";
+    }
+    if (reason || *ret_retry || payload.size > LARGE_MESSAGE)
+        forget_yajl(reader);
+    return reason;
+}
+
+static enum status add_tombstone(struct event_batch *batch)
+{
+    uint32_t row = event_batch_add(batch);
+
+    if (row == UINT32_MAX)
+        return STATUS_RETRY;
+    batch->mark[row] = MARK_TOMBSTONE;
+    return STATUS_OK;
+}
+
+enum status json_reader_decode(struct json_reader *reader, const struct message *message,
+                               struct event_batch *batch, json_row *row, void *owner, const char **ret_reason)
+{
+    uint32_t rows_before = batch->rows;
+    bool retry = false;
+
+    if (message->payload.size == 0)
+        return add_tombstone(batch);
+    size_t valid = utf8_valid_size(message->payload);
+    if (valid < message->payload.size) {
+        *ret_reason = reason_print(batch, "invalid UTF-8 at byte %zu", valid);
+        return STATUS_SKIP;
+    }
+
+    assert(reader->paths.target_count > 0);
+    reader->depth = reader->roots = reader->items = 0;
+    reader->root_end = 0;
+    reader->item_place_seen = false;
+    reader->stop = STOP_NONE;
+    reader->item = (struct json_item){.values = reader->values, .message = message, .batch = batch};
+    reader->row = row;
+    reader->owner = owner;
+    const char *reason = parse(reader, message->payload, rows_before, &retry);
+    if (!reason && !retry)
+        return STATUS_OK;
+
+    batch->rows = rows_before;
+    if (retry)
+        return STATUS_RETRY;
+    *ret_reason = reason;
+    return STATUS_SKIP;
+}
+
+/* A decimal number and nothing else; strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
+const char *json_value_number(const struct json_value *value, double *ret_number)
+{
+    char copy[NUMBER_BYTES_MAX], *end;
+
+    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
+        return "is not a number";
+    if (value->text.size == 0 || value->text.size >= sizeof copy)
+        return value->type == JSON_NUMBER ? "has too many digits" : "is not a number";
+    for (uint32_t i = 0; i < value->text.size; i++)
+        if (!value->text.data[i] || !strchr("0123456789+-.eE", value->text.data[i]))
+            return "is not a number";
+    memcpy(copy, value->text.data, value->text.size);
+    copy[value->text.size] = '\0';
+    double number = strtod(copy, &end);
+    if (end != copy + value->text.size)
+        return "is not a number";
+    if (!isfinite(number))
+        return "is out of range";
+    *ret_number = number;
+    return NULL;
+}
+
+const char *json_value_integer(const struct json_value *value, int64_t min, int64_t max, int64_t *ret_integer)
+{
+    double number;
+    const char *problem = json_value_number(value, &number);
+
+    /* The bounds asked for are far within 2^53, where doubles hold integers exactly. */
+    assert(min > -(1LL << 53) && max < 1LL << 53);
+    if (problem)
+        return problem;
+    if (number != trunc(number))
+        return "is not an integer";
+    if (number < (double)min || number > (double)max)
+        return "is out of range";
+    *ret_integer = (int64_t)number;
+    return NULL;
+}
+
+const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
+                            int64_t *ret_us)
+{
+    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
+        return "is not a time";
+    return time_parse(value->text, unit, reference_us, ret_us) ? NULL : "is not a time";
+}
+
+const char *reason_print(struct event_batch *batch, const char *format, ...)
+{
+    char text[REASON_BYTES_MAX];
+    va_list arguments;
+
+    va_start(arguments, format);
+    int size = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    assert(size >= 0);
+    size_t bytes = ((size_t)size < sizeof text ? (size_t)size : sizeof text - 1) + 1;
+    char *copy = arena_take(&batch->text, bytes);
+    if (!copy)
+        return "malformed (no room for the reason)";
+    memcpy(copy, text, bytes);
+    return copy;
+}

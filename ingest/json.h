@@ -1,0 +1,68 @@
+/* JSON messages read by paths: one pass of yajl over the payload, and of each item the values that somebody asked for.
+ *
+ * An item is what becomes a row: the whole message, each element of an array at the root, or what `each` leads to. A
+ * path is dotted keys and array indexes, `meta.team`, `runs[0].id`; its bare keys also match where some of them are
+ * joined by dots in one literal key (`log.level` finds {"log":{"level":1}} and {"log.level":1}). A key with dots or
+ * brackets that must stay whole stands in single or double quotes.
+ *
+ * RFC 8259, and stricter than yajl alone: UTF-8 is checked by the Unicode standard's table 3-7, depth is at most 64, and
+ * nothing but blanks may follow the value. A key that comes twice keeps its last value. Used by one thread. */
+#pragma once
+#include "ingest/format.h"
+
+enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_TEXT, JSON_OBJECT, JSON_ARRAY };
+
+extern const char *const json_type_names[]; /* by enum json_type */
+
+enum { JSON_DEPTH_MAX = 64 };
+
+struct json_value {
+    enum json_type type;
+    struct span
+        text; /* text: without escapes; number: its digits as written; bool: true or false; else empty */
+};
+
+struct json_item {
+    const struct json_value *values; /* by target; spans live as long as the batch's rows */
+    const struct message *message;
+    struct event_batch *batch;
+    uint32_t row; /* already added, all fields absent but `item` */
+};
+
+enum json_verdict {
+    JSON_ROW_KEPT,
+    JSON_ROW_BAD,     /* marked malformed with *ret_reason (static text, or in batch->text) */
+    JSON_ROW_DROPPED, /* of no interest: taken back */
+    JSON_ROW_FULL,    /* batch->text has no room left */
+};
+
+/* Fills one row from an item's values. */
+typedef enum json_verdict json_row(void *owner, const struct json_item *item, const char **ret_reason);
+
+struct json_reader;
+
+/* `each` is NULL or the path to the items, with [*] for all elements of an array: "events[*]". On a bad path the answer is NULL
+ * and *ret_problem a static text. */
+struct json_reader *json_reader_new(const char *each, const char **ret_problem);
+void json_reader_free(struct json_reader *reader);
+
+/* The value at `path`, seen from the item, goes to values[target]. Returns NULL, or what is wrong with the path as static
+ * text; the reader must then only be freed. Not during a decode. */
+const char *json_reader_add(struct json_reader *reader, const char *path, unsigned target);
+
+/* As struct format_type's decode, with `row` called once an item. An empty payload becomes a row marked TOMBSTONE. */
+enum status json_reader_decode(struct json_reader *reader, const struct message *message,
+                               struct event_batch *batch, json_row *row, void *owner,
+                               const char **ret_reason);
+
+/* What a value says, as the type that a field wants; numbers and times are also taken from texts. They return NULL, or what is
+ * wrong ("is not a number"), and then leave the result untouched. */
+const char *json_value_number(const struct json_value *value, double *ret_number);
+const char *json_value_integer(const struct json_value *value, int64_t min, int64_t max,
+                               int64_t *ret_integer);
+const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
+                            int64_t *ret_us);
+
+/* A reason for a malformed row, in batch->text (cut at 255 bytes); static text when there is no room. */
+const char *reason_print(struct event_batch *batch, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,151 @@
+/* Clean steps that drop rows: keep and drop by a condition, dedupe and throttle by what was seen before. Each runs once a
+ * batch; dedupe and throttle hash and look up once a row. Memory is bounded by CLEAN_SEEN_MAX keys of
+ * 64 to 80 bytes a step and partition. */
+#include "base/memory.h"
+#include "pipeline/clean_step.h"
+
+#include <assert.h>
+
+enum status clean_filter_open(struct cleaner *cleaner, struct clean_step *step, const struct node *map,
+                              struct error *ret_error)
+{
+    return clean_compile(cleaner, node_find(map, step->type->key), CEL_BOOL, &step->program, ret_error);
+}
+
+static void drop_where(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
+                       struct clean_figures *figures, bool unwanted)
+{
+    cel_filter(step->program, batch, cleaner->flags, &figures->errors);
+    for (uint32_t row = 0; row < batch->rows; row++)
+        if (batch->mark[row] == MARK_OK && (cleaner->flags[row] != 0) == unwanted)
+            clean_drop_row(batch, row, MARK_FILTERED, &figures->filtered);
+}
+
+void clean_keep_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
+                      struct clean_figures *figures)
+{
+    drop_where(cleaner, step, batch, figures, false);
+}
+
+void clean_drop_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
+                      struct clean_figures *figures)
+{
+    drop_where(cleaner, step, batch, figures, true);
+}
+
+static enum status find_fields(struct cleaner *cleaner, struct clean_step *step, const struct node *node,
+                               struct error *ret_error)
+{
+    const struct option_texts *names = &step->settings.fields;
+
+    if (names->count == 0 || names->count > CLEAN_FIELDS_MAX)
+        return node_fail(node, ret_error, "%s takes 1 to %d fields", step->type->key, CLEAN_FIELDS_MAX);
+    for (size_t i = 0; i < names->count; i++) {
+        const struct node *name = node->type == NODE_LIST ? node->items[i] : node;
+        enum status status = clean_field_find(cleaner, name, names->items[i], &step->fields[i], ret_error);
+
+        if (status != STATUS_OK)
+            return status;
+    }
+    step->field_count = (unsigned)names->count;
+    return STATUS_OK;
+}
+
+enum status clean_dedupe_open(struct cleaner *cleaner, struct clean_step *step, const struct node *map,
+                              struct error *ret_error)
+{
+    return find_fields(cleaner, step, node_find(map, "dedupe"), ret_error);
+}
+
+enum status clean_throttle_open(struct cleaner *cleaner, struct clean_step *step, const struct node *map,
+                                struct error *ret_error)
+{
+    return find_fields(cleaner, step, node_find(map, "throttle"), ret_error);
+}
+
+static struct seen *partition_of(struct clean_step *step, const struct event_batch *batch)
+{
+    uint32_t partition = batch->partition[0];
+    size_t capacity = step->partition_count;
+
+    if (partition >= capacity) {
+        step->partitions =
+            memory_reserve(step->partitions, &capacity, (size_t)partition + 1, sizeof(struct seen *));
+        while (step->partition_count < capacity)
+            step->partitions[step->partition_count++] = NULL;
+    }
+    if (!step->partitions[partition]) {
+        step->partitions[partition] = memory_new(sizeof(struct seen));
+        seen_init(step->partitions[partition], CLEAN_SEEN_MAX);
+    }
+    return step->partitions[partition];
+}
+
+/* By the values themselves: as text, times of the same millisecond would be one. Returns whether any was present. */
+static bool add_fields(const struct clean_step *step, const struct event_batch *batch, uint32_t row,
+                       struct id_builder *key)
+{
+    bool present = false;
+
+    for (unsigned i = 0; i < step->field_count; i++) {
+        struct field_value value;
+
+        present |= clean_value_get(batch, row, step->fields[i], &value);
+        clean_value_hash(&value, clean_field_type(step->fields[i]), key);
+    }
+    return present;
+}
+
+void clean_dedupe_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
+                        struct clean_figures *figures)
+{
+    struct seen *seen = partition_of(step, batch);
+    uint64_t evicted_before = seen->evicted;
+
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        struct id_builder builder;
+
+        assert(batch->partition[row] == batch->partition[0]);
+        if (batch->mark[row] != MARK_OK)
+            continue;
+        id_begin(&builder);
+        if (!add_fields(step, batch, row, &builder))
+            continue;
+        struct id128 key = id_end(&builder);
+        if (seen_find(seen, key, batch->watermark_us[row]))
+            clean_drop_row(batch, row, MARK_DUPLICATE, &figures->duplicates);
+        else
+            seen_add(seen, key, batch->time_us[row] + step->settings.span_us);
+    }
+    figures->dedupe_evicted += seen->evicted - evicted_before;
+}
+
+void clean_throttle_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
+                          struct clean_figures *figures)
+{
+    struct seen *seen = partition_of(step, batch);
+    uint64_t evicted_before = seen->evicted;
+
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        struct id_builder builder;
+        int64_t window = floor_div(batch->time_us[row], step->settings.span_us);
+        int64_t end_us = (window + 1) * step->settings.span_us;
+
+        assert(batch->partition[row] == batch->partition[0]);
+        /* What a closed window let through is forgotten; its late rows are the late policy's matter. */
+        if (batch->mark[row] != MARK_OK || end_us <= batch->watermark_us[row])
+            continue;
+        id_begin(&builder);
+        id_add_integer(&builder, window);
+        add_fields(step, batch, row, &builder);
+        struct id128 key = id_end(&builder);
+        struct seen_entry *entry = seen_find(seen, key, batch->watermark_us[row]);
+        if (!entry)
+            entry = seen_add(seen, key, end_us);
+        if (entry->count < step->settings.count)
+            entry->count++;
+        else
+            clean_drop_row(batch, row, MARK_FILTERED, &figures->throttled);
+    }
+    figures->throttle_evicted += seen->evicted - evicted_before;
+}

@@ -1,0 +1,123 @@
+/* HyperLogLog with a sparse beginning: most keys see a handful of different texts a bucket, and 2 KB for each would be
+ * the largest thing a series owns. Added to once a row, counted once a bucket. */
+#include "pipeline/distinct.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct distinct *distinct_new(void)
+{
+    return memory_new(sizeof(struct distinct));
+}
+
+void distinct_free(struct distinct *distinct)
+{
+    if (!distinct)
+        return;
+    free(distinct->registers);
+    free(distinct->hashes);
+    free(distinct);
+}
+
+/* The register is named by the first 11 bits; it keeps the longest run of zeros seen in the rest, plus one. */
+static void register_hash(struct distinct *distinct, uint64_t hash)
+{
+    uint8_t *place = &distinct->registers[hash >> (64 - DISTINCT_PRECISION)];
+    uint64_t rest = hash << DISTINCT_PRECISION | 1ull << (DISTINCT_PRECISION - 1); /* ends the run */
+    uint8_t rank = (uint8_t)(__builtin_clzll(rest) + 1);
+
+    if (rank > *place)
+        *place = rank;
+}
+
+static void make_registers(struct distinct *distinct)
+{
+    distinct->registers = memory_new(DISTINCT_REGISTERS);
+    for (uint32_t i = 0; i < distinct->used; i++)
+        register_hash(distinct, distinct->hashes[i]);
+    free(distinct->hashes);
+    distinct->hashes = NULL;
+    distinct->used = distinct->capacity = 0;
+}
+
+void distinct_add(struct distinct *distinct, uint64_t hash)
+{
+    uint32_t low = 0, high = distinct->used;
+
+    if (distinct->registers) {
+        register_hash(distinct, hash);
+        return;
+    }
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+
+        if (distinct->hashes[middle] < hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < distinct->used && distinct->hashes[low] == hash)
+        return;
+    if (distinct->used == DISTINCT_EXACT_MAX) {
+        make_registers(distinct);
+        register_hash(distinct, hash);
+        return;
+    }
+    size_t capacity = distinct->capacity;
+    distinct->hashes =
+        memory_reserve(distinct->hashes, &capacity, distinct->used + 1, sizeof *distinct->hashes);
+    distinct->capacity = (uint32_t)capacity;
+    memmove(distinct->hashes + low + 1, distinct->hashes + low,
+            (distinct->used - low) * sizeof *distinct->hashes);
+    distinct->hashes[low] = hash;
+    distinct->used++;
+}
+
+void distinct_merge(struct distinct *into, const struct distinct *from)
+{
+    if (!from->registers) {
+        for (uint32_t i = 0; i < from->used; i++)
+            distinct_add(into, from->hashes[i]);
+        return;
+    }
+    if (!into->registers)
+        make_registers(into);
+    for (unsigned i = 0; i < DISTINCT_REGISTERS; i++)
+        if (from->registers[i] > into->registers[i])
+            into->registers[i] = from->registers[i];
+}
+
+struct distinct *distinct_copy(const struct distinct *distinct)
+{
+    struct distinct *copy = distinct_new();
+
+    distinct_merge(copy, distinct);
+    return copy;
+}
+
+size_t distinct_bytes(const struct distinct *distinct)
+{
+    return sizeof *distinct + distinct->capacity * sizeof *distinct->hashes +
+           (distinct->registers ? DISTINCT_REGISTERS : 0);
+}
+
+uint64_t distinct_count(const struct distinct *distinct)
+{
+    const double registers = DISTINCT_REGISTERS, alpha = 0.7213 / (1 + 1.079 / registers);
+    unsigned empty = 0;
+    double inverse = 0; /* always added in the order of the registers */
+
+    if (!distinct->registers)
+        return distinct->used;
+    for (unsigned i = 0; i < DISTINCT_REGISTERS; i++) {
+        inverse += ldexp(1, -distinct->registers[i]);
+        empty += distinct->registers[i] == 0;
+    }
+    double estimate = alpha * registers * registers / inverse;
+    if (estimate <= 2.5 * registers && empty)
+        estimate = registers * log(registers / empty); /* linear counting */
+    return (uint64_t)llround(estimate);
+}

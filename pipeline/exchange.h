@@ -1,0 +1,69 @@
+/* What workers send each other: records packed into blocks, one single-producer single-consumer ring a pair of workers.
+ * Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers inside a record point into
+ * its block, which the receiver owns. Sending never blocks: blocks that find the ring full wait with the sender, and the
+ * worker takes no input until they are gone (exchange_stalled). A block a flush, some thousand a second at most. */
+#pragma once
+#include "base/span.h"
+
+enum record_type {
+    RECORD_PANE,       /* struct pane_record, fold.h */
+    RECORD_CORRECTION, /* struct pane_record of one late row, to be merged at its order time */
+    RECORD_ROW,        /* struct row_record, runs.h */
+    RECORD_CONDITION,  /* struct condition */
+    RECORD_WATERMARK,  /* struct watermark_record */
+};
+
+struct record {
+    uint32_t size; /* of the whole record, a multiple of 8 */
+    uint32_t type;
+};
+
+enum watermark_stage {
+    WATERMARK_ROWS,  /* a partition side: rows and panes before it have been sent */
+    WATERMARK_RUNS,  /* a run owner: transitions before it have been sent as panes */
+    WATERMARK_SCORE, /* a series owner: conditions before it have been sent */
+    WATERMARK_STAGES,
+};
+
+struct watermark_record {
+    struct record head;
+    uint32_t stage;
+    bool ended;          /* nothing will follow; time_us is then the greatest event time seen (INT64_MIN: none) */
+    int64_t time_us;     /* INT64_MAX: no active partition here holds anybody back */
+    int64_t firm_us;     /* the same with idle partitions counted: what closes beyond it is provisional */
+};
+
+struct block {
+    struct block *next;
+    uint32_t references; /* records still needed by the receiver, plus one while it reads the block */
+    uint32_t used, size;
+    char bytes[] __attribute__((aligned(8)));
+};
+
+struct exchange;        /* the rings of all pairs, shared */
+struct exchange_port;   /* one worker's end */
+
+struct exchange *exchange_new(unsigned workers);
+void exchange_free(struct exchange *exchange);
+struct exchange_port *exchange_port(struct exchange *exchange, unsigned worker);
+
+/* Room for a record to `target` (may be the worker itself); the caller fills what follows the head. */
+void *exchange_record(struct exchange_port *port, unsigned target, enum record_type type, size_t size);
+void exchange_flush(struct exchange_port *port);          /* hands over all begun blocks */
+bool exchange_stalled(struct exchange_port *port);        /* blocks wait because a ring is full */
+
+/* The next block for this worker and who sent it, or NULL. Ends with block_release. */
+struct block *exchange_receive(struct exchange_port *port, unsigned *ret_sender);
+void block_retain(struct block *block);
+void block_release(struct block *block); /* frees it with the last reference */
+
+/* Copies a text to `*cursor` inside a record and moves the cursor on. */
+static inline struct span record_text(char **cursor, struct span text)
+{
+    struct span copy = {*cursor, text.size};
+
+    if (text.size)
+        memcpy(*cursor, text.data, text.size);
+    *cursor += text.size;
+    return copy;
+}

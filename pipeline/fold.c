@@ -1,0 +1,419 @@
+#include "pipeline/fold.h"
+
+#include "base/memory.h"
+#include "base/slots.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, KEY_TEXT_MAX = 1024, TABLES_MAX = 65536 };
+
+/* All panes of one group with the same start and first end. */
+struct pane_table {
+    int64_t start_us, first_end_us;
+    struct slots slots;     /* key -> pane number */
+    struct arena texts;     /* the keys' texts */
+    char *panes;
+    size_t capacity;        /* panes */
+};
+
+struct pane {
+    struct id128 key;
+    struct span *texts;
+    struct accumulator accumulators[];
+};
+
+/* What of a batch a measure adds up; columns are valid for the batch at hand. */
+struct measure_input {
+    const struct plan_measure *measure;
+    uint8_t *where, *hit;  /* NULL: all rows */
+    const double *values;  /* NULL: count or text */
+    uint8_t *where_memory, *hit_memory;
+    double *value_memory;
+};
+
+struct group_fold {
+    const struct plan_group *group;
+    unsigned index;
+    size_t pane_size;
+    struct pane_table *tables;
+    size_t table_count, table_capacity, last_table;
+    struct measure_input inputs[PLAN_GROUP_MEASURES_MAX];
+};
+
+struct fold {
+    const struct plan *plan;
+    struct exchange_port *port;
+    unsigned workers;
+    struct group_fold *groups;
+    unsigned group_count;
+    struct fold_figures figures;
+    uint8_t *late_rows;
+};
+
+struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port *port, unsigned workers)
+{
+    struct fold *fold = memory_new(sizeof *fold);
+
+    fold->plan = plan;
+    fold->port = port;
+    fold->workers = workers;
+    fold->groups = memory_new((plan->group_count + 1) * sizeof *fold->groups);
+    fold->figures.late = memory_new((plan->measure_count + 1) * sizeof *fold->figures.late);
+    fold->late_rows = memory_new(BATCH_ROWS_MAX);
+    for (unsigned g = 0; g < plan->group_count; g++) {
+        const struct plan_group *group = &plan->groups[g];
+        struct group_fold *mine = &fold->groups[fold->group_count];
+
+        if (group->on_run != on_run)
+            continue;
+        fold->group_count++;
+        mine->group = group;
+        mine->index = g;
+        mine->pane_size = sizeof(struct pane) + group->measure_count * sizeof(struct accumulator);
+        for (unsigned m = 0; m < group->measure_count; m++) {
+            struct measure_input *input = &mine->inputs[m];
+
+            input->measure = &plan->measures[group->measures[m]];
+            input->where_memory = input->measure->where ? memory_new(BATCH_ROWS_MAX) : NULL;
+            input->hit_memory = input->measure->hit ? memory_new(BATCH_ROWS_MAX) : NULL;
+            if (!input->measure->of_count && !input->measure->of_text)
+                input->value_memory = memory_new(BATCH_ROWS_MAX * sizeof(double));
+        }
+    }
+    return fold;
+}
+
+static struct pane *pane_at(const struct group_fold *group, const struct pane_table *table, uint32_t slot)
+{
+    return (struct pane *)(table->panes + slot * group->pane_size);
+}
+
+static void table_free(const struct group_fold *group, struct pane_table *table, bool with_sketches)
+{
+    for (uint32_t i = 0; with_sketches && i < table->slots.next; i++)
+        for (unsigned m = 0; m < group->group->measure_count; m++)
+            accumulator_free(&pane_at(group, table, i)->accumulators[m]);
+    slots_free(&table->slots);
+    arena_free(&table->texts);
+    free(table->panes);
+}
+
+void fold_free(struct fold *fold)
+{
+    for (unsigned g = 0; g < fold->group_count; g++) {
+        struct group_fold *group = &fold->groups[g];
+
+        for (size_t t = 0; t < group->table_count; t++)
+            table_free(group, &group->tables[t], true);
+        for (unsigned m = 0; m < group->group->measure_count; m++) {
+            free(group->inputs[m].where_memory);
+            free(group->inputs[m].hit_memory);
+            free(group->inputs[m].value_memory);
+        }
+        free(group->tables);
+    }
+    free(fold->groups);
+    free(fold->figures.late);
+    free(fold->late_rows);
+    free(fold);
+}
+
+static void prepare_input(struct fold *fold, struct measure_input *input, struct event_batch *batch)
+{
+    const struct plan_measure *measure = input->measure;
+
+    input->where = measure->where ? input->where_memory : NULL;
+    input->hit = measure->hit ? input->hit_memory : NULL;
+    input->values = input->value_memory;
+    if (measure->where)
+        cel_filter(measure->where, batch, input->where, &fold->figures.errors);
+    if (measure->hit)
+        cel_filter(measure->hit, batch, input->hit, &fold->figures.errors);
+    if (!input->value_memory)
+        return;
+    if (measure->expression) {
+        cel_numbers(measure->expression, batch, input->value_memory, &fold->figures.errors);
+    } else if (measure->of_field.field != FIELD_COUNT && field_rows[measure->of_field.field].type == FIELD_NUMBER) {
+        input->values = event_column(batch, measure->of_field.field);
+    } else {
+        for (uint32_t row = 0; row < batch->rows; row++)
+            input->value_memory[row] = event_number(batch, row, measure->of_field);
+    }
+}
+
+static struct pane_table *find_table(struct fold *fold, struct group_fold *group, int64_t start, int64_t first_end)
+{
+    struct pane_table *table;
+
+    if (group->last_table < group->table_count) {
+        table = &group->tables[group->last_table];
+        if (table->start_us == start && table->first_end_us == first_end)
+            return table;
+    }
+    for (size_t i = group->table_count; i-- > 0;) {
+        table = &group->tables[i];
+        if (table->start_us == start && table->first_end_us == first_end) {
+            group->last_table = i;
+            return table;
+        }
+    }
+    if (group->table_count == TABLES_MAX)
+        return NULL;
+    group->tables = memory_reserve(group->tables, &group->table_capacity, group->table_count + 1, sizeof *table);
+    group->last_table = group->table_count++;
+    table = &group->tables[group->last_table];
+    *table = (struct pane_table){.start_us = start, .first_end_us = first_end};
+    slots_init(&table->slots, PANES_PER_TABLE_MAX);
+    arena_init(&table->texts, SIZE_MAX);
+    (void)fold;
+    return table;
+}
+
+static bool row_key(const struct plan_group *group, struct event_batch *batch, uint32_t row, struct span *texts,
+                    struct id128 *ret_key)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    for (unsigned i = 0; i < group->by_count; i++) {
+        if (!event_text(batch, row, group->by[i], &texts[i]))
+            return false;
+        if (texts[i].size > KEY_TEXT_MAX)
+            texts[i].size = KEY_TEXT_MAX;
+        id_add_text(&builder, texts[i]);
+    }
+    *ret_key = id_end(&builder);
+    return true;
+}
+
+static struct pane *find_pane(struct group_fold *group, struct pane_table *table, struct id128 key,
+                              const struct span *texts)
+{
+    bool is_new;
+    uint32_t slot = slots_add(&table->slots, key, &is_new);
+    struct pane *pane;
+
+    if (slot == SLOT_NONE)
+        return NULL;
+    if (is_new) {
+        unsigned by_count = group->group->by_count;
+
+        table->panes = memory_reserve(table->panes, &table->capacity, slot + 1u, group->pane_size);
+        pane = pane_at(group, table, slot);
+        memset(pane, 0, group->pane_size);
+        pane->key = key;
+        pane->texts = arena_take(&table->texts, by_count * sizeof *texts + 1);
+        for (unsigned i = 0; i < by_count; i++)
+            arena_copy(&table->texts, texts[i], &pane->texts[i]);
+    }
+    return pane_at(group, table, slot);
+}
+
+/* Adds the row to the accumulators of the measures that want it; false when none does. */
+static bool wanted(const struct measure_input *input, struct event_batch *batch, uint32_t row, double *ret_value,
+                   uint64_t *ret_hash)
+{
+    struct span text;
+
+    if (input->where && !input->where[row])
+        return false;
+    *ret_value = input->values ? input->values[row] : 0;
+    *ret_hash = 0;
+    if (input->values)
+        return isfinite(*ret_value);
+    if (input->measure->of_text) {
+        if (!event_text(batch, row, input->measure->of_field, &text) || text.size == 0)
+            return false;
+        *ret_hash = hash_bytes(text.data, text.size, 0);
+    }
+    return true;
+}
+
+static void add_row(const struct group_fold *group, struct event_batch *batch, uint32_t row,
+                    struct accumulator *accumulators)
+{
+    for (unsigned m = 0; m < group->group->measure_count; m++) {
+        const struct measure_input *input = &group->inputs[m];
+        double value;
+        uint64_t hash;
+
+        if (wanted(input, batch, row, &value, &hash))
+            accumulator_add(&accumulators[m], input->measure->shape.statistics, value, hash,
+                            input->hit && input->hit[row]);
+    }
+}
+
+static struct pane_record *begin_record(struct fold *fold, const struct group_fold *group, enum record_type type,
+                                        struct id128 key, const struct span *texts)
+{
+    const struct plan_group *plan = group->group;
+    size_t fixed = sizeof(struct pane_record) + plan->measure_count * sizeof(struct accumulator), size = fixed;
+    struct pane_record *record;
+    char *cursor;
+
+    for (unsigned i = 0; i < plan->by_count; i++)
+        size += sizeof(struct span) + texts[i].size;
+    record = exchange_record(fold->port, shard_of(key) % fold->workers, type, size);
+    memset(&record->group, 0, fixed - offsetof(struct pane_record, group));
+    record->group = group->index;
+    record->key = key;
+    record->texts = (struct span *)((char *)record + fixed);
+    cursor = (char *)(record->texts + plan->by_count);
+    for (unsigned i = 0; i < plan->by_count; i++)
+        record->texts[i] = record_text(&cursor, texts[i]);
+    return record;
+}
+
+static void send_correction(struct fold *fold, const struct group_fold *group, struct event_batch *batch, uint32_t row,
+                            int64_t start, int64_t first_end, struct id128 key, const struct span *texts)
+{
+    struct pane_record *record = begin_record(fold, group, RECORD_CORRECTION, key, texts);
+
+    record->start_us = start;
+    record->first_end_us = first_end;
+    record->order_us = batch->watermark_us[row];
+    record->partition = batch->partition[row];
+    record->offset = batch->offset[row];
+    record->item = batch->item[row];
+    add_row(group, batch, row, record->accumulators);
+}
+
+static int64_t next_multiple(int64_t time, int64_t step) /* the first multiple above `time` */
+{
+    return (floor_div(time, step) + 1) * step;
+}
+
+static bool any_wanted(const struct group_fold *group, struct event_batch *batch, uint32_t row)
+{
+    double value;
+    uint64_t hash;
+
+    for (unsigned m = 0; m < group->group->measure_count; m++)
+        if (wanted(&group->inputs[m], batch, row, &value, &hash))
+            return true;
+    return false;
+}
+
+static void count_late(struct fold *fold, const struct group_fold *group, struct event_batch *batch, uint32_t row)
+{
+    double value;
+    uint64_t hash;
+
+    for (unsigned m = 0; m < group->group->measure_count; m++)
+        if (wanted(&group->inputs[m], batch, row, &value, &hash))
+            fold->figures.late[group->group->measures[m]]++;
+}
+
+static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row,
+                     int64_t had_us)
+{
+    const struct plan_group *plan = group->group;
+    int64_t start = floor_div(batch->time_us[row], plan->pane_us) * plan->pane_us;
+    int64_t first_end = next_multiple(start, plan->every_us), on_time = first_end;
+    int64_t last_end = floor_div(start + plan->window_us, plan->every_us) * plan->every_us;
+    struct span texts[KEY_FIELDS_MAX];
+    struct id128 key;
+    struct pane_table *table;
+    struct pane *pane;
+
+    if (batch->watermark_us[row] >= first_end) {
+        first_end = next_multiple(batch->watermark_us[row], plan->every_us);
+        count_late(fold, group, batch, row);
+        fold->late_rows[row] |= first_end > last_end;
+        batch->notes[row] |= NOTE_LATE;
+    }
+    bool correct = first_end != on_time && fold->plan->time.late == LATE_CORRECT;
+    if ((first_end > last_end && !correct) || !any_wanted(group, batch, row))
+        return;
+    if (had_us >= (correct ? on_time : first_end)) {
+        first_end = next_multiple(had_us, plan->every_us);
+        fold->figures.already += first_end > last_end;
+        if (first_end > last_end)
+            return;
+    }
+    if (!row_key(plan, batch, row, texts, &key)) {
+        fold->figures.too_many++;
+        return;
+    }
+    if (correct) {
+        send_correction(fold, group, batch, row, start, on_time, key, texts);
+        return;
+    }
+    table = find_table(fold, group, start, first_end);
+    pane = table ? find_pane(group, table, key, texts) : NULL;
+    if (pane)
+        add_row(group, batch, row, pane->accumulators);
+    else
+        fold->figures.too_many++;
+}
+
+void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us)
+{
+    assert(batch->rows <= BATCH_ROWS_MAX);
+    memset(fold->late_rows, 0, batch->rows);
+    for (unsigned g = 0; g < fold->group_count; g++) {
+        struct group_fold *group = &fold->groups[g];
+
+        for (unsigned m = 0; m < group->group->measure_count; m++)
+            prepare_input(fold, &group->inputs[m], batch);
+        for (uint32_t row = 0; row < batch->rows; row++)
+            if (batch->mark[row] == MARK_OK)
+                fold_row(fold, group, batch, row, had_us);
+    }
+}
+
+static void send_table(struct fold *fold, struct group_fold *group, struct pane_table *table)
+{
+    for (uint32_t i = 0; i < table->slots.next; i++) {
+        struct pane *pane = pane_at(group, table, i);
+        struct pane_record *record = begin_record(fold, group, RECORD_PANE, pane->key, pane->texts);
+
+        record->start_us = table->start_us;
+        record->first_end_us = table->first_end_us;
+        memcpy(record->accumulators, pane->accumulators, group->group->measure_count * sizeof(struct accumulator));
+    }
+    table_free(group, table, false);
+}
+
+void fold_send(struct fold *fold, int64_t watermark_us)
+{
+    for (unsigned g = 0; g < fold->group_count; g++) {
+        struct group_fold *group = &fold->groups[g];
+        size_t kept = 0;
+
+        for (size_t t = 0; t < group->table_count; t++) {
+            if (group->tables[t].first_end_us <= watermark_us)
+                send_table(fold, group, &group->tables[t]);
+            else
+                group->tables[kept++] = group->tables[t];
+        }
+        group->table_count = kept;
+        group->last_table = 0;
+    }
+}
+
+const struct fold_figures *fold_figures(const struct fold *fold)
+{
+    return &fold->figures;
+}
+
+size_t fold_bytes(const struct fold *fold)
+{
+    size_t bytes = 0;
+
+    for (unsigned g = 0; g < fold->group_count; g++)
+        for (size_t t = 0; t < fold->groups[g].table_count; t++) {
+            const struct pane_table *table = &fold->groups[g].tables[t];
+
+            bytes += table->capacity * fold->groups[g].pane_size + table->texts.used +
+                     (table->slots.mask + 1u) * sizeof(struct slot_cell);
+        }
+    return bytes;
+}
+
+const uint8_t *fold_late_rows(const struct fold *fold)
+{
+    return fold->late_rows;
+}

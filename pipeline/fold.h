@@ -1,0 +1,51 @@
+/* Partition side of aggregation: adds rows into panes, per (group, pane, key), and sends each pane once to the owner of
+ * its key when the local watermark has passed it. Runs once a row and group; memory is the open panes only.
+ *
+ * A pane is tagged with the first window end that its rows count for. Rows in time have the first end after the pane's
+ * start; a row that is too late for some of its windows but not for all goes to a pane of its own with a later first
+ * end, so every window gets exactly the rows that were in time for it. */
+#pragma once
+#include "pipeline/accumulator.h"
+#include "pipeline/exchange.h"
+#include "pipeline/plan.h"
+
+struct pane_record {
+    struct record head;
+    uint32_t group;
+    struct id128 key;        /* hash of the key's texts; its shard is shard_of(key) */
+    struct span *texts;      /* by_count, in the record */
+    int64_t start_us, first_end_us;
+    int64_t order_us;        /* correction: when it applies, and the place of its row */
+    int64_t offset;
+    uint32_t partition;
+    uint16_t item;
+    struct accumulator accumulators[]; /* one a measure of the group; sketches now belong to the receiver */
+};
+
+static inline unsigned shard_of(struct id128 key)
+{
+    return (unsigned)(key.high >> 56); /* 0..SHARDS-1 */
+}
+
+struct fold_figures {
+    uint64_t *late;   /* rows too late for a bucket, a measure */
+    uint64_t already; /* rows of buckets that were delivered before a restart */
+    uint64_t errors;  /* CEL evaluation errors */
+    uint64_t too_many; /* rows left out because the key cannot be written or the tables are full */
+};
+
+struct fold;
+
+struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port *port, unsigned workers);
+void fold_free(struct fold *fold);
+
+/* Adds all rows with mark ok. `had_us`: buckets that end at or before it were delivered before a restart. */
+void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us);
+
+/* Sends the panes that the local watermark has passed; INT64_MAX sends all. */
+void fold_send(struct fold *fold, int64_t watermark_us);
+const struct fold_figures *fold_figures(const struct fold *fold);
+size_t fold_bytes(const struct fold *fold);
+
+/* Rows of the last fold_rows that were too late for every bucket of some measure: set bytes, one a row. */
+const uint8_t *fold_late_rows(const struct fold *fold);

@@ -1,0 +1,356 @@
+/* Reads the sections in the order in which they refer to each other, links names to indices, and compiles every
+ * expression. Runs once a start; plan_link.c holds what connects measures, detectors and rules. */
+#include "pipeline/plan.h"
+
+#include "base/memory.h"
+#include "pipeline/plan_link.h"
+#include "pipeline/settings.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static enum status read_one(const struct node *map, const struct option_rows *rows, void *settings,
+                            struct error *error)
+{
+    struct option_table table = {rows->rows, rows->count, settings};
+
+    if (map && map->type != NODE_MAP)
+        return node_fail(map, error, "expected a map of keys");
+    return options_read(map, &table, 1, error);
+}
+
+/* Reads the common rows first and leniently finds the type, then common and the type's own rows together. */
+static const char *text_of(const struct node *map, const char *key)
+{
+    const struct node *value = map->type == NODE_MAP ? node_find(map, key) : NULL;
+
+    return value && value->type == NODE_SCALAR ? value->text : NULL;
+}
+
+static enum status read_typed(const struct node *map, const struct option_rows *common, void *settings,
+                              const struct option *own, size_t own_count, size_t own_size, void **ret_own,
+                              const struct option_rows *extra, void *extra_settings, struct error *error)
+{
+    struct option_table tables[3] = {{common->rows, common->count, settings}};
+    size_t count = 1;
+
+    *ret_own = memory_new(own_size);
+    tables[count++] = (struct option_table){own, own_count, *ret_own};
+    if (extra)
+        tables[count++] = (struct option_table){extra->rows, extra->count, extra_settings};
+    return options_read(map, tables, count, error);
+}
+
+enum { TYPE_NAMES_MAX = 64 };
+
+/* Finds the entry's type in one of the visible lists. Every kind of type begins with its name. */
+static const void *find_type(const void *types, const struct node *map, const char *what, struct error *error)
+{
+    const void *const *list = types;
+    const char *given = text_of(map, "type"), *names[TYPE_NAMES_MAX], *near;
+    size_t count = 0;
+
+    for (; list[count] && count < TYPE_NAMES_MAX; count++) {
+        names[count] = *(const char *const *)list[count];
+        if (given && strcmp(names[count], given) == 0)
+            return list[count];
+    }
+    near = given ? nearest_name(given, names, count) : NULL;
+    if (!given)
+        node_fail(map, error, "%s needs a type", what);
+    else
+        node_fail(node_find(map, "type"), error, "unknown %s type '%s'%s%s%s", what, given,
+                  near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+    return NULL;
+}
+
+static enum status read_format(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_format *format = entry;
+    const struct format_type *type = find_type(format_types, map, "format", error);
+    struct plan_format shell = {0};
+    static const struct option type_option[] = {
+        {"type", OPTION_TEXT, 0, .required = true, .help = "Kind of format."}};
+    char *type_text = NULL;
+    struct option_rows extra = {type_option, 1};
+    enum status status;
+
+    (void)plan;
+    if (!type)
+        return STATUS_FATAL;
+    shell.type = type;
+    status = read_typed(map, &format_rows, &shell, type->options, type->option_count, type->settings_size,
+                        &shell.settings, &extra, &type_text, error);
+    free(type_text);
+    *format = shell;
+    return status;
+}
+
+/* The index of a named format, adding a built-in one with its defaults when the name is a type. */
+static enum status find_format(struct plan *plan, const struct node *map, const char *name, unsigned *ret_index,
+                               struct error *error)
+{
+    const struct format_type *type;
+    struct plan_format *format;
+
+    for (unsigned i = 0; i < plan->format_count; i++)
+        if (strcmp(plan->formats[i].name, name) == 0) {
+            *ret_index = i;
+            return STATUS_OK;
+        }
+    type = format_type_find(name);
+    if (!type)
+        return node_fail(map, error, "no format named '%s' under formats, and none is built in", name);
+    plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
+    format = &plan->formats[plan->format_count];
+    *format = (struct plan_format){.name = memory_text(name, strlen(name)), .type = type,
+                                   .settings = memory_new(type->settings_size)};
+    *ret_index = plan->format_count++;
+    struct option_table table = {type->options, type->option_count, format->settings};
+    return options_read(NULL, &table, 1, error);
+}
+
+static enum status read_source(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_source *source = entry;
+    const struct source_type *type = find_type(source_types, map, "source", error);
+
+    if (!type)
+        return STATUS_FATAL;
+    source->type = type;
+    source->node = map;
+    if (read_typed(map, &source_rows, source, type->options, type->option_count, type->settings_size,
+                   &source->settings, NULL, NULL, error) != STATUS_OK)
+        return STATUS_FATAL;
+    return find_format(plan, map, source->format_name, &source->format, error);
+}
+
+static enum status read_sink(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_sink *sink = entry;
+    const struct sink_type *type = find_type(sink_types, map, "sink", error);
+
+    if (!type)
+        return STATUS_FATAL;
+    sink->type = type;
+    sink->node = map;
+    if (read_typed(map, &sink_rows, sink, type->options, type->option_count, type->settings_size,
+                   &sink->settings, NULL, NULL, error) != STATUS_OK)
+        return STATUS_FATAL;
+    for (size_t i = 0; i < sink->send.count; i++) {
+        unsigned kind = 0;
+
+        while (document_kind_names[kind] && strcmp(document_kind_names[kind], sink->send.items[i]) != 0)
+            kind++;
+        if (!document_kind_names[kind])
+            return node_fail(node_find(map, "send"), error,
+                             "unknown kind '%s' (events, runs, buckets, signals, alerts)", sink->send.items[i]);
+        sink->kinds |= 1u << kind;
+    }
+    plan->wants_runs |= (sink->kinds & 1u << DOC_RUN) != 0;
+    return STATUS_OK;
+}
+
+static enum status read_measure(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_measure *measure = entry;
+    measure->node = map;
+    (void)plan;
+    return read_one(map, &measure_rows, measure, error);
+}
+
+static enum status read_annotations(const struct node *map, struct plan_annotations *annotations,
+                                    struct error *error)
+{
+    return map ? read_one(map, &annotation_rows, annotations, error) : STATUS_OK;
+}
+
+static enum status read_detector(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_detector *detector = entry;
+    const struct detector_type *type = find_type(detector_types, map, "detector", error);
+    struct option_rows backend = {backend_options, backend_option_count};
+
+    (void)plan;
+    if (!type)
+        return STATUS_FATAL;
+    detector->type = type;
+    detector->node = map;
+    if (read_typed(map, &detector_rows, detector, type->options, type->option_count, type->settings_size,
+                   &detector->settings, &backend, &detector->backend, error) != STATUS_OK)
+        return STATUS_FATAL;
+    return read_annotations(detector->annotations_node, &detector->annotations, error);
+}
+
+static enum status read_rule(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_rule *rule = entry;
+    (void)plan;
+    rule->node = map;
+    if (read_one(map, &rule_rows, rule, error) != STATUS_OK)
+        return STATUS_FATAL;
+    return read_annotations(rule->annotations_node, &rule->annotations, error);
+}
+
+struct list_section {
+    const char *name;
+    const struct node *node;
+    void **array; /* of structs that begin with their name */
+    unsigned *count;
+    size_t size;
+    enum status (*read)(struct plan *plan, const struct node *map, void *entry, struct error *error);
+};
+
+static enum status read_list(struct plan *plan, const struct list_section *section, struct error *error)
+{
+    const struct node *list = section->node;
+
+    if (!list)
+        return STATUS_OK;
+    if (list->type != NODE_LIST)
+        return node_fail(list, error, "%s must be a list", section->name);
+    *section->array = memory_new((list->count + 1) * section->size);
+    for (size_t i = 0; i < list->count; i++) {
+        char *entries = *section->array, *entry = entries + i * section->size;
+
+        if (list->items[i]->type != NODE_MAP)
+            return node_fail(list->items[i], error, "an entry of %s must be a map", section->name);
+        ++*section->count;
+        if (section->read(plan, list->items[i], entry, error) != STATUS_OK)
+            return STATUS_FATAL;
+        for (char *other = entries; other < entry; other += section->size)
+            if (strcmp(*(char **)other, *(char **)entry) == 0)
+                return node_fail(list->items[i], error, "the name '%s' is used twice in %s", *(char **)entry,
+                                 section->name);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_sections(struct plan *plan, struct error *error)
+{
+    const struct plan_general *general = &plan->general;
+    const struct {
+        const struct node *node;
+        const struct option_rows *rows;
+        void *settings;
+    } maps[] = {
+        {general->time, &time_rows, &plan->time},       {general->runs, &runs_rows, &plan->runs},
+        {general->limits, &limits_rows, &plan->limits}, {general->store, &store_rows, &plan->store},
+        {general->http, &http_rows, &plan->http},       {general->alerts, &alerts_rows, &plan->alerts},
+    };
+
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        if (read_one(maps[i].node, maps[i].rows, maps[i].settings, error) != STATUS_OK)
+            return STATUS_FATAL;
+    plan->wants_runs = plan->http.listen[0] != '\0';
+    /* formats before sources, which name them and may add built-in ones */
+    const struct list_section lists[] = {
+        {"formats", general->formats, (void **)&plan->formats, &plan->format_count, sizeof *plan->formats, read_format},
+        {"sources", general->sources, (void **)&plan->sources, &plan->source_count, sizeof *plan->sources, read_source},
+        {"measures", general->measures, (void **)&plan->measures, &plan->measure_count, sizeof *plan->measures,
+         read_measure},
+        {"detectors", general->detectors, (void **)&plan->detectors, &plan->detector_count, sizeof *plan->detectors,
+         read_detector},
+        {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
+        {"sinks", general->sinks, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks, read_sink},
+    };
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (read_list(plan, &lists[i], error) != STATUS_OK)
+            return STATUS_FATAL;
+    if (plan->source_count == 0)
+        return node_fail(config_root(plan->config), error, "no sources: name at least one under sources");
+    return STATUS_OK;
+}
+
+enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
+                      struct plan **ret_plan, struct error *ret_error)
+{
+    struct plan *plan = memory_new(sizeof *plan);
+
+    if (config_load(path, &plan->config, ret_error) != STATUS_OK)
+        goto fail;
+    for (size_t i = 0; i < assignment_count; i++)
+        if (config_set(plan->config, assignments[i], ret_error) != STATUS_OK)
+            goto fail;
+    if (read_one(config_root(plan->config), &general_rows, &plan->general, ret_error) != STATUS_OK)
+        goto fail;
+    plan->name = span_of(plan->general.name);
+    if (read_sections(plan, ret_error) != STATUS_OK || plan_link(plan, ret_error) != STATUS_OK)
+        goto fail;
+    *ret_plan = plan;
+    return STATUS_OK;
+fail:
+    plan_free(plan);
+    return STATUS_FATAL;
+}
+
+static void free_typed(const struct option *rows, size_t count, void *settings)
+{
+    if (settings)
+        options_free(&(struct option_table){rows, count, settings}, 1);
+    free(settings);
+}
+
+static void free_rows(const struct option_rows *rows, void *settings)
+{
+    options_free(&(struct option_table){rows->rows, rows->count, settings}, 1);
+}
+
+static void free_lists(struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->format_count; i++) {
+        free_rows(&format_rows, &plan->formats[i]);
+        if (plan->formats[i].type)
+            free_typed(plan->formats[i].type->options, plan->formats[i].type->option_count,
+                       plan->formats[i].settings);
+    }
+    for (unsigned i = 0; i < plan->source_count; i++) {
+        free_rows(&source_rows, &plan->sources[i]);
+        if (plan->sources[i].type)
+            free_typed(plan->sources[i].type->options, plan->sources[i].type->option_count,
+                       plan->sources[i].settings);
+    }
+    for (unsigned i = 0; i < plan->detector_count; i++) {
+        free_rows(&detector_rows, &plan->detectors[i]);
+        free_rows(&annotation_rows, &plan->detectors[i].annotations);
+        if (plan->detectors[i].type)
+            free_typed(plan->detectors[i].type->options, plan->detectors[i].type->option_count,
+                       plan->detectors[i].settings);
+    }
+    for (unsigned i = 0; i < plan->sink_count; i++) {
+        free_rows(&sink_rows, &plan->sinks[i]);
+        if (plan->sinks[i].type)
+            free_typed(plan->sinks[i].type->options, plan->sinks[i].type->option_count, plan->sinks[i].settings);
+    }
+    for (unsigned i = 0; i < plan->measure_count; i++)
+        free_rows(&measure_rows, &plan->measures[i]);
+    for (unsigned i = 0; i < plan->rule_count; i++) {
+        free_rows(&rule_rows, &plan->rules[i]);
+        free_rows(&annotation_rows, &plan->rules[i].annotations);
+    }
+}
+
+void plan_free(struct plan *plan)
+{
+    const struct option_rows *rows[] = {&general_rows, &time_rows, &runs_rows,  &limits_rows,
+                                        &store_rows,   &http_rows, &alerts_rows};
+    void *settings[] = {&plan->general, &plan->time, &plan->runs,  &plan->limits,
+                        &plan->store,   &plan->http, &plan->alerts};
+
+    plan_unlink(plan);
+    free_lists(plan);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        free_rows(rows[i], settings[i]);
+    for (unsigned i = 0; i < plan->labels.count; i++)
+        free(plan->labels.names[i]);
+    free(plan->formats);
+    free(plan->sources);
+    free(plan->measures);
+    free(plan->detectors);
+    free(plan->rules);
+    free(plan->sinks);
+    if (plan->config)
+        config_free(plan->config);
+    free(plan);
+}

@@ -1,0 +1,173 @@
+/* A configuration file, checked and linked: everything that is fixed before the first event. Read-only once loaded,
+ * shared by all workers. `weir check` is plan_load and nothing else. */
+#pragma once
+#include "alerts/lifecycle.h"
+#include "detectors/backend.h"
+#include "ingest/source.h"
+#include "rules/cel.h"
+#include "sinks/sink.h"
+
+enum { SHARDS = 256, WORKERS_MAX = 64, PLAN_GROUP_MEASURES_MAX = 32 };
+enum late_policy { LATE_DROP, LATE_DEAD_LETTER, LATE_CORRECT };
+enum skew_policy { SKEW_REPAIR, SKEW_DEAD_LETTER };
+
+struct plan_general {
+    char *name;
+    int64_t workers, batch_rows;
+    const struct node *time, *runs, *limits, *store, *http, *alerts, *formats, *sources, *clean, *measures, *detectors,
+        *rules, *sinks, *include;
+};
+
+struct plan_time { /* microseconds */
+    int64_t lateness, idle_after, max_skew, max_skew_ahead, correct_for;
+    int late, skew;
+};
+
+struct plan_runs {
+    int64_t hold, keep;
+};
+
+struct plan_limits {
+    int64_t series, runs, order_bytes, dead_letter_bytes;
+};
+
+struct plan_store {
+    char *path;
+};
+
+struct plan_http {
+    char *listen;
+};
+
+struct plan_alerts {
+    int64_t rest, expire;
+};
+
+struct plan_format {
+    char *name;
+    const struct format_type *type;
+    void *settings;
+};
+
+struct plan_source {
+    char *name, *type_name, *format_name;
+    const struct source_type *type;
+    void *settings;
+    const struct node *node;
+    unsigned format;
+};
+
+/* One series of buckets a key: what to add up of which rows. */
+struct plan_measure {
+    char *name, *unit, *of, *where_text, *ratio_text;
+    struct option_texts by, statistics;
+    int on;
+    int64_t every, window;
+    const struct node *node;
+
+    struct measure_shape shape;
+    unsigned group, place;          /* group and number within it */
+    struct cel_program *where;      /* NULL: every row */
+    struct cel_program *hit;        /* ratio: which rows count; NULL without */
+    struct cel_program *expression; /* `of` when it is neither "count" nor a field */
+    bool of_count, of_text;
+    struct field_ref of_field;      /* when neither of_count nor expression */
+};
+
+/* Measures that share source rows, key and window are folded together: one look-up a row. */
+struct plan_group {
+    bool on_run;
+    unsigned by_count;
+    struct field_ref by[KEY_FIELDS_MAX];
+    int64_t every_us, window_us, pane_us; /* pane = gcd(every, window) */
+    unsigned measures[PLAN_GROUP_MEASURES_MAX], measure_count;
+    unsigned *detectors, detector_count;  /* indices into plan.detectors */
+    unsigned *rules, rule_count;          /* bucket rules on its measures */
+    bool needs_value;
+};
+
+struct plan_annotations {
+    char *summary, *description, *runbook;
+};
+
+struct plan_detector {
+    char *name, *type_name, *measure_name, *statistic_name;
+    int severity;
+    int64_t for_us, keep_firing_us;
+    const struct node *node, *annotations_node;
+    struct plan_annotations annotations;
+
+    const struct detector_type *type;
+    void *settings;
+    struct backend_settings backend;
+    unsigned measure, policy;
+    enum statistic statistic;
+    size_t state_size;
+    double empty; /* how an empty bucket looks: 0 for counts, NaN else */
+};
+
+enum rule_scope { RULE_EVENT, RULE_BUCKET, RULE_RUN };
+
+struct plan_rule {
+    char *name, *when, *measure_name;
+    struct option_texts by;
+    int on, severity, kind;
+    int64_t for_us, keep_firing_us;
+    const struct node *node, *annotations_node, *labels_node;
+    struct plan_annotations annotations;
+
+    struct cel_program *program;
+    unsigned measure, policy;
+    unsigned by_count;
+    struct field_ref by_refs[KEY_FIELDS_MAX];
+    struct cel_variable *variables; /* bucket scope; see judge.c for the order */
+    size_t variable_count;
+    bool defined_on_empty;          /* reads nothing that an empty bucket leaves undefined */
+};
+
+struct plan_sink {
+    char *name, *type_name;
+    struct option_texts send;
+    const struct sink_type *type;
+    void *settings;
+    const struct node *node;
+    unsigned kinds; /* bits 1 << enum document_kind */
+};
+
+struct plan {
+    struct config *config;
+    struct plan_general general;
+    struct plan_time time;
+    struct plan_runs runs;
+    struct plan_limits limits;
+    struct plan_store store;
+    struct plan_http http;
+    struct plan_alerts alerts;
+    struct span name;
+    struct label_names labels;
+    struct plan_format *formats;
+    struct plan_source *sources;
+    struct plan_measure *measures;
+    struct plan_group *groups;
+    struct plan_detector *detectors;
+    struct plan_rule *rules;
+    struct plan_sink *sinks;
+    unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
+    struct alert_policy *policies; /* rules first, then detectors */
+    unsigned policy_count;
+    int64_t longest_window_us;
+    bool wants_runs;               /* somebody reads runs: a sink, the page, a measure or rule on them */
+};
+
+/* Loads a file, applies --set assignments in order, checks everything. The first error ends it. */
+enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
+                      struct plan **ret_plan, struct error *ret_error);
+void plan_free(struct plan *plan);
+
+/* The tables of all sections, for the reference page: name of the section and its rows; NULL name ends the list. */
+struct plan_section {
+    const char *name, *help;
+    const struct option *rows;
+    size_t count;
+};
+extern const struct plan_section plan_sections[];

@@ -1,0 +1,566 @@
+#include "pipeline/runs.h"
+
+#include "base/memory.h"
+#include "base/slots.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { LIST_OPEN, LIST_ENDED, LISTS };
+
+/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their end. */
+struct run_entry {
+    struct id128 key, id, parent; /* table key; document id; key of a task's run */
+    struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
+    struct span *texts;           /* RUN_TEXTS + labels and their bytes, one allocation */
+    uint64_t version;
+    int64_t first_us, first_event_us, born_us, changed_us;
+    int64_t scheduled_us, queued_us, started_us, ended_us;
+    double duration_ms;
+    uint32_t tasks[STATE_COUNT];
+    uint32_t next, previous;
+    int32_t map_index;
+    uint16_t attempt, attempts;
+    uint8_t state, list;
+    bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
+};
+
+struct run_list {
+    uint32_t first, last;
+};
+
+struct run_shard {
+    struct slots slots;
+    struct run_entry *entries;
+    size_t capacity;
+    struct slots aliases;         /* (source, namespace, run) -> the key of the run last told under it */
+    struct id128 *alias_keys;
+    size_t alias_capacity;
+    struct run_list lists[LISTS];
+};
+
+struct runs {
+    const struct plan *plan;
+    runs_emit *emit;
+    void *owner;
+    unsigned text_count;
+    uint32_t shard_limit;
+    struct runs_figures figures;
+    struct run_shard shards[SHARDS];
+};
+
+static const enum field run_text_fields[RUN_TEXTS] = {
+    F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
+    F_PARENT_RUN, F_QUEUE,     F_WORKER, F_OWNER,    F_HOST, F_ERROR, F_ERROR_TYPE, F_URL,
+};
+
+static struct span batch_text(const struct event_batch *batch, unsigned text, uint32_t row)
+{
+    if (text < RUN_TEXTS)
+        return ((const struct span *)event_column(batch, run_text_fields[text]))[row];
+    return batch->labels[text - RUN_TEXTS][row];
+}
+
+static struct id128 run_key(struct span source, struct span namespace_, struct span run)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_text(&builder, source);
+    id_add_text(&builder, namespace_);
+    id_add_text(&builder, run);
+    return id_end(&builder);
+}
+
+void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port, unsigned workers)
+{
+    unsigned text_count = RUN_TEXTS + plan->labels.count;
+
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        size_t size = sizeof(struct row_record) + text_count * sizeof(struct span);
+        struct row_record *record;
+        char *cursor;
+
+        if (batch->mark[row] != MARK_OK || batch->state[row] == STATE_NONE || batch->run[row].size == 0)
+            continue;
+        for (unsigned t = 0; t < text_count; t++)
+            size += batch_text(batch, t, row).size;
+        uint32_t shard =
+            (uint32_t)(run_key(batch->source[row], batch->namespace_[row], batch->run[row]).high >> 56);
+        int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
+        record = exchange_record(port, shard % workers, RECORD_ROW, size);
+        struct record head = record->head;
+        *record = (struct row_record){
+            .head = head,
+            .shard = shard,
+            .partition = batch->partition[row],
+            .order_us = time > watermark ? time : watermark,
+            .time_us = time,
+            .watermark_us = watermark,
+            .scheduled_us = batch->scheduled_us[row],
+            .queued_us = batch->queued_us[row],
+            .started_us = batch->started_us[row],
+            .offset = batch->offset[row],
+            .duration_ms = batch->duration_ms[row],
+            .map_index = batch->map_index[row],
+            .item = batch->item[row],
+            .attempt = batch->attempt[row],
+            .state = batch->state[row],
+            .texts = (struct span *)(record + 1),
+        };
+        cursor = (char *)(record->texts + text_count);
+        for (unsigned t = 0; t < text_count; t++)
+            record->texts[t] = record_text(&cursor, batch_text(batch, t, row));
+    }
+}
+
+struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner)
+{
+    struct runs *runs = memory_new(sizeof *runs);
+
+    runs->plan = plan;
+    runs->emit = emit;
+    runs->owner = owner;
+    runs->text_count = RUN_TEXTS + plan->labels.count;
+    runs->shard_limit = (uint32_t)(plan->limits.runs / SHARDS);
+    for (unsigned s = 0; s < SHARDS; s++) {
+        slots_init(&runs->shards[s].slots, runs->shard_limit);
+        slots_init(&runs->shards[s].aliases, runs->shard_limit);
+        for (unsigned l = 0; l < LISTS; l++)
+            runs->shards[s].lists[l] = (struct run_list){SLOT_NONE, SLOT_NONE};
+    }
+    return runs;
+}
+
+void runs_free(struct runs *runs)
+{
+    for (unsigned s = 0; s < SHARDS; s++) {
+        struct run_shard *shard = &runs->shards[s];
+
+        for (unsigned l = 0; l < LISTS; l++)
+            for (uint32_t i = shard->lists[l].first; i != SLOT_NONE; i = shard->entries[i].next)
+                free(shard->entries[i].texts);
+        slots_free(&shard->slots);
+        slots_free(&shard->aliases);
+        free(shard->alias_keys);
+        free(shard->entries);
+    }
+    free(runs);
+}
+
+static void list_remove(struct run_shard *shard, uint32_t slot)
+{
+    struct run_entry *entry = &shard->entries[slot];
+    struct run_list *list = &shard->lists[entry->list];
+
+    if (entry->previous != SLOT_NONE)
+        shard->entries[entry->previous].next = entry->next;
+    else
+        list->first = entry->next;
+    if (entry->next != SLOT_NONE)
+        shard->entries[entry->next].previous = entry->previous;
+    else
+        list->last = entry->previous;
+}
+
+static void list_append(struct run_shard *shard, uint32_t slot, uint8_t which)
+{
+    struct run_list *list = &shard->lists[which];
+    struct run_entry *entry = &shard->entries[slot];
+
+    entry->list = which;
+    entry->next = SLOT_NONE;
+    entry->previous = list->last;
+    if (list->last != SLOT_NONE)
+        shard->entries[list->last].next = slot;
+    else
+        list->first = slot;
+    list->last = slot;
+}
+
+static void evict(struct runs *runs, struct run_shard *shard, uint32_t slot)
+{
+    struct run_entry *entry = &shard->entries[slot];
+
+    uint32_t alias = slots_find(&shard->aliases, entry->alias);
+
+    list_remove(shard, slot);
+    slots_remove(&shard->slots, entry->key);
+    if (alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key))
+        slots_remove(&shard->aliases, entry->alias);
+    free(entry->texts);
+    entry->texts = NULL;
+    runs->figures.entries--;
+}
+
+/* The entry of a key, made when it is new; a full shard forgets what ended first, else what began first. */
+static struct run_entry *find_entry(struct runs *runs, struct run_shard *shard, struct id128 key,
+                                    const struct row_record *row)
+{
+    bool is_new;
+    uint32_t slot = slots_add(&shard->slots, key, &is_new);
+
+    if (slot == SLOT_NONE) {
+        uint32_t oldest = shard->lists[LIST_ENDED].first;
+
+        evict(runs, shard, oldest != SLOT_NONE ? oldest : shard->lists[LIST_OPEN].first);
+        runs->figures.evicted++;
+        slot = slots_add(&shard->slots, key, &is_new);
+        assert(slot != SLOT_NONE);
+    }
+    if (is_new) {
+        shard->entries = memory_reserve(shard->entries, &shard->capacity, slot + 1u, sizeof *shard->entries);
+        shard->entries[slot] = (struct run_entry){
+            .key = key,
+            .texts = memory_new(runs->text_count * sizeof(struct span)),
+            .version = 1,
+            .first_us = TIME_NONE,
+            .first_event_us = row->time_us,
+            .born_us = row->order_us,
+            .changed_us = row->order_us,
+            .scheduled_us = TIME_NONE,
+            .queued_us = TIME_NONE,
+            .started_us = TIME_NONE,
+            .ended_us = TIME_NONE,
+            .duration_ms = NAN,
+            .map_index = INT32_MIN,
+        };
+        list_append(shard, slot, LIST_OPEN);
+        runs->figures.entries++;
+    }
+    return &shard->entries[slot];
+}
+
+/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. */
+static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row)
+{
+    struct span merged[RUN_TEXTS + LABELS_MAX];
+    size_t size = runs->text_count * sizeof(struct span);
+    bool changed = false;
+    struct span *texts;
+    char *cursor;
+
+    for (unsigned t = 0; t < runs->text_count; t++) {
+        bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
+        bool mine = entry->is_task || t != RUN_TASK;
+        bool takes = mine && row->texts[t].size > 0 && !identity && !span_equal(row->texts[t], entry->texts[t]);
+
+        merged[t] = takes ? row->texts[t] : entry->texts[t];
+        changed |= takes;
+        size += merged[t].size;
+    }
+    if (!changed)
+        return;
+    texts = memory_grow(NULL, size);
+    cursor = (char *)(texts + runs->text_count);
+    for (unsigned t = 0; t < runs->text_count; t++)
+        texts[t] = record_text(&cursor, merged[t]);
+    free(entry->texts);
+    entry->texts = texts;
+}
+
+/* What a run itself is told by its tasks' rows: only names. */
+static void learn_names(const struct runs *runs, struct run_entry *run, const struct row_record *row)
+{
+    struct row_record names = *row;
+    struct span texts[RUN_TEXTS + LABELS_MAX] = {0};
+
+    for (unsigned t = RUN_SOURCE; t <= RUN_ROOT_RUN; t++)
+        if (t != RUN_TASK)
+            texts[t] = row->texts[t];
+    names.texts = texts;
+    learn_texts(runs, run, &names);
+}
+
+static bool accepts(const struct run_entry *entry, const struct row_record *row)
+{
+    enum run_state before = entry->state, after = row->state;
+
+    if (row->attempt > entry->attempt && entry->attempt > 0)
+        return true;
+    if (run_state_is_terminal(before) || after == before)
+        return false;
+    /* an old word about waiting does not undo that it runs */
+    return !(before == STATE_RUNNING && (after == STATE_QUEUED || after == STATE_WAITING));
+}
+
+static void learn_times(struct run_entry *entry, const struct row_record *row, bool accepted)
+{
+    bool again = accepted && entry->attempt > 0 && row->attempt > entry->attempt;
+
+    if (again) {
+        entry->queued_us = entry->started_us = entry->ended_us = TIME_NONE;
+        entry->duration_ms = NAN;
+    }
+    if (row->scheduled_us != TIME_NONE)
+        entry->scheduled_us = row->scheduled_us;
+    if (row->queued_us != TIME_NONE)
+        entry->queued_us = row->queued_us;
+    else if (row->state == STATE_QUEUED && entry->queued_us == TIME_NONE)
+        entry->queued_us = row->time_us;
+    if (row->started_us != TIME_NONE)
+        entry->started_us = row->started_us;
+    else if (row->state == STATE_RUNNING && (entry->started_us == TIME_NONE || entry->state == STATE_RETRYING))
+        entry->started_us = row->time_us;
+    if (row->attempt > entry->attempt)
+        entry->attempt = row->attempt;
+    if (entry->attempt > entry->attempts)
+        entry->attempts = entry->attempt;
+    if (row->map_index != INT32_MIN)
+        entry->map_index = row->map_index;
+    if (!accepted || !run_state_is_terminal(row->state))
+        return;
+    entry->ended_us = row->time_us;
+    entry->duration_ms = row->duration_ms;
+    if (isnan(entry->duration_ms) && entry->started_us != TIME_NONE && entry->ended_us >= entry->started_us)
+        entry->duration_ms = (double)(entry->ended_us - entry->started_us) / 1000.0;
+    if (entry->started_us == TIME_NONE && entry->duration_ms >= 0 && entry->duration_ms < 1e15)
+        entry->started_us = entry->ended_us - (int64_t)(entry->duration_ms * 1000.0);
+}
+
+static void fix_identity(const struct runs *runs, struct run_entry *entry, int64_t time_us)
+{
+    const struct span *texts = entry->texts;
+    struct run_record record = {
+        .is_task = entry->is_task,
+        .source = texts[RUN_SOURCE],
+        .namespace_ = texts[RUN_NAMESPACE],
+        .workflow = texts[RUN_WORKFLOW],
+        .task = texts[RUN_TASK],
+        .run = texts[RUN_RUN],
+        .map_index = entry->map_index,
+        .attempt = entry->attempt,
+    };
+
+    if (entry->identified)
+        return;
+    entry->identified = true;
+    entry->id = run_id(runs->plan->name, &record);
+    entry->first_us = entry->scheduled_us != TIME_NONE ? entry->scheduled_us
+                      : entry->queued_us != TIME_NONE  ? entry->queued_us
+                      : entry->started_us != TIME_NONE ? entry->started_us
+                                                       : time_us;
+}
+
+static double between_ms(int64_t from_us, int64_t to_us)
+{
+    if (from_us == TIME_NONE || to_us == TIME_NONE || to_us < from_us)
+        return NAN;
+    return (double)(to_us - from_us) / 1000.0;
+}
+
+static void emit(struct runs *runs, const struct run_entry *entry)
+{
+    const struct span *texts = entry->texts;
+    struct run_record record = {
+        .id = entry->id,
+        .is_task = entry->is_task,
+        .state = entry->state,
+        .version = entry->version,
+        .at_us = entry->changed_us,
+        .first_us = entry->first_us,
+        .scheduled_us = entry->scheduled_us,
+        .queued_us = entry->queued_us,
+        .started_us = entry->started_us,
+        .ended_us = entry->ended_us,
+        .duration_ms = entry->duration_ms,
+        .queue_wait_ms = between_ms(entry->queued_us, entry->started_us),
+        .late_by_ms = between_ms(entry->scheduled_us, entry->started_us),
+        .source = texts[RUN_SOURCE],
+        .namespace_ = texts[RUN_NAMESPACE],
+        .engine = texts[RUN_ENGINE],
+        .workflow = texts[RUN_WORKFLOW],
+        .task = texts[RUN_TASK],
+        .run = texts[RUN_RUN],
+        .run_name = texts[RUN_RUN_NAME],
+        .root_run = texts[RUN_ROOT_RUN],
+        .parent_run = texts[RUN_PARENT_RUN],
+        .queue = texts[RUN_QUEUE],
+        .worker = texts[RUN_WORKER],
+        .owner = texts[RUN_OWNER],
+        .host = texts[RUN_HOST],
+        .error = texts[RUN_ERROR],
+        .error_type = texts[RUN_ERROR_TYPE],
+        .url = texts[RUN_URL],
+        .attempt = entry->attempt,
+        .attempts = entry->attempts,
+        .map_index = entry->map_index,
+    };
+
+    memcpy(record.tasks, entry->tasks, sizeof record.tasks);
+    runs->emit(runs->owner, &record);
+}
+
+/* The transition as a row of its own, for measures and rules with `on: run`. */
+static void append_row(const struct runs *runs, const struct run_entry *entry, const struct row_record *row,
+                       struct event_batch *batch)
+{
+    uint32_t at = event_batch_add(batch);
+
+    assert(at != UINT32_MAX);
+    batch->time_us[at] = row->time_us;
+    batch->watermark_us[at] = row->watermark_us;
+    batch->partition[at] = row->partition;
+    batch->offset[at] = row->offset;
+    batch->item[at] = row->item;
+    batch->state[at] = entry->state;
+    batch->scheduled_us[at] = entry->scheduled_us;
+    batch->queued_us[at] = entry->queued_us;
+    batch->started_us[at] = entry->started_us;
+    batch->duration_ms[at] = entry->duration_ms;
+    batch->queue_wait_ms[at] = between_ms(entry->queued_us, entry->started_us);
+    batch->attempt[at] = entry->attempt;
+    batch->map_index[at] = entry->map_index;
+    for (unsigned t = 0; t < runs->text_count; t++) {
+        struct span copy = {0};
+
+        if (entry->texts[t].size && !arena_copy(&batch->text, entry->texts[t], &copy))
+            continue;
+        if (t < RUN_TEXTS)
+            ((struct span *)event_column(batch, run_text_fields[t]))[at] = copy;
+        else
+            batch->labels[t - RUN_TEXTS][at] = copy;
+    }
+}
+
+static void move_list(struct run_shard *shard, struct run_entry *entry)
+{
+    uint32_t slot = (uint32_t)(entry - shard->entries);
+
+    list_remove(shard, slot);
+    list_append(shard, slot, run_state_is_terminal(entry->state) ? LIST_ENDED : LIST_OPEN);
+}
+
+static void transit(struct runs *runs, struct run_shard *shard, struct run_entry *entry,
+                    const struct row_record *row, struct event_batch *transitions)
+{
+    bool accepted = accepts(entry, row), was_terminal = run_state_is_terminal(entry->state);
+    enum run_state before = entry->state;
+
+    learn_texts(runs, entry, row);
+    learn_times(entry, row, accepted);
+    entry->told = true;
+    if (row->time_us < entry->first_event_us)
+        entry->first_event_us = row->time_us;
+    if (!accepted) {
+        runs->figures.ignored++;
+        return;
+    }
+    entry->state = row->state;
+    entry->changed_us = row->order_us;
+    if (was_terminal || run_state_is_terminal(entry->state))
+        move_list(shard, entry);
+    if (entry->is_task) {
+        uint32_t slot = slots_find(&shard->slots, entry->parent);
+
+        if (slot != SLOT_NONE) {
+            uint32_t *tasks = shard->entries[slot].tasks;
+
+            tasks[before] -= tasks[before] > 0 && before != STATE_NONE;
+            tasks[entry->state]++;
+        }
+    }
+    /* a workflow not named yet will be: the id waits for it, but not beyond the end */
+    if (entry->texts[RUN_WORKFLOW].size == 0 && !run_state_is_terminal(entry->state))
+        return;
+    fix_identity(runs, entry, row->time_us);
+    entry->version++;
+    runs->figures.transitions++;
+    emit(runs, entry);
+    append_row(runs, entry, row, transitions);
+}
+
+/* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery success) do not
+ * name the workflow: such a row goes to the run last told under its (source, namespace, run), and a run that had no
+ * workflow yet takes the first one told. */
+static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+{
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]), key;
+    struct span workflow = row->texts[RUN_WORKFLOW];
+    uint32_t at = slots_find(&shard->aliases, alias);
+    struct id_builder builder;
+    struct run_entry *entry;
+    bool is_new;
+
+    if (at != SLOT_NONE) {
+        uint32_t slot = slots_find(&shard->slots, shard->alias_keys[at]);
+
+        assert(slot != SLOT_NONE);
+        struct span known = shard->entries[slot].texts[RUN_WORKFLOW];
+        if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
+            return &shard->entries[slot];
+    }
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)alias.high);
+    id_add_integer(&builder, (int64_t)alias.low);
+    id_add_text(&builder, workflow);
+    key = id_end(&builder);
+    entry = find_entry(runs, shard, key, row);
+    entry->alias = alias;
+    at = slots_add(&shard->aliases, alias, &is_new);
+    assert(at != SLOT_NONE);
+    shard->alias_keys =
+        memory_reserve(shard->alias_keys, &shard->alias_capacity, at + 1u, sizeof *shard->alias_keys);
+    shard->alias_keys[at] = key;
+    return entry;
+}
+
+void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions)
+{
+    struct run_shard *shard = &runs->shards[row->shard];
+    struct run_entry *run = find_run(runs, shard, row);
+    struct id128 key = run->key;
+    struct id_builder builder;
+
+    if (row->texts[RUN_TASK].size == 0) {
+        transit(runs, shard, run, row, transitions);
+        return;
+    }
+    learn_names(runs, run, row);
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)key.high);
+    id_add_integer(&builder, (int64_t)key.low);
+    id_add_text(&builder, row->texts[RUN_TASK]);
+    id_add_integer(&builder, row->map_index);
+    id_add_integer(&builder, row->attempt);
+    struct run_entry *task = find_entry(runs, shard, id_end(&builder), row);
+    task->is_task = true;
+    task->parent = key;
+    transit(runs, shard, task, row, transitions);
+}
+
+void runs_expire(struct runs *runs, int64_t now_us)
+{
+    for (unsigned s = 0; s < SHARDS; s++) {
+        struct run_shard *shard = &runs->shards[s];
+        uint32_t slot;
+
+        while ((slot = shard->lists[LIST_ENDED].first) != SLOT_NONE &&
+               shard->entries[slot].changed_us < now_us - runs->plan->runs.keep)
+            evict(runs, shard, slot);
+    }
+}
+
+int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t changed_from_us)
+{
+    int64_t needed = INT64_MAX;
+
+    for (unsigned s = 0; s < SHARDS; s++) {
+        const struct run_shard *shard = &runs->shards[s];
+
+        for (uint32_t i = shard->lists[LIST_OPEN].first; i != SLOT_NONE; i = shard->entries[i].next)
+            if (shard->entries[i].born_us >= hold_from_us && shard->entries[i].first_event_us < needed)
+                needed = shard->entries[i].first_event_us;
+        for (uint32_t i = shard->lists[LIST_ENDED].last;
+             i != SLOT_NONE && shard->entries[i].changed_us >= changed_from_us; i = shard->entries[i].previous)
+            if (shard->entries[i].first_event_us < needed)
+                needed = shard->entries[i].first_event_us;
+    }
+    return needed;
+}
+
+void runs_figures(const struct runs *runs, struct runs_figures *ret_figures)
+{
+    *ret_figures = runs->figures;
+}

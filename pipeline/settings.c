@@ -1,0 +1,140 @@
+#include "pipeline/settings.h"
+
+static const char *const late_choices[] = {"drop", "dead_letter", "correct", NULL};
+static const char *const skew_choices[] = {"repair", "dead_letter", NULL};
+static const char *const measure_choices[] = {"event", "run", NULL};
+static const char *const rule_choices[] = {"event", "bucket", "run", NULL};
+
+#define ROWS(table) {(table), sizeof(table) / sizeof *(table)}
+#define AT(type, member) .offset = offsetof(type, member)
+
+/* clang-format off */
+static const struct option general_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_general, name), .required = true, .help = "Name of the pipeline; part of every id, so choose it once."},
+    {"workers", OPTION_INTEGER, AT(struct plan_general, workers), .default_text = "0", .max = WORKERS_MAX, .help = "Worker threads; 0: one a core."},
+    {"batch_rows", OPTION_INTEGER, AT(struct plan_general, batch_rows), .default_text = "1024", .min = 1, .max = BATCH_ROWS_MAX, .help = "Most messages taken from a partition at a time."},
+    {"time", OPTION_NODE, AT(struct plan_general, time), .help = "Event time."},
+    {"runs", OPTION_NODE, AT(struct plan_general, runs), .help = "Run table."},
+    {"limits", OPTION_NODE, AT(struct plan_general, limits), .help = "Written limits."},
+    {"store", OPTION_NODE, AT(struct plan_general, store), .help = "Where state is kept."},
+    {"http", OPTION_NODE, AT(struct plan_general, http), .help = "Page and API."},
+    {"alerts", OPTION_NODE, AT(struct plan_general, alerts), .help = "Alerts in general."},
+    {"formats", OPTION_NODE, AT(struct plan_general, formats), .help = "How payloads are read."},
+    {"sources", OPTION_NODE, AT(struct plan_general, sources), .help = "Where messages come from."},
+    {"clean", OPTION_NODE, AT(struct plan_general, clean), .help = "Steps on each row, in order: keep, drop, set, rename, redact, dedupe, throttle, missing, limit, convert."},
+    {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
+    {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
+    {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
+    {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
+    {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
+};
+static const struct option time_options[] = {
+    {"lateness", OPTION_DURATION, AT(struct plan_time, lateness), .default_text = "10s", .max = 86400 * 30, .help = "How far behind the greatest event time of its partition a row may be and still count."},
+    {"idle_after", OPTION_DURATION, AT(struct plan_time, idle_after), .default_text = "30s", .min = 0.001, .max = 86400, .help = "A partition at its end for so long no longer holds back the others (live only)."},
+    {"max_skew", OPTION_DURATION, AT(struct plan_time, max_skew), .default_text = "5m", .min = 1, .max = 86400 * 36500.0, .help = "How far ahead of its arrival an event time may be."},
+    {"max_skew_ahead", OPTION_DURATION, AT(struct plan_time, max_skew_ahead), .default_text = "5m", .min = 1, .max = 86400 * 365.0, .help = "No partition is read further than this beyond the slowest one."},
+    {"correct_for", OPTION_DURATION, AT(struct plan_time, correct_for), .default_text = "10m", .max = 86400 * 7, .help = "How long a closed bucket can still be corrected (late: correct, and provisional buckets)."},
+    {"late", OPTION_CHOICE, AT(struct plan_time, late), .default_text = "drop", .choices = late_choices, .help = "What becomes of a row that is too late for its bucket."},
+    {"skew", OPTION_CHOICE, AT(struct plan_time, skew), .default_text = "repair", .choices = skew_choices, .help = "What becomes of a row more than max_skew ahead of its arrival: its time is set to the arrival, or it is a dead letter."},
+};
+static const struct option runs_options[] = {
+    {"hold", OPTION_DURATION, AT(struct plan_runs, hold), .default_text = "1h", .max = 86400 * 30, .help = "How long an unfinished run keeps its first event readable after a restart."},
+    {"keep", OPTION_DURATION, AT(struct plan_runs, keep), .default_text = "10m", .min = 1, .max = 86400 * 30, .help = "How long a finished run is remembered for events that come after its end."},
+};
+static const struct option limits_options[] = {
+    {"series", OPTION_INTEGER, AT(struct plan_limits, series), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most series (measure group and key) kept; rows of further keys are counted and left out."},
+    {"runs", OPTION_INTEGER, AT(struct plan_limits, runs), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most runs and task attempts kept; the oldest go first."},
+    {"order", OPTION_SIZE, AT(struct plan_limits, order_bytes), .default_text = "256MiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Rows waiting for their order time; above it only the slowest partition is read."},
+    {"dead_letters", OPTION_SIZE, AT(struct plan_limits, dead_letter_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Size of the dead-letter store; when full, input is held."},
+};
+static const struct option store_options[] = {
+    {"path", OPTION_PATH, AT(struct plan_store, path), .default_text = "weir.db", .help = "The SQLite file of this pipeline (dead letters)."},
+};
+static const struct option http_options[] = {
+    {"listen", OPTION_TEXT, AT(struct plan_http, listen), .default_text = "127.0.0.1:8470", .help = "Address of the page and the API; \"\" switches both off; a taken port is said and the next one used."},
+};
+static const struct option alerts_options[] = {
+    {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "After an episode of an event or run rule ended no new one starts for so long; also how long an event rule fires after its last match."},
+    {"expire", OPTION_DURATION, AT(struct plan_alerts, expire), .default_text = "1h", .max = 86400 * 30, .help = "An open alert without any news for so long is resolved with reason expired; 0: never."},
+};
+static const struct option format_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_format, name), .required = true, .help = "Name by which sources refer to it."},
+};
+static const struct option source_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_source, name), .required = true, .help = "Name of the source; part of ids."},
+    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "kafka, file or stdin."},
+    {"format", OPTION_TEXT, AT(struct plan_source, format_name), .default_text = "fields", .help = "A built-in format or a name under formats."},
+};
+static const struct option measure_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_measure, name), .required = true, .help = "Name of the measure."},
+    {"on", OPTION_CHOICE, AT(struct plan_measure, on), .default_text = "event", .choices = measure_choices, .help = "Rows to add up: events, or the transitions of runs and tasks."},
+    {"of", OPTION_TEXT, AT(struct plan_measure, of), .default_text = "count", .help = "count, a field, or a CEL expression giving a number."},
+    {"statistics", OPTION_TEXTS, AT(struct plan_measure, statistics), .help = "count sum min max mean variance p50 p90 p95 p99 distinct ratio; default count, or count, mean and p95 of a value."},
+    {"where", OPTION_TEXT, AT(struct plan_measure, where_text), .help = "CEL: only rows for which it is true."},
+    {"ratio", OPTION_TEXT, AT(struct plan_measure, ratio_text), .help = "CEL: the statistic ratio is the share of rows for which it is true."},
+    {"by", OPTION_TEXTS, AT(struct plan_measure, by), .help = "Fields that make the key, at most 8."},
+    {"every", OPTION_DURATION, AT(struct plan_measure, every), .default_text = "1m", .min = 0.001, .max = 86400 * 31, .help = "A bucket ends at each multiple of this."},
+    {"window", OPTION_DURATION, AT(struct plan_measure, window), .default_text = "0", .max = 86400 * 31, .help = "Length of a bucket, a multiple of every (hopping); 0: every."},
+    {"unit", OPTION_TEXT, AT(struct plan_measure, unit), .help = "Unit of the value, for people."},
+};
+static const struct option detector_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_detector, name), .required = true, .help = "Name of the detector; alerts carry it as rule."},
+    {"type", OPTION_TEXT, AT(struct plan_detector, type_name), .required = true, .help = "Which detector."},
+    {"measure", OPTION_TEXT, AT(struct plan_detector, measure_name), .required = true, .help = "The measure that it watches."},
+    {"statistic", OPTION_TEXT, AT(struct plan_detector, statistic_name), .default_text = "", .help = "Which statistic of it; default the first that the measure names."},
+    {"severity", OPTION_CHOICE, AT(struct plan_detector, severity), .default_text = "warning", .choices = severity_names, .help = "Severity of its alerts."},
+    {"for", OPTION_DURATION, AT(struct plan_detector, for_us), .default_text = "0", .max = 86400 * 30, .help = "Anomalous for so long before the alert fires."},
+    {"keep_firing_for", OPTION_DURATION, AT(struct plan_detector, keep_firing_us), .default_text = "0", .max = 86400 * 30, .help = "The alert goes on so long after the anomaly ended."},
+    {"annotations", OPTION_NODE, AT(struct plan_detector, annotations_node), .help = "summary, description, runbook."},
+};
+static const struct option rule_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_rule, name), .required = true, .help = "Name of the rule."},
+    {"on", OPTION_CHOICE, AT(struct plan_rule, on), .default_text = "event", .choices = rule_choices, .help = "What it judges: each event, each closed bucket, or each transition of a run or task."},
+    {"when", OPTION_TEXT, AT(struct plan_rule, when), .required = true, .help = "CEL condition."},
+    {"measure", OPTION_TEXT, AT(struct plan_rule, measure_name), .help = "Bucket rules: the measure whose statistics have bare names."},
+    {"by", OPTION_TEXTS, AT(struct plan_rule, by), .help = "Event and run rules: fields that make the key of the alert; bucket rules take the measure's."},
+    {"severity", OPTION_CHOICE, AT(struct plan_rule, severity), .default_text = "warning", .choices = severity_names, .help = "Severity of its alerts."},
+    {"kind", OPTION_CHOICE, AT(struct plan_rule, kind), .default_text = "rule", .choices = alert_kind_names, .help = "Kind of its alerts."},
+    {"for", OPTION_DURATION, AT(struct plan_rule, for_us), .default_text = "0", .max = 86400 * 30, .help = "True for so long before the alert fires (bucket rules)."},
+    {"keep_firing_for", OPTION_DURATION, AT(struct plan_rule, keep_firing_us), .default_text = "0", .max = 86400 * 30, .help = "The alert goes on so long after the condition ended; event rules: 0 takes alerts.rest."},
+    {"annotations", OPTION_NODE, AT(struct plan_rule, annotations_node), .help = "summary, description, runbook: texts with {{field}}."},
+};
+static const struct option annotation_options[] = {
+    {"summary", OPTION_TEXT, AT(struct plan_annotations, summary), .help = "One line for people; {{field}} is filled in."},
+    {"description", OPTION_TEXT, AT(struct plan_annotations, description), .help = "More of it."},
+    {"runbook", OPTION_TEXT, AT(struct plan_annotations, runbook), .help = "Link to what to do."},
+};
+static const struct option sink_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the sink."},
+    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, stdout or webhook."},
+    {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts."},
+};
+/* clang-format on */
+
+const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(time_options),
+                         runs_rows = ROWS(runs_options), limits_rows = ROWS(limits_options),
+                         store_rows = ROWS(store_options), http_rows = ROWS(http_options),
+                         alerts_rows = ROWS(alerts_options), format_rows = ROWS(format_options),
+                         source_rows = ROWS(source_options), measure_rows = ROWS(measure_options),
+                         detector_rows = ROWS(detector_options), rule_rows = ROWS(rule_options),
+                         annotation_rows = ROWS(annotation_options), sink_rows = ROWS(sink_options);
+
+#define SECTION(name, help, table) {name, help, table, sizeof(table) / sizeof *(table)}
+
+const struct plan_section plan_sections[] = {
+    SECTION("", "Top level", general_options),
+    SECTION("time", "Event time", time_options),
+    SECTION("runs", "Run table", runs_options),
+    SECTION("limits", "Written limits", limits_options),
+    SECTION("store", "Store", store_options),
+    SECTION("http", "Page and API", http_options),
+    SECTION("alerts", "Alerts", alerts_options),
+    SECTION("formats[]", "Formats", format_options),
+    SECTION("sources[]", "Sources", source_options),
+    SECTION("measures[]", "Measures", measure_options),
+    SECTION("detectors[]", "Detectors", detector_options),
+    SECTION("rules[]", "Rules", rule_options),
+    SECTION("*.annotations", "Annotations", annotation_options),
+    SECTION("sinks[]", "Sinks", sink_options),
+    {0},
+};

@@ -1,0 +1,96 @@
+"""Holds what a search server contains against what the reference says, document by document."""
+import math
+
+# What the reference cannot know: when Kafka took a message, and what detectors and idleness say of a bucket.
+IGNORED = ("event.created", "weir.score", "weir.anomaly", "weir.expected.low", "weir.expected.high", "weir.provisional",
+           "weir.late")
+PERCENTILES = ("weir.p50", "weir.p90", "weir.p95", "weir.p99")
+
+
+class Outcome:
+    """Counts and the first few differences of one kind of document."""
+
+    def __init__(self, what, expected, found):
+        self.what, self.expected, self.found = what, expected, found
+        self.missing = self.extra = self.different = 0
+        self.examples = []
+
+    def add(self, how, text):
+        setattr(self, how, getattr(self, how) + 1)
+        if len(self.examples) < 5:
+            self.examples.append(f"{self.what} {how}: {text}")
+
+    def right(self):
+        return not (self.missing or self.extra or self.different)
+
+
+def flatten(value, prefix=""):
+    flat = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            flat.update(flatten(inner, prefix + name + "."))
+        else:
+            flat[prefix + name] = inner
+    return flat
+
+
+def same(name, expected, found):
+    if name in PERCENTILES and isinstance(found, (int, float)):
+        # exp and log of the two languages may differ in the last place
+        return math.isclose(expected, found, rel_tol=1e-12)
+    return expected == found and isinstance(expected, bool) == isinstance(found, bool)
+
+
+def differences(expected, found):
+    names = (set(expected) | set(found)) - set(IGNORED)
+    return [f"{name}: {expected.get(name)!r} expected, {found.get(name)!r} found"
+            for name in sorted(names) if not (name in expected and name in found and same(name, expected[name], found[name]))]
+
+
+def compare(what, expected, documents, place_of, pipeline, late_at_most=None):
+    """documents: (id, source) pairs; place_of: what identifies a flat document."""
+    outcome = Outcome(what, len(expected), len(documents))
+    seen, ids = set(), set()
+    for identifier, source in documents:
+        flat = flatten(source)
+        place = place_of(flat)
+        if place in seen or identifier in ids:
+            outcome.add("extra", f"{place} twice")
+        elif place not in expected:
+            outcome.add("extra", f"{place}")
+        else:
+            found = differences({**expected[place], "weir.pipeline": pipeline}, flat)
+            if late_at_most is not None and not 0 <= flat.get("weir.late", -1) <= late_at_most[place]:
+                found.append(f"weir.late: at most {late_at_most[place]} expected, {flat.get('weir.late')} found")
+            if found:
+                outcome.add("different", f"{place}: " + "; ".join(found[:4]))
+        seen.add(place)
+        ids.add(identifier)
+    for place in expected.keys() - seen:
+        outcome.add("missing", f"{place}")
+    return outcome
+
+
+def event_place(flat):
+    return tuple(flat.get(name) for name in ("weir.topic", "weir.partition", "weir.offset", "weir.item"))
+
+
+def bucket_place(measures):
+    from reference import PATHS
+
+    by = {measure.name: [PATHS[name] for name in measure.by] for measure in measures}
+
+    def place(flat):
+        measure = flat.get("weir.measure")
+        return measure, tuple(str(flat.get(path, "")) for path in by.get(measure, [])), flat.get("event.start")
+
+    return place
+
+
+def compare_all(search, prefix, expected, measures, pipeline):
+    """Outcomes for events and buckets below one prefix."""
+    return [
+        compare("event", expected.events, search.documents(f"logs-{prefix}.events-*"), event_place, pipeline),
+        compare("bucket", expected.buckets, search.documents(f"{prefix}-buckets-*"), bucket_place(measures), pipeline,
+                expected.late_at_most),
+    ]

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""The whole program between a real Kafka and real search servers, held against the naive reference.
+
+usage: scenarios.py [NAME...]      names are matched as parts; without any all run
+Messages are sent by kcat. One start of each server serves all scenarios: each has its own topic or group, pipeline and
+index prefix. A scenario is a function of the bench; SCENARIOS at the end is the list.
+"""
+import os
+import shutil
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import generate  # noqa: E402
+import reference  # noqa: E402
+from integration import compare, services  # noqa: E402
+from reference import Measure, TERMINAL  # noqa: E402
+from report import Report, Skip  # noqa: E402
+
+TERMINAL_TEXT = " || ".join(f'state == "{state}"' for state in TERMINAL)
+NUMBERS = ["count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99"]
+MEASURES = [
+    Measure("failures", ["workflow", "task"], 60, where_text='state == "failed"', where=lambda e: e["state"] == "failed"),
+    Measure("latency", ["workflow"], 10, of="duration_ms", statistics=NUMBERS, window_s=60,
+            where_text=TERMINAL_TEXT, where=lambda e: e["state"] in TERMINAL),
+    Measure("value", ["workflow"], 15, of="value", statistics=NUMBERS),
+    Measure("owners", ["workflow"], 30, of="owner", statistics=["count", "distinct"]),
+    Measure("failed_share", ["labels.team"], 60, statistics=["count", "ratio"],
+            hit_text='state == "failed"', hit=lambda e: e["state"] == "failed"),
+]
+LATENESS_S = 10
+
+
+class Recording:
+    """Messages, and what must come out of them."""
+
+    def __init__(self, topic, seed, rows, partitions, idle=()):
+        start_us = (int(time.time()) - 3600) * 1_000_000
+        self.topic, self.partitions = topic, partitions
+        self.messages = generate.generate(seed, rows, partitions, start_us, lateness_s=LATENESS_S, idle=idle)
+        values = [[value for _, value in messages] for messages in self.messages]
+        self.expected = reference.expect(values, topic, MEASURES, "", "events", LATENESS_S)
+
+
+class Bench:
+    """The servers, started when first asked for, and what the scenarios share."""
+
+    def __init__(self):
+        self.folder = services.temporary_folder()
+        self.kafka = services.Kafka(self.folder)
+        self.kafka_runs = False
+        self.search = None
+        self.recordings = {}
+        self.table = []
+        self.weirs = []
+
+    def broker(self):
+        if not self.kafka_runs:
+            self.kafka.start()
+            self.kafka_runs = True
+        return self.kafka
+
+    def server(self, kind):
+        """One search server at a time, for the memory."""
+        if not self.search or self.search.kind != kind:
+            if self.search:
+                self.search.stop()
+            self.search = services.Search(self.folder, kind)
+            self.search.start()
+        return self.search
+
+    def matrix_recording(self, partitions):
+        if partitions not in self.recordings:
+            recording = Recording(f"matrix-{partitions}", partitions, 20000, partitions, idle=(5,) if partitions > 5 else ())
+            self.broker().topic(recording.topic, partitions)
+            self.kafka.produce(recording.topic, recording.messages)
+            self.recordings[partitions] = recording
+        return self.recordings[partitions]
+
+    def configuration(self, name, topic, workers):
+        return {
+            "name": name,
+            "workers": workers,
+            "store": {"path": os.path.join(self.folder, name, "weir.db")},
+            "http": {"listen": ""},
+            # sent at once, an hour's events look as if from the future of the first
+            "time": {"lateness": f"{LATENESS_S}s", "idle_after": "2s", "max_skew": "3650d"},
+            "sources": [{"name": "events", "type": "kafka", "brokers": self.kafka.brokers, "topics": [topic],
+                         "group": name, "format": "fields", "start": "earliest",
+                         "librdkafka": {"topic.metadata.refresh.interval.ms": "1000"}}],
+            "measures": [measure.configuration() for measure in MEASURES],
+            "sinks": [{"name": "search", "type": "elasticsearch", "urls": [self.search.url], "send": ["events", "buckets"],
+                       "setup": "auto", "prefix": name, "namespace": "test", "bulk_wait": "200ms"}],
+        }
+
+    def weir(self, name, topic, *options, workers=2):
+        folder = os.path.join(self.folder, name)
+        os.makedirs(folder, exist_ok=True)
+        weir = services.Weir(folder, self.configuration(name, topic, workers), *options)
+        self.weirs.append(weir)
+        return weir
+
+    def events_of(self, name):
+        return self.search.count(f"logs-{name}.events-*")
+
+    def must_agree(self, name, recording, seconds):
+        outcomes = compare.compare_all(self.search, name, recording.expected, MEASURES, name)
+        row = [self.search.kind, name, f"{seconds:.1f}"]
+        for outcome in outcomes:
+            row += [outcome.expected, outcome.missing, outcome.extra, outcome.different]
+        self.table.append(row + [recording.expected.late_rows, recording.expected.malformed])
+        if not all(outcome.right() for outcome in outcomes):
+            raise AssertionError("\n".join(text for outcome in outcomes for text in outcome.examples))
+
+    def close(self):
+        for weir in self.weirs:
+            weir.end()
+        if self.search:
+            self.search.stop()
+        if self.kafka_runs:
+            self.kafka.stop()
+        if os.environ.get("WEIR_KEEP"):
+            print(f"kept: {self.folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def once(kind, partitions, workers):
+    def scenario(bench):
+        recording = bench.matrix_recording(partitions)
+        bench.server(kind)
+        name = f"once-{kind}-p{partitions}-w{workers}"
+        start = time.monotonic()
+        bench.weir(name, recording.topic, "--once", workers=workers).wait(60)
+        bench.must_agree(name, recording, time.monotonic() - start)
+
+    return scenario
+
+
+def new_topic(bench, name, rows=8000, seconds=None, create=True):
+    """A recording of its own for scenarios that disturb it; sent at once, or over some seconds by the returned producer."""
+    recording = Recording(name, len(name), rows, 4, idle=(2,))
+    bench.broker()
+    if create:
+        bench.kafka.topic(name, 4)
+    return recording, services.SteadyProducer(bench.kafka, name, recording.messages, seconds) if seconds else None
+
+
+def finish(bench, name, recording, start):
+    """After the last stop: the rest, to the end of the input."""
+    bench.weir(name, recording.topic, "--once").wait(60)
+    bench.must_agree(name, recording, time.monotonic() - start)
+
+
+def interrupted(name, number):
+    """Stopped twice while events flow, then run to the end: as if nothing had happened."""
+
+    def scenario(bench):
+        bench.server("opensearch2")
+        recording, producer = new_topic(bench, name, seconds=8)
+        start = time.monotonic()
+        for share in (0.4, 0.7):
+            weir = bench.weir(name, recording.topic)
+            producer.run(share)
+            services.wait_until(lambda: bench.events_of(name) > 0, 20, "first events in the search server")
+            weir.must_run()
+            weir.stop(number)
+            if bench.events_of(name) >= len(recording.expected.events):
+                raise AssertionError("all was done before the stop: the scenario shows nothing")
+        producer.run()
+        producer.close()
+        finish(bench, name, recording, start)
+
+    return scenario
+
+
+def all_arrive(bench, name, recording, weir, seconds):
+    events = len(recording.expected.events)
+    services.wait_until(lambda: weir.must_run() or bench.events_of(name) >= events, seconds, f"{events} events arrived")
+
+
+def live(bench):
+    """Never --once: events flow, then SIGTERM."""
+    name = "live"
+    bench.server("opensearch2")
+    recording, producer = new_topic(bench, name, seconds=5)
+    start = time.monotonic()
+    weir = bench.weir(name, recording.topic, workers=4)
+    producer.run()
+    producer.close()
+    all_arrive(bench, name, recording, weir, 30)
+    weir.stop()
+    finish(bench, name, recording, start)
+
+
+def missing_topic(bench):
+    """Live, a topic may come later; --once says which topic is missing."""
+    name = "missing-topic"
+    bench.server("opensearch2")
+    recording, _ = new_topic(bench, name, rows=2000, create=False)
+    start = time.monotonic()
+    weir = bench.weir(name, recording.topic, "--once")
+    weir.wait(30, code=3)
+    if name not in weir.said().replace("group", ""):
+        raise AssertionError(f"the missing topic is not named: {weir.said()[-500:]}")
+    weir = bench.weir(name, recording.topic)
+    time.sleep(3)
+    weir.must_run()
+    bench.kafka.topic(name, 4)
+    bench.kafka.produce(name, recording.messages)
+    all_arrive(bench, name, recording, weir, 40)
+    weir.stop()
+    finish(bench, name, recording, start)
+
+
+def broker_down(bench):
+    name = "broker-down"
+    bench.server("opensearch2")
+    recording, _ = new_topic(bench, name, rows=2000)
+    bench.kafka.produce(name, recording.messages)
+    bench.kafka.stop()
+    start = time.monotonic()
+    try:
+        weir = bench.weir(name, recording.topic)
+        time.sleep(4)
+        weir.must_run()
+    finally:
+        bench.kafka.start()
+    all_arrive(bench, name, recording, weir, 40)
+    weir.stop()
+    finish(bench, name, recording, start)
+
+
+def search_down(bench):
+    name = "search-down"
+    bench.server("opensearch2")
+    recording, _ = new_topic(bench, name, rows=2000)
+    bench.kafka.produce(name, recording.messages)
+    bench.search.stop()
+    start = time.monotonic()
+    try:
+        weir = bench.weir(name, recording.topic)
+        time.sleep(4)
+        weir.must_run()
+    finally:
+        bench.search.start()
+    all_arrive(bench, name, recording, weir, 60)
+    weir.stop()
+    finish(bench, name, recording, start)
+
+
+# In this order each search server is started once, and the scenarios that stop a server come last on it.
+SCENARIOS = (
+    [(f"once/opensearch2/partitions-{p}/workers-{w}", once("opensearch2", p, w)) for p in (1, 8) for w in (1, 4)]
+    + [
+        ("live", live),
+        ("interrupted/sigterm", interrupted("sigterm", signal.SIGTERM)),
+        ("interrupted/kill", interrupted("kill", signal.SIGKILL)),
+        ("missing-topic", missing_topic),
+        ("broker-down", broker_down),
+        ("search-down", search_down),
+    ]
+    + [(f"once/es8/partitions-{p}/workers-{w}", once("es8", p, w)) for p in (1, 8) for w in (1, 4)]
+)
+
+
+def print_table(rows, note):
+    head = ["server", "pipeline", "s", "events", "missing", "extra", "different", "buckets", "missing", "extra", "different",
+            "late", "malformed"]
+    texts = [[str(cell) for cell in row] for row in [head] + rows]
+    widths = [max(map(len, column)) for column in zip(*texts)]
+    note("\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in texts))
+
+
+def run(report, names):
+    chosen = [(name, scenario) for name, scenario in SCENARIOS if not names or any(part in name for part in names)]
+    if not os.path.exists(services.program()):
+        raise Skip("the program is not built")
+    bench = Bench()
+    try:
+        for name, scenario in chosen:
+            report.run("integration/" + name, lambda: scenario(bench))
+        if bench.table:
+            print_table(bench.table, report.note)
+    finally:
+        bench.close()
+
+
+def main():
+    report = Report()
+    run(report, sys.argv[1:])
+    return report.close(bool(os.environ.get("CI")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Real servers and the program under test, each in a temporary folder of its own."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRIPTS = os.path.join(ROOT, "tests", "services")
+
+
+def program():
+    return os.path.join(ROOT, os.environ.get("WEIR_BUILD", "build"), "cli", "weir")
+
+
+def temporary_folder():
+    """Readable for the user that runs the search server when we are root."""
+    path = tempfile.mkdtemp(prefix="weir-test-")
+    os.chmod(path, 0o755)
+    return path
+
+
+def free_port(count=1):
+    """The first of `count` neighbouring ports that are free now."""
+    for port in range(21000 + os.getpid() % 5000, 32000, 7):
+        try:
+            for offset in range(count):
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port + offset))
+        except OSError:
+            continue
+        return port
+    raise RuntimeError("no free port")
+
+
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.1)
+
+
+def run_script(name, arguments, environment, timeout=300):
+    answer = subprocess.run([os.path.join(SCRIPTS, name), *map(str, arguments)], env={**os.environ, **environment},
+                            capture_output=True, text=True, timeout=timeout)
+    if answer.returncode:
+        raise RuntimeError(f"{name} {' '.join(map(str, arguments))}: {answer.stderr.strip()[-2000:]}")
+    return answer.stdout
+
+
+class Kafka:
+    def __init__(self, folder):
+        self.environment = {"KAFKA_DATA": os.path.join(folder, "kafka")}
+        self.port = free_port(2)
+        self.brokers = f"127.0.0.1:{self.port}"
+
+    def start(self):
+        run_script("kafka.sh", ["start", self.port], self.environment)
+
+    def stop(self):
+        run_script("kafka.sh", ["stop"], self.environment)
+
+    def topic(self, name, partitions):
+        run_script("kafka.sh", ["topic", name, partitions], self.environment)
+
+    def producer(self, topic, partition):
+        """A kcat that sends each line of its standard input; key and value are parted by a tab."""
+        settings = ["enable.idempotence=true", "linger.ms=20", "message.timeout.ms=300000"]
+        command = ["kcat", "-P", "-q", "-b", self.brokers, "-t", topic, "-p", str(partition), "-K", "\t"]
+        for setting in settings:
+            command += ["-X", setting]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def produce(self, topic, recording):
+        for partition, messages in enumerate(recording):
+            if not messages:
+                continue
+            kcat = self.producer(topic, partition)
+            _, complaint = kcat.communicate(b"".join(key + b"\t" + value + b"\n" for key, value in messages), timeout=120)
+            if kcat.returncode:
+                raise RuntimeError(f"kcat: {complaint.decode()[-500:]}")
+
+
+class SteadyProducer:
+    """Sends a recording over some seconds, line by line, as a live system would."""
+
+    def __init__(self, kafka, topic, recording, seconds):
+        self.kcats = {p: kafka.producer(topic, p) for p, messages in enumerate(recording) if messages}
+        queue = [(n / len(messages), p, key + b"\t" + value + b"\n")
+                 for p, messages in enumerate(recording) for n, (key, value) in enumerate(messages)]
+        self.queue = sorted(queue, key=lambda entry: entry[0])
+        self.seconds, self.start, self.sent = seconds, time.monotonic(), 0
+
+    def advance(self):
+        """Sends what is due. False when all is sent."""
+        share = (time.monotonic() - self.start) / self.seconds
+        while self.sent < len(self.queue) and self.queue[self.sent][0] <= share:
+            _, partition, line = self.queue[self.sent]
+            self.kcats[partition].stdin.write(line)
+            self.sent += 1
+        for kcat in self.kcats.values():
+            kcat.stdin.flush()
+        return self.sent < len(self.queue)
+
+    def run(self, until_share=1.0):
+        while self.sent < until_share * len(self.queue) and self.advance():
+            time.sleep(0.02)
+
+    def close(self):
+        for kcat in self.kcats.values():
+            _, complaint = kcat.communicate(timeout=120)
+            if kcat.returncode:
+                raise RuntimeError(f"kcat: {complaint.decode()[-500:]}")
+
+
+class Search:
+    def __init__(self, folder, kind):
+        self.kind = kind
+        self.environment = {"SEARCH_KIND": kind, "SEARCH_DATA": os.path.join(folder, kind), "SEARCH_HEAP": "512m"}
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        run_script("search.sh", ["start", self.port], self.environment)
+
+    def stop(self):
+        run_script("search.sh", ["stop"], self.environment)
+
+    def request(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def count(self, index):
+        """Documents that a search would find now; 0 while there is no such index."""
+        try:
+            self.request("POST", f"/{index}/_refresh?ignore_unavailable=true")
+            return self.request("GET", f"/{index}/_count?ignore_unavailable=true")["count"]
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return 0
+            raise
+
+    def documents(self, index):
+        """All (id, source) of the matching indices."""
+        if self.count(index) == 0:
+            return []
+        page = self.request("POST", f"/{index}/_search?scroll=1m", {"size": 5000, "sort": ["_doc"]})
+        found = []
+        while page["hits"]["hits"]:
+            found += [(hit["_id"], hit["_source"]) for hit in page["hits"]["hits"]]
+            page = self.request("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
+        self.request("DELETE", "/_search/scroll", {"scroll_id": [page["_scroll_id"]]})
+        return found
+
+
+class Weir:
+    """One `weir run`. What it prints goes to a file, whose end is in every complaint."""
+
+    def __init__(self, folder, configuration, *options):
+        self.log = os.path.join(folder, "weir.log")
+        # JSON is YAML
+        path = os.path.join(folder, "pipeline.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(configuration, file, indent=2)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([program(), "run", path, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def said(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait(self, seconds, code=0):
+        try:
+            ended = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"weir still ran after {seconds} s; it said: {self.said()[-1500:]}") from None
+        if ended != code:
+            raise AssertionError(f"weir ended with {ended}, not {code}; it said: {self.said()[-1500:]}")
+
+    def stop(self, number=signal.SIGTERM, seconds=15):
+        self.process.send_signal(number)
+        self.wait(seconds, 0 if number == signal.SIGTERM else -number)
+
+    def must_run(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"weir ended with {self.process.returncode}; it said: {self.said()[-1500:]}")
+
+    def end(self):
+        """For clean-up: whatever state it is in."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
