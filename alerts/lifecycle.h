@@ -9,7 +9,6 @@ struct alert_policy { /* of one rule or detector */
     int64_t for_us;           /* true for so long before it fires */
     int64_t keep_firing_us;   /* goes on firing so long after the condition ended */
     int64_t expire_us;        /* resolved after so long without any word; 0: never */
-    int64_t rest_us;          /* after an episode ends none starts for so long */
     bool momentary;           /* each true is an instant (event rules): it ends by itself after keep_firing_us */
 };
 
@@ -32,8 +31,8 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
 void lifecycle_free(struct lifecycle *lifecycle);
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
 
-/* Everything before `until_us` is known: applies conditions and due times below it (`final`: all that was taken, and due
- * times up to until_us are left alone: the end of input resolves nothing), calling emit in order. */
+/* Everything before `until_us` is known: applies the conditions and due times below it, calling emit in order. `final`: the
+ * input has ended at until_us: applies all that was taken and what fell due up to it, and resolves nothing beyond. */
 void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final, lifecycle_emit *emit, void *owner);
 
 struct lifecycle_figures {

@@ -60,17 +60,17 @@ static struct node *node_new(enum node_type type, const char *file, yaml_mark_t 
 }
 
 /* Room for one more element is made by doubling at each power of two, so nodes need no capacity member. */
-static void *grow_at_powers(void *vector, size_t count, size_t element)
+static void *grow_at_powers(void *pointers, size_t count)
 {
     if ((count & (count - 1)) != 0)
-        return vector;
-    return memory_grow(vector, (count ? 2 * count : 1) * element);
+        return pointers;
+    return memory_grow(pointers, (count ? 2 * count : 1) * sizeof(void *));
 }
 
 static void give_item(struct node *list, struct node *item)
 {
     assert(list->type == NODE_LIST);
-    list->items = grow_at_powers(list->items, list->count, sizeof *list->items);
+    list->items = grow_at_powers(list->items, list->count);
     list->items[list->count++] = item;
     item->parent = list;
 }
@@ -78,8 +78,8 @@ static void give_item(struct node *list, struct node *item)
 static void give_value(struct node *map, char *key, struct node *value)
 {
     assert(map->type == NODE_MAP);
-    map->items = grow_at_powers(map->items, map->count, sizeof *map->items);
-    map->keys = grow_at_powers(map->keys, map->count, sizeof *map->keys);
+    map->items = grow_at_powers(map->items, map->count);
+    map->keys = grow_at_powers(map->keys, map->count);
     map->keys[map->count] = key;
     map->items[map->count++] = value;
     value->parent = map;
@@ -102,11 +102,12 @@ static struct node *take_value(struct node *map, const char *key)
 
     if (i == map->count)
         return NULL;
+    assert(map->items && map->keys);
     struct node *value = map->items[i];
     free(map->keys[i]);
     map->count--;
-    memmove(map->keys + i, map->keys + i + 1, (map->count - i) * sizeof *map->keys);
-    memmove(map->items + i, map->items + i + 1, (map->count - i) * sizeof *map->items);
+    memmove(map->keys + i, map->keys + i + 1, (map->count - i) * sizeof(void *));
+    memmove(map->items + i, map->items + i + 1, (map->count - i) * sizeof(void *));
     return value;
 }
 
@@ -391,20 +392,15 @@ static enum status merge_value(struct node *into, struct node *value, const char
     return status;
 }
 
-/* Moves all values; `from` is left empty, or with the rest on an error. */
+/* Moves the values, leaving NULL in their places; on an error `from` keeps the rest. */
 static enum status merge_maps(struct node *into, struct node *from, struct error *ret_error)
 {
     enum status status = STATUS_OK;
-    size_t moved = 0;
 
-    while (status == STATUS_OK && moved < from->count) {
-        status = merge_value(into, from->items[moved], from->keys[moved], ret_error);
-        free(from->keys[moved]);
-        moved++;
+    for (size_t i = 0; status == STATUS_OK && i < from->count; i++) {
+        status = merge_value(into, from->items[i], from->keys[i], ret_error);
+        from->items[i] = NULL;
     }
-    from->count -= moved;
-    memmove(from->items, from->items + moved, from->count * sizeof *from->items);
-    memmove(from->keys, from->keys + moved, from->count * sizeof *from->keys);
     return status;
 }
 
@@ -438,7 +434,7 @@ static enum status include_file(struct config *config, struct node *map, const s
                                 const char *path, int depth, struct error *ret_error)
 {
     struct buffer text;
-    struct node *included;
+    struct node *included = NULL;
     const char *reason;
     enum status status;
 

@@ -1,4 +1,4 @@
-/* Ids are made for each document and keys are hashed once or more for each row. XXH3 takes some 5 ns for a
+/* Ids are made for each document and keys are hashed once or more for each row. XXH3 takes some 7 ns for a
  * short key; its own streaming state was dropped for ids because it is 576 bytes that need setting up for
  * a dozen bytes of parts. */
 #include "base/hash.h"

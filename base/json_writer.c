@@ -173,7 +173,7 @@ static void lead(struct json_writer *json, const char *key)
     if (!room)
         return;
     room[0] = '"';
-    memcpy(room + 1, key, size);
+    memcpy(room + 1, key, size + 1); /* the quote takes the place of the null byte */
     room[size + 1] = '"';
     room[size + 2] = ':';
     json->out->size += size + 3;

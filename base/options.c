@@ -486,8 +486,6 @@ static void read_default(const struct option *row, void *settings)
 
     if (row->default_text) {
         enum status status = read_plain(&reading, row->default_text);
-        if (status != STATUS_OK)
-            fprintf(stderr, "weir: default of %s\n", error.text);
         assert(status == STATUS_OK);
     } else if (row->type == OPTION_NUMBER) {
         *(double *)member_of(row, settings) = NAN;

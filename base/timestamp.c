@@ -1,8 +1,8 @@
 /* Reading and writing event times. Parsing runs once or more for each row, formatting for each document,
- * so both work on digits at known places; strptime and mktime were some ten times slower, and read the
- * locale and the TZ variable. Text is never read through a double: at today's epoch seconds a double steps
- * by 0.24 us. Whatever is finer than a microsecond is cut towards the past, in every form, so that one
- * instant told as text, as a number or in nanoseconds gives one time. */
+ * so both work on digits at known places; strptime and timegm took three times as long for the whole
+ * seconds alone (170 ns), and read the locale. Text is never read through a double: at today's epoch
+ * seconds a double steps by 0.24 us. Whatever is finer than a microsecond is cut towards the past, in
+ * every form, so that one instant told as text, as a number or in nanoseconds gives one time. */
 #include "base/timestamp.h"
 
 #include <assert.h>

@@ -1,6 +1,7 @@
 /* weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv: scores one column of a CSV file with one
  * detector, every row out in order. For trying a detector on known data; the file is held in memory, some 60 bytes a row
  * beside its text. CSV is RFC 4180, with CRLF or LF; fields are echoed as they stood. */
+#include "cli/commands.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "detectors/series.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { EXIT_USAGE = 2, EXIT_OUTSIDE = 3, SETTINGS_MAX = 64, OUTPUT_CHUNK = 1 << 16 };
+enum { SETTINGS_MAX = 64, OUTPUT_CHUNK = 1 << 16 };
 
 static const size_t file_size_max = (size_t)1 << 30;
 
@@ -63,8 +64,10 @@ static enum status read_file(const char *path, struct buffer *out, struct error 
 static enum status line_fail(const struct reader *reader, size_t line, struct error *error,
                              const char *reason, struct span text)
 {
-    int shown = text.size < 80 ? (int)text.size : 80;
+    int shown = 0;
 
+    while ((uint32_t)shown < text.size && shown < 80 && text.data[shown] != '\n')
+        shown++;
     return fail(error, "%s:%zu: %s '%.*s'", reader->path, line, reason, shown, text.size ? text.data : "");
 }
 
@@ -382,7 +385,6 @@ static bool parse_arguments(int argc, char **argv, struct request *ret_request)
     return request.path != NULL;
 }
 
-int cli_detect(int argc, char **argv);
 int cli_detect(int argc, char **argv)
 {
     struct request request;

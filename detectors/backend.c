@@ -1,5 +1,5 @@
-/* From a detector's opinion to a signal; runs once a closed bucket and detector, some 0.5 us, nearly all of it GSL's tail of
- * Student's t.
+/* From a detector's opinion to a signal; runs once a closed bucket and detector, some 0.5 to 1 us, nearly all of it GSL's tail
+ * of Student's t.
  * Probabilities: residuals of real series have far heavier tails than a Gaussian, so a detector's word is taken twice with
  * care. First, each series widens its own scale until one bucket in fifty lies beyond what one in fifty should, counting an
  * episode once; it never narrows below the detector's scale. Second, the tail is Student's t, not the Gaussian. */

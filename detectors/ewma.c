@@ -1,4 +1,4 @@
-/* Exponentially weighted mean and standard deviation: 32 bytes a series, some 10 ns a row. The weights fade with time, not
+/* Exponentially weighted mean and standard deviation: 32 bytes a series, 40 ns a row. The weights fade with time, not
  * with rows, so gaps count. Every value counts in full: see zscore for one that a spike does not blind. */
 #include "detectors/kernels.h"
 

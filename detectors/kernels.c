@@ -1,6 +1,5 @@
-/* Runs once a closed bucket and detector: 5 to 20 ns for moments, 2 to 10 ns a value for windows, which are read whole.
- * Dropped: GSL's movstat accumulators (they hold pointers into themselves, so state could not be copied, stored or
- * moved), and running sums over a ring (the subtraction leaves noise that a constant series then alarms on). */
+/* Runs once a closed bucket and detector. Dropped: GSL's movstat accumulators, which hold pointers into themselves, so that
+ * state could not be copied, stored or moved. */
 #include "detectors/kernels.h"
 
 #include <assert.h>
@@ -15,7 +14,7 @@
 #define WEIGHT_FORGOTTEN 1e-100 /* its square is still a normal number */
 #define DEFAULT_SPAN_US  (24LL * 3600 * 1000000)
 
-enum { DEFAULT_BUCKETS_MIN = 32 };
+enum { DEFAULT_BUCKETS_MIN = 32, DEFAULT_BUCKETS_MAX = 1440 };
 
 double limit_value(double value)
 {
@@ -55,7 +54,7 @@ uint32_t window_buckets(int64_t window_us, int64_t bucket_us, uint32_t least)
         buckets = DEFAULT_SPAN_US / bucket_us;
         if (buckets < DEFAULT_BUCKETS_MIN)
             return DEFAULT_BUCKETS_MIN;
-        return buckets < WINDOW_BUCKETS_MAX ? (uint32_t)buckets : WINDOW_BUCKETS_MAX;
+        return buckets < DEFAULT_BUCKETS_MAX ? (uint32_t)buckets : DEFAULT_BUCKETS_MAX;
     }
     buckets = window_us / bucket_us + (window_us % bucket_us >= bucket_us - bucket_us / 2);
     return buckets < least || buckets > WINDOW_BUCKETS_MAX ? 0 : (uint32_t)buckets;

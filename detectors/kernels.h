@@ -23,7 +23,7 @@ struct window {
 };
 
 /* Buckets in a window; 0: refused (fewer than `least` or more than WINDOW_BUCKETS_MAX). window_us 0 is the default of
- * one day, at least 32 buckets, at most WINDOW_BUCKETS_MAX. */
+ * one day, at least 32 and at most 1440 buckets. */
 uint32_t window_buckets(int64_t window_us, int64_t bucket_us, uint32_t least);
 size_t window_size(uint32_t buckets); /* bytes of a struct window; 0 for 0 buckets */
 void window_push(struct window *window, uint32_t buckets, double value);

@@ -1,5 +1,5 @@
 /* The change against the value one window ago, measured by the changes of the past. Sees jumps that a level detector
- * takes for part of the daily swing. Some 20 ns a row. */
+ * takes for part of the daily swing. 80 ns a row. */
 #include "detectors/kernels.h"
 
 #include <math.h>

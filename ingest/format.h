@@ -1,18 +1,19 @@
-/* A format turns one message's payload into rows. One file a format, one line in the list in formats.c. */
+/* A format turns one message's payload into rows. One file a format, one line in the list in formats.c.
+ * Each worker opens its own: decode keeps scratch memory in the format. */
 #pragma once
 #include "base/options.h"
 #include "schemas/event.h"
 
 struct message {
-    struct span payload;  /* valid until the batch that took it is released */
-    int64_t offset;       /* Kafka offset, or line number from 0 */
-    int64_t arrival_us;   /* Kafka record timestamp or receive time; TIME_NONE when unknown */
-    void *handle;         /* the source's own */
+    struct span payload; /* valid until the batch that took it is released */
+    int64_t offset;      /* Kafka offset, or line number from 0 */
+    int64_t arrival_us;  /* Kafka record timestamp or receive time; TIME_NONE when unknown */
+    void *handle;        /* the source's own */
 };
 
 struct format;
 
-struct format_context { /* borrowed while the format lives */
+struct format_context {         /* borrowed while the format lives */
     struct label_names *labels; /* formats may add names while opening, never later */
 };
 
@@ -22,14 +23,16 @@ struct format_type {
     size_t option_count, settings_size;
 
     /* Takes over nothing; `settings` outlive the format. */
-    enum status (*open)(const void *settings, const struct format_context *context, struct format **ret_format,
-                        struct error *ret_error);
+    enum status (*open)(const void *settings, const struct format_context *context,
+                        struct format **ret_format, struct error *ret_error);
 
-    /* Appends the message's rows to the batch. Texts may point into the payload (which lives as long as the batch's rows)
-     * or into batch->text. Sets per row: the fields it knows, item, and mark MALFORMED with reason for a bad item.
-     * STATUS_OK: rows appended (none is fine: the message is of no interest). STATUS_SKIP: the whole message is bad, no row
-     * appended, *ret_reason says why (static text, or in batch->text). STATUS_RETRY: the batch has no room left; nothing
-     * appended, call again with an empty batch. A message of more than BATCH_ROWS_MAX rows is STATUS_SKIP. */
+    /* Appends the message's rows to the batch. Texts may point into the payload (which lives as long as
+     * the batch's rows) or into batch->text. Sets per row: the fields it knows, item, and mark MALFORMED
+     * with reason for a bad item. STATUS_OK: rows appended (none is fine: the message is of no
+     * interest). STATUS_SKIP: the whole message is bad, no row appended, *ret_reason says why (static
+     * text, or in batch->text). STATUS_RETRY: the batch has no room left; nothing appended, call again
+     * with an empty batch; never told of a batch without rows. A message of more than BATCH_ROWS_MAX
+     * rows is STATUS_SKIP. An empty payload is a row marked TOMBSTONE. */
     enum status (*decode)(struct format *format, const struct message *message, struct event_batch *batch,
                           const char **ret_reason);
     void (*close)(struct format *format);

@@ -1,12 +1,14 @@
-/* JSON messages read by paths: one pass of yajl over the payload, and of each item the values that somebody asked for.
+/* JSON messages read by paths: one pass of yajl over the payload, and of each item the values that
+ * somebody asked for.
  *
- * An item is what becomes a row: the whole message, each element of an array at the root, or what `each` leads to. A
- * path is dotted keys and array indexes, `meta.team`, `runs[0].id`; its bare keys also match where some of them are
- * joined by dots in one literal key (`log.level` finds {"log":{"level":1}} and {"log.level":1}). A key with dots or
- * brackets that must stay whole stands in single or double quotes.
+ * An item is what becomes a row: the whole message, each element of an array at the root, or what `each`
+ * leads to. A path is dotted keys and array indexes, `meta.team`, `runs[0].id`; its bare keys also match
+ * where some of them are joined by dots in one literal key (`log.level` finds {"log":{"level":1}} and
+ * {"log.level":1}). A key with dots or brackets that must stay whole stands in single or double quotes.
  *
- * RFC 8259, and stricter than yajl alone: UTF-8 is checked by the Unicode standard's table 3-7, depth is at most 64, and
- * nothing but blanks may follow the value. A key that comes twice keeps its last value. Used by one thread. */
+ * RFC 8259, and stricter than yajl alone: UTF-8 is checked by the Unicode standard's table 3-7, depth is
+ * at most 64, and nothing but blanks may follow the value. A key that comes twice keeps its last value.
+ * Used by one thread. */
 #pragma once
 #include "ingest/format.h"
 
@@ -41,22 +43,26 @@ typedef enum json_verdict json_row(void *owner, const struct json_item *item, co
 
 struct json_reader;
 
-/* `each` is NULL or the path to the items, with [*] for all elements of an array: "events[*]". On a bad path the answer is NULL
- * and *ret_problem a static text. */
+/* `each` is NULL or the path to the items, with [*] for all elements of an array: "events[*]". On a bad
+ * path the answer is NULL and *ret_problem a static text. */
 struct json_reader *json_reader_new(const char *each, const char **ret_problem);
+/* A reader of whole messages for a format's own table of paths, path i to values[i]; asserts that they
+ * are good. */
+struct json_reader *json_reader_of(const char *const *paths, unsigned count);
 void json_reader_free(struct json_reader *reader);
 
-/* The value at `path`, seen from the item, goes to values[target]. Returns NULL, or what is wrong with the path as static
- * text; the reader must then only be freed. Not during a decode. */
+/* The value at `path`, seen from the item, goes to values[target]. Returns NULL, or what is wrong with
+ * the path as static text, and the value then stays absent. Not during a decode. */
 const char *json_reader_add(struct json_reader *reader, const char *path, unsigned target);
 
-/* As struct format_type's decode, with `row` called once an item. An empty payload becomes a row marked TOMBSTONE. */
+/* As struct format_type's decode, with `row` called once an item. An empty payload becomes a row marked
+ * TOMBSTONE. */
 enum status json_reader_decode(struct json_reader *reader, const struct message *message,
                                struct event_batch *batch, json_row *row, void *owner,
                                const char **ret_reason);
 
-/* What a value says, as the type that a field wants; numbers and times are also taken from texts. They return NULL, or what is
- * wrong ("is not a number"), and then leave the result untouched. */
+/* What a value says, as the type that a field wants; numbers and times are also taken from texts. They
+ * return NULL, or what is wrong ("is not a number"), and then leave the result untouched. */
 const char *json_value_number(const struct json_value *value, double *ret_number);
 const char *json_value_integer(const struct json_value *value, int64_t min, int64_t max,
                                int64_t *ret_integer);

@@ -1,5 +1,6 @@
-/* A source gives messages by partition. One instance a worker: worker w of n reads the partitions i with i mod n = w.
- * Nothing here blocks; all calls come from the worker's thread. One file a source, one line in the list in sources.c. */
+/* A source gives messages by partition. One instance a worker: worker w of n reads the partitions i with
+ * i mod n = w. Nothing here blocks; all calls come from the worker's thread. One file a source, one line
+ * in the list in sources.c. */
 #pragma once
 #include "ingest/format.h"
 
@@ -8,19 +9,20 @@
 struct source;
 
 struct source_context {
-    const char *name;          /* of the configuration */
+    const char *name; /* of the configuration */
     unsigned worker, workers;
-    const struct node *node;   /* for error messages and paths */
-    bool once;                 /* stop at the confirmed end instead of waiting for more */
-    void (*warn)(void *owner, const char *text); /* one line for people; may be called from any of its calls */
+    const struct node *node; /* for error messages and paths */
+    bool once;               /* stop at the confirmed end instead of waiting for more */
+    /* One line for people; may be called from any of the source's calls. */
+    void (*warn)(void *owner, const char *text);
     void *owner;
 };
 
 struct source_partition {
-    const char *topic;      /* topic, or path of the file; lives as long as the source */
-    int32_t partition;      /* number in the topic */
-    int64_t committed;      /* where to read on: kept by the source; OFFSET_NONE when nothing is kept */
-    struct span metadata;   /* text stored with the committed offset by commit(); empty when none */
+    const char *topic;    /* topic, or path of the file; lives as long as the source */
+    int32_t partition;    /* number in the topic */
+    int64_t committed;    /* where to read on: kept by the source; OFFSET_NONE when nothing is kept */
+    struct span metadata; /* text stored with the committed offset by commit(); empty when none */
 };
 
 enum poll_state {
@@ -35,12 +37,16 @@ struct source_type {
     const struct option *options;
     size_t option_count, settings_size;
 
-    enum status (*open)(const void *settings, const struct source_context *context, struct source **ret_source,
-                        struct error *ret_error);
+    enum status (*open)(const void *settings, const struct source_context *context,
+                        struct source **ret_source, struct error *ret_error);
+
+    /* False while the partitions are not known yet (broker not reached): nothing may be closed before that.
+     * NULL: always known. */
+    bool (*ready)(const struct source *source);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);
-    size_t (*partition_count)(const struct source *source);      /* of this worker */
+    size_t (*partition_count)(const struct source *source); /* of this worker */
     const struct source_partition *(*partition)(const struct source *source, size_t index);
 
     /* Up to `limit` messages in offset order; payloads stay valid until release. */
@@ -48,7 +54,8 @@ struct source_type {
                    enum poll_state *ret_state);
     void (*release)(struct source *source, size_t index, struct message *messages, size_t count);
 
-    /* Everything below `offset` of the partition need not be read again. NULL where there is nothing to keep. */
+    /* Everything below `offset` of the partition need not be read again. NULL where there is nothing to
+     * keep. */
     void (*commit)(struct source *source, size_t index, int64_t offset, struct span metadata);
 
     /* Highest offset known to exist + 1, for lag; -1 unknown. May be NULL. */

@@ -1,6 +1,6 @@
-/* The statistics of one bucket: exact sums, extremes, a quantile sketch and a distinct counter, each only when asked for.
- * Measured on the build machine by tests/pipeline/test_accumulator.c, which prints ns per add.
- * Dropped: Welford's running variance, whose bits depend on the order of rows. */
+/* The statistics of one bucket: exact sums, extremes, a quantile sketch and a distinct counter, each only
+ * when asked for. Measured on the build machine by tests/pipeline/test_accumulator.c, which prints ns per
+ * add. Dropped: Welford's running variance, whose bits depend on the order of rows. */
 #include "pipeline/accumulator.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
-/* Statistics of one bucket (or pane) of one series, in which the order of rows and of merges does not matter: the same
- * rows give the same bits. One a series and open pane; added to once a row, finished once a bucket.
+/* Statistics of one bucket (or pane) of one series, in which the order of rows and of merges does not matter:
+ * the same rows give the same bits. One a series and open pane; added to once a row, finished once a bucket.
  * Percentiles are within 1 % of the value (sketch.h), distinct within 2.3 % past 64 (distinct.h). */
 #pragma once
 #include "pipeline/distinct.h"
@@ -23,8 +23,8 @@ enum {
                           1 << STAT_VARIANCE | 1 << STAT_P50 | 1 << STAT_P90 | 1 << STAT_P95 | 1 << STAT_P99,
 };
 
-/* False for a row that accumulator_add leaves out whole: a statistic of the value is asked for and the value is absent (NaN)
- * or infinite. Otherwise mean would not be sum / count. */
+/* False for a row that accumulator_add leaves out whole: a statistic of the value is asked for and the value
+ * is absent (NaN) or infinite. Otherwise mean would not be sum / count. */
 static inline bool accumulator_takes(uint32_t statistics, double value)
 {
     return !(statistics & STATISTICS_OF_VALUE) || isfinite(value);
@@ -37,8 +37,9 @@ void accumulator_add(struct accumulator *accumulator, uint32_t statistics, doubl
 /* Takes over or frees what `from` owns, and leaves it empty. */
 void accumulator_merge(struct accumulator *into, struct accumulator *from);
 
-/* NaN where not asked for or undefined; sum, mean, variance (n - 1) and percentiles with 15 significant digits. Without
- * rows count, sum and distinct are 0, the others NaN. Variance is exact to about 2^-100 of the mean of squares. */
+/* NaN where not asked for or undefined; sum, mean, variance (n - 1) and percentiles with 15 significant
+ * digits. Without rows count, sum and distinct are 0, the others NaN. Variance is exact to about 2^-100 of
+ * the mean of squares. */
 void accumulator_finish(const struct accumulator *accumulator, uint32_t statistics,
                         double ret_values[STATISTICS]);
 

@@ -1,6 +1,6 @@
-/* The table of clean steps, and how a list in the configuration becomes steps. Opening runs once a worker; applying is one
- * call a step and batch, over plain loops. Dropped: a row-major loop over steps, which would run each CEL
- * program on one row at a time. */
+/* The table of clean steps, and how a list in the configuration becomes steps. Opening runs once a worker;
+ * applying is one call a step and batch, over plain loops. Dropped: a row-major loop over steps, which would
+ * run each CEL program on one row at a time. */
 #include "pipeline/clean.h"
 
 #include "base/memory.h"
@@ -55,8 +55,8 @@ static const struct option limit_options[] = {
 };
 static const struct option convert_options[] = {
     {"convert", OPTION_TEXT, AT(field), .required = true, .help = "Number field."},
-    {"from", OPTION_CHOICE, AT(unit), .default_text = "ms", .choices = clean_unit_names, .help = "Unit that the values are in: times become milliseconds, sizes bytes, percent a share of 1."},
-    {"factor", OPTION_NUMBER, AT(factor), .help = "Multiplies instead of `from`."},
+    {"from", OPTION_CHOICE, AT(unit), .choices = clean_unit_names, .help = "Unit that the values are in: times become milliseconds, sizes bytes, percent a share of 1."},
+    {"factor", OPTION_NUMBER, AT(factor), .help = "What to multiply by, instead of `from`."},
 };
 
 /* throttle stands before limit: it has a key of that name. */
@@ -99,7 +99,8 @@ enum status clean_field_find(struct cleaner *cleaner, const struct node *node, c
     const char *near = nearest_name(name, names, FIELD_COUNT);
     if (near)
         return node_fail(node, ret_error, "unknown field '%s'; did you mean '%s'?", name, near);
-    return node_fail(node, ret_error, "unknown field '%s'; labels are written labels.NAME, at most %d of them", name,
+    return node_fail(node, ret_error,
+                     "unknown field '%s'; labels are written labels.NAME, at most %d of them", name,
                      LABELS_MAX);
 }
 
@@ -143,8 +144,8 @@ static enum status fail_unknown(const struct node *map, struct error *ret_error)
     if (map->count == 0)
         return node_fail(map, ret_error, "an empty clean step");
     const char *near = nearest_name(map->keys[0], names, STEP_TYPES);
-    return node_fail(map, ret_error, "unknown clean step '%s'%s%s%s", map->keys[0], near ? "; did you mean '" : "",
-                     near ? near : "", near ? "'?" : "");
+    return node_fail(map, ret_error, "unknown clean step '%s'%s%s%s", map->keys[0],
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static struct option_table table_of(struct clean_step *step)

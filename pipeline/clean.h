@@ -1,31 +1,32 @@
-/* The clean steps of a pipeline: what `clean:` lists, done in that order on the columns of a batch in place. Rows are
- * marked, never moved; rows that are not MARK_OK are left alone. One cleaner a worker, one thread: it remembers, for each
- * partition, what dedupe and throttle have met. The same rows give the same marks however they are cut into batches. */
+/* The clean steps of a pipeline: what `clean:` lists, done in that order on the columns of a batch in place.
+ * Rows are marked, never moved; rows that are not MARK_OK are left alone. One cleaner a worker, one thread:
+ * it remembers, for each partition, what dedupe and throttle have met. The same rows give the same marks
+ * however they are cut into batches. */
 #pragma once
 #include "base/options.h"
 #include "schemas/event.h"
 
 struct cleaner;
 
-struct clean_figures { /* totals; cleaner_apply adds to them */
-    uint64_t filtered;       /* rows dropped by keep, drop, missing and limit */
-    uint64_t duplicates;     /* rows dropped by dedupe */
-    uint64_t throttled;      /* rows dropped by throttle */
-    uint64_t repaired;       /* fields that missing filled, limit clamped or cleared */
-    uint64_t redacted;       /* fields that redact changed */
-    uint64_t errors;         /* expressions in error, values that do not fit their field, patterns out of bounds */
+struct clean_figures {   /* totals; cleaner_apply adds to them */
+    uint64_t filtered;   /* rows dropped by keep, drop, missing and limit */
+    uint64_t duplicates; /* rows dropped by dedupe */
+    uint64_t throttled;  /* rows dropped by throttle */
+    uint64_t repaired;   /* fields that missing filled, limit clamped or cleared */
+    uint64_t redacted;   /* fields that redact changed */
+    uint64_t errors; /* expressions in error, values that do not fit their field, patterns out of bounds */
     uint64_t dedupe_evicted; /* remembered keys that gave way to newer ones at the limit */
     uint64_t throttle_evicted;
 };
 
-/* `list` may be NULL: nothing to do. Labels that steps name are added to `labels`, so batches are made after this. The
- * nodes are not needed afterwards. STATUS_FATAL with "FILE:LINE:COLUMN: reason". */
+/* `list` may be NULL: nothing to do. Labels that steps name are added to `labels`, so batches are made after
+ * this. The nodes are not needed afterwards. STATUS_FATAL with "FILE:LINE:COLUMN: reason". */
 enum status cleaner_open(const struct node *list, struct label_names *labels, struct cleaner **ret_cleaner,
                          struct error *ret_error);
 void cleaner_close(struct cleaner *cleaner); /* NULL is fine */
 
-/* All rows of one partition, in the order of offsets, with watermark_us set. A row whose changed text finds no room
- * in the batch is marked malformed. */
+/* All rows of one partition, in the order of offsets, with watermark_us set. A row whose changed text finds
+ * no room in the batch is marked malformed. */
 void cleaner_apply(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures);
 
 /* For the reference page: step i of the list, NULL at its end. */

@@ -1,6 +1,6 @@
-/* Clean steps that drop rows: keep and drop by a condition, dedupe and throttle by what was seen before. Each runs once a
- * batch; dedupe and throttle hash and look up once a row. Memory is bounded by CLEAN_SEEN_MAX keys of
- * 64 to 80 bytes a step and partition. */
+/* Clean steps that drop rows: keep and drop by a condition, dedupe and throttle by what was seen before. Each
+ * runs once a batch; dedupe and throttle hash and look up once a row. Memory is bounded by CLEAN_SEEN_MAX
+ * keys of 64 to 80 bytes a step and partition. */
 #include "base/memory.h"
 #include "pipeline/clean_step.h"
 
@@ -81,7 +81,8 @@ static struct seen *partition_of(struct clean_step *step, const struct event_bat
     return step->partitions[partition];
 }
 
-/* By the values themselves: as text, times of the same millisecond would be one. Returns whether any was present. */
+/* By the values themselves: as text, times of the same millisecond would be one. Returns whether any was
+ * present. */
 static bool add_fields(const struct clean_step *step, const struct event_batch *batch, uint32_t row,
                        struct id_builder *key)
 {

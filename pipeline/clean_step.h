@@ -1,5 +1,5 @@
-/* Inside of the clean steps: what clean.c, which holds the table of steps, shares with the files that do the work.
- * Nothing else includes this. */
+/* Inside of the clean steps: what clean.c, which holds the table of steps, shares with the files that do the
+ * work. Nothing else includes this. */
 #pragma once
 #include "pipeline/clean.h"
 #include "pipeline/seen.h"
@@ -35,12 +35,12 @@ struct clean_step {
     struct clean_settings settings;
     struct field_ref fields[CLEAN_FIELDS_MAX];
     unsigned field_count;
-    struct field_ref target;       /* rename: where to */
-    struct cel_program *program;   /* keep, drop, set */
-    struct redaction *redaction;   /* redact */
-    struct field_value value;      /* missing */
-    char *value_text;              /* owned bytes of value.text */
-    struct seen **partitions;      /* dedupe, throttle: by the batch's partition number; NULL until met */
+    struct field_ref target;     /* rename: where to */
+    struct cel_program *program; /* keep, drop, set */
+    struct redaction *redaction; /* redact */
+    struct field_value value;    /* missing */
+    char *value_text;            /* owned bytes of value.text */
+    struct seen **partitions;    /* dedupe, throttle: by the batch's partition number; NULL until met */
     size_t partition_count;
 };
 
@@ -100,7 +100,8 @@ static inline void *clean_column(const struct event_batch *batch, struct field_r
     return ref.field == FIELD_COUNT ? batch->labels[ref.label] : event_column(batch, ref.field);
 }
 
-static inline void clean_drop_row(struct event_batch *batch, uint32_t row, enum row_mark mark, uint64_t *total)
+static inline void clean_drop_row(struct event_batch *batch, uint32_t row, enum row_mark mark,
+                                  uint64_t *total)
 {
     batch->mark[row] = (uint8_t)mark;
     ++*total;

@@ -1,5 +1,6 @@
-/* HyperLogLog with a sparse beginning: most keys see a handful of different texts a bucket, and 2 KB for each would be
- * the largest thing a series owns. Added to once a row, counted once a bucket. */
+/* HyperLogLog with a sparse beginning: most keys see a handful of different texts a bucket, and 2 KB for each
+ * would be the largest thing a series owns. Added to once a row, counted once a bucket. Tried and dropped:
+ * the estimator of 2007 with linear counting below 5120, which is 3 % too high around there. */
 #include "pipeline/distinct.h"
 
 #include "base/memory.h"
@@ -7,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { RANK_MAX = 64 - DISTINCT_PRECISION + 1 };
 
 struct distinct *distinct_new(void)
 {
@@ -22,7 +25,8 @@ void distinct_free(struct distinct *distinct)
     free(distinct);
 }
 
-/* The register is named by the first 11 bits; it keeps the longest run of zeros seen in the rest, plus one. */
+/* The register is named by the first 11 bits; it keeps the longest run of zeros seen in the rest, plus one.
+ */
 static void register_hash(struct distinct *distinct, uint64_t hash)
 {
     uint8_t *place = &distinct->registers[hash >> (64 - DISTINCT_PRECISION)];
@@ -104,20 +108,34 @@ size_t distinct_bytes(const struct distinct *distinct)
            (distinct->registers ? DISTINCT_REGISTERS : 0);
 }
 
+/* x + x^2 + 2 x^4 + 4 x^8 ...: what the empty registers, a share x, tell. */
+static double weigh_empty(double share)
+{
+    double power = share, factor = 1, sum = share, before;
+
+    if (share == 1)
+        return INFINITY;
+    do {
+        power *= power;
+        before = sum;
+        sum += power * factor;
+        factor += factor;
+    } while (sum != before);
+    return sum;
+}
+
 uint64_t distinct_count(const struct distinct *distinct)
 {
-    const double registers = DISTINCT_REGISTERS, alpha = 0.7213 / (1 + 1.079 / registers);
-    unsigned empty = 0;
-    double inverse = 0; /* always added in the order of the registers */
+    unsigned registers_at[RANK_MAX + 1] = {0};
+    const double registers = DISTINCT_REGISTERS;
+    double sum = 0;
 
     if (!distinct->registers)
         return distinct->used;
-    for (unsigned i = 0; i < DISTINCT_REGISTERS; i++) {
-        inverse += ldexp(1, -distinct->registers[i]);
-        empty += distinct->registers[i] == 0;
-    }
-    double estimate = alpha * registers * registers / inverse;
-    if (estimate <= 2.5 * registers && empty)
-        estimate = registers * log(registers / empty); /* linear counting */
-    return (uint64_t)llround(estimate);
+    for (unsigned i = 0; i < DISTINCT_REGISTERS; i++)
+        registers_at[distinct->registers[i]]++;
+    for (unsigned rank = RANK_MAX; rank > 0; rank--)
+        sum = (sum + registers_at[rank]) / 2;
+    sum += registers * weigh_empty(registers_at[0] / registers);
+    return (uint64_t)llround(registers * registers / (2 * M_LN2 * sum));
 }

@@ -1,6 +1,7 @@
-/* How many different texts a bucket has seen: exact up to 64, then HyperLogLog with 2048 registers (standard error 2.3 %).
- * Flajolet, Fusy, Gandouet, Meunier, "HyperLogLog" (2007); 64-bit hashes, so no correction for large counts. The order of
- * adding and merging does not matter. Born empty with distinct_new, owned by one accumulator. */
+/* How many different texts a bucket has seen: exact up to 64, then HyperLogLog with 2048 registers (standard
+ * error 2.3 %). Flajolet, Fusy, Gandouet, Meunier, "HyperLogLog" (2007), counted by the improved estimator of
+ * Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017). The order of adding and
+ * merging does not matter. Born empty with distinct_new, owned by one accumulator. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,7 @@
-/* Sums of doubles in which the order of the terms cannot matter: every term is cut at fixed binary places (multiples of
- * 26 bits) into pieces that are added as integers, and the pieces within 130 bits of the largest term are kept.
- * Source: Demmel and Nguyen, "Parallel Reproducible Summation" (2015), here in integers. Good for 2^36 terms. */
+/* Sums of doubles in which the order of the terms cannot matter: every term is cut at fixed binary places
+ * (multiples of 26 bits) into pieces that are added as integers, and the pieces within 130 bits of the
+ * largest term are kept. Source: Demmel and Nguyen, "Parallel Reproducible Summation" (2015), here in
+ * integers. Good for 2^36 terms. */
 #pragma once
 #include <stdint.h>
 

@@ -3,6 +3,7 @@
 
 #include "alerts/text.h"
 #include "base/memory.h"
+#include "pipeline/clean.h"
 
 #include <assert.h>
 #include <math.h>
@@ -364,7 +365,6 @@ static void make_policies(struct plan *plan)
     plan->policies = memory_new((plan->rule_count + plan->detector_count + 1) * sizeof *plan->policies);
     for (unsigned i = 0; i < plan->rule_count; i++) {
         struct plan_rule *rule = &plan->rules[i];
-        bool event = rule->on != RULE_BUCKET;
 
         rule->policy = plan->policy_count;
         plan->policies[plan->policy_count++] = (struct alert_policy){
@@ -372,7 +372,6 @@ static void make_policies(struct plan *plan)
             .for_us = rule->for_us,
             .keep_firing_us = rule->on == RULE_EVENT && !rule->keep_firing_us ? plan->alerts.rest : rule->keep_firing_us,
             .expire_us = rule->on == RULE_EVENT ? 0 : plan->alerts.expire,
-            .rest_us = event ? plan->alerts.rest : 0,
             .momentary = rule->on == RULE_EVENT,
         };
     }
@@ -389,8 +388,31 @@ static void make_policies(struct plan *plan)
     }
 }
 
+/* Opens and closes what the workers will open again: mistakes show at load, and all label names are known before the
+ * first batch is made. */
+static enum status try_parts(struct plan *plan, struct error *error)
+{
+    struct format_context context = {.labels = &plan->labels};
+    struct cleaner *cleaner;
+
+    for (unsigned i = 0; i < plan->format_count; i++) {
+        struct plan_format *format = &plan->formats[i];
+        struct format *opened;
+
+        if (format->type->open(format->settings, &context, &opened, error) != STATUS_OK)
+            return STATUS_FATAL;
+        format->type->close(opened);
+    }
+    if (cleaner_open(plan->general.clean, &plan->labels, &cleaner, error) != STATUS_OK)
+        return STATUS_FATAL;
+    cleaner_close(cleaner);
+    return STATUS_OK;
+}
+
 enum status plan_link(struct plan *plan, struct error *ret_error)
 {
+    if (try_parts(plan, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
     plan->groups = memory_new((plan->measure_count + 1) * sizeof *plan->groups);
     for (unsigned i = 0; i < plan->measure_count; i++)
         if (link_measure(plan, i, ret_error) != STATUS_OK)

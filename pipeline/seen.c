@@ -1,7 +1,7 @@
-/* A hash table and a list through its entries in the order of adding; twice a row that dedupe or throttle looks at.
- * Ended entries leave from the old end of the list, so one that ends late may keep ended ones behind it for a while: they cost
- * memory, never an answer, since each look compares with the watermark. Dropped: a heap by end, for it moves
- * entries at each row to save that memory. */
+/* A hash table and a list through its entries in the order of adding; twice a row that dedupe or throttle
+ * looks at. Ended entries leave from the old end of the list, so one that ends late may keep ended ones
+ * behind it for a while: they cost memory, never an answer, since each look compares with the watermark.
+ * Dropped: a heap by end, for it moves entries at each row to save that memory. */
 #include "pipeline/seen.h"
 
 #include "base/memory.h"

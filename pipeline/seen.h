@@ -1,5 +1,6 @@
-/* Keys met within a span of event time, of one partition: what dedupe and throttle remember. An entry lives until the
- * partition's watermark reaches its end; a new key beyond the limit takes the place of the oldest one, counted. */
+/* Keys met within a span of event time, of one partition: what dedupe and throttle remember. An entry lives
+ * until the partition's watermark reaches its end; a new key beyond the limit takes the place of the oldest
+ * one, counted. */
 #pragma once
 #include "base/slots.h"
 
@@ -21,7 +22,8 @@ struct seen {
 void seen_init(struct seen *seen, uint32_t limit);
 void seen_free(struct seen *seen);
 
-/* NULL when the key was never met or its entry has ended. The entry is valid until the next call of any function here. */
+/* NULL when the key was never met or its entry has ended. The entry is valid until the next call of any
+ * function here. */
 struct seen_entry *seen_find(struct seen *seen, struct id128 key, int64_t watermark_us);
 
 /* Remembers a key that seen_find did not find, with count 0. */

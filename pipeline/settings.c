@@ -54,7 +54,7 @@ static const struct option http_options[] = {
     {"listen", OPTION_TEXT, AT(struct plan_http, listen), .default_text = "127.0.0.1:8470", .help = "Address of the page and the API; \"\" switches both off; a taken port is said and the next one used."},
 };
 static const struct option alerts_options[] = {
-    {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "After an episode of an event or run rule ended no new one starts for so long; also how long an event rule fires after its last match."},
+    {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "How long an event rule fires after its last match; further matches prolong the same episode."},
     {"expire", OPTION_DURATION, AT(struct plan_alerts, expire), .default_text = "1h", .max = 86400 * 30, .help = "An open alert without any news for so long is resolved with reason expired; 0: never."},
 };
 static const struct option format_options[] = {

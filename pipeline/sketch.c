@@ -1,11 +1,13 @@
-/* Sparse DDSketch: one binary search a row, an insertion now and then, one walk a bucket closed. Latencies of one series fill
- * 50 to 200 buckets, so a sorted array of 8 bytes each is smaller than any dense one and searches in cache.
- * Dropped: the dense array of the reference implementation (8 KB a series from the first outlier on). */
+/* Sparse DDSketch: one binary search a row, an insertion now and then, one walk a bucket closed. Latencies of
+ * one series fill 50 to 200 buckets, so a sorted array of 8 bytes each is smaller than any dense one and
+ * searches in cache. Dropped: the dense array of the reference implementation (8 KB a series from the first
+ * outlier on). */
 #include "pipeline/sketch.h"
 
 #include "base/memory.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +43,8 @@ static void reserve(struct sketch_side *side, uint32_t needed)
     side->capacity = (uint32_t)capacity;
 }
 
-/* Keeps the 2048 highest buckets that were ever filled, all below added to the lowest of them: the same set in any order. */
+/* Keeps the 2048 highest buckets that were ever filled, all below added to the lowest of them: the same set
+ * in any order. */
 static void collapse(struct sketch *sketch, struct sketch_side *side)
 {
     uint32_t surplus = side->used > SKETCH_SIDE_MAX ? side->used - SKETCH_SIDE_MAX : 0;
@@ -55,19 +58,26 @@ static void collapse(struct sketch *sketch, struct sketch_side *side)
     memmove(side->buckets, side->buckets + surplus, side->used * sizeof *side->buckets);
 }
 
+/* Place of the first bucket not below the index. The step is a multiplication because a branch would be
+ * guessed wrong half the time: 60 ns a row then. */
+static uint32_t find_place(const struct sketch_side *side, int32_t index)
+{
+    uint32_t first = 0, left = side->used;
+
+    while (left > 1) {
+        uint32_t half = left / 2;
+
+        first += (side->buckets[first + half - 1].index < index) * half;
+        left -= half;
+    }
+    return first + (left == 1 && side->buckets[first].index < index);
+}
+
 static void add_index(struct sketch *sketch, struct sketch_side *side, int32_t index)
 {
-    uint32_t low = 0, high = side->used;
+    uint32_t low = find_place(side, index);
 
     side->count++;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-
-        if (side->buckets[middle].index < index)
-            low = middle + 1;
-        else
-            high = middle;
-    }
     if (low < side->used && side->buckets[low].index == index) {
         count_up(&side->buckets[low], 1);
         return;
@@ -152,7 +162,7 @@ size_t sketch_bytes(const struct sketch *sketch)
 /* The point of a bucket whose relative distance to both ends is the same. */
 static double bucket_value(int32_t index)
 {
-    return 2 * exp(index / per_log_gamma) / (gamma_value + 1);
+    return fmin(2 / (gamma_value + 1) * exp(index / per_log_gamma), DBL_MAX);
 }
 
 double sketch_quantile(const struct sketch *sketch, unsigned percent)

@@ -1,6 +1,6 @@
-/* Quantiles of one bucket within 1 % of the value, whatever the distribution: DDSketch (Masson, Rim, Lee, "DDSketch: a
- * fast and fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019), sparse. The order of adding and
- * merging does not matter. Born empty with sketch_new, owned by one accumulator. */
+/* Quantiles of one bucket within 1 % of the value, whatever the distribution: DDSketch (Masson, Rim, Lee,
+ * "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019), sparse.
+ * The order of adding and merging does not matter. Born empty with sketch_new, owned by one accumulator. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +21,8 @@ struct sketch_side {
 struct sketch {
     struct sketch_side positive, negative; /* negative: by size */
     uint64_t zeros;
-    uint64_t
-        collapsed; /* times that the bucket of the smallest values gave its count to the next, to stay at the maximum */
+    uint64_t collapsed; /* times that the bucket of the smallest values gave its count to the next, to stay at
+                           the maximum */
 };
 
 struct sketch *sketch_new(void);

@@ -1,7 +1,7 @@
 /* Looks up names, checks types and folds constants of a parsed tree. Runs once for each expression, at load.
- * A type is one of the scalar ones, list, map, or CEL_DYN when only the run will tell; element types are not tracked,
- * because events have no list fields. Under `strict` nothing is refused here: what would be becomes an error value at
- * its place, so that `unknown || true` is true, as in cel-spec's conformance suite. */
+ * A type is one of the scalar ones, list, map, or CEL_DYN when only the run will tell; element types are not
+ * tracked, because events have no list fields. Under `strict` nothing is refused here: what would be becomes
+ * an error value at its place, so that `unknown || true` is true, as in cel-spec's conformance suite. */
 #include "base/memory.h"
 #include "base/options.h"
 #include "rules/cel_internal.h"
@@ -60,7 +60,8 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct checker *checker
 
 /* Names */
 
-/* Joins a.b.c into `ret_path`; false when the node is no chain of plain names, or starts with a macro's local. */
+/* Joins a.b.c into `ret_path`; false when the node is no chain of plain names, or starts with a macro's
+ * local. */
 static bool path_of(struct checker *checker, const struct expr *expr, char ret_path[PATH_MAX_BYTES])
 {
     size_t at = PATH_MAX_BYTES - 1;
@@ -173,6 +174,13 @@ static bool check_name(struct checker *checker, struct expr *expr)
     return find_type(expr, path) || unknown_name(checker, expr, path);
 }
 
+static const struct expr *first_name_of(struct checker *checker, const struct expr *expr)
+{
+    while (expr->kind != EXPR_NAME)
+        expr = expr_at(checker, expr->first);
+    return expr;
+}
+
 /* Is some beginning of a.b.c a variable? Shortens the path. */
 static bool has_known_prefix(const struct checker *checker, char *path)
 {
@@ -204,8 +212,10 @@ static bool check_select(struct checker *checker, struct expr *expr)
         if (!has && find_type(expr, path))
             return true;
         memcpy(prefix, path, sizeof prefix);
-        if (!has_known_prefix(checker, prefix))
+        if (!has_known_prefix(checker, prefix)) {
+            expr->at = first_name_of(checker, expr)->at;
             return unknown_name(checker, expr, path);
+        }
     }
     if (!check(checker, expr->first))
         return false;
@@ -224,7 +234,8 @@ static bool is_int_literal(const struct expr *expr)
     return expr->kind == EXPR_LITERAL && expr->type == CEL_INT && expr->literal.type == CEL_INT;
 }
 
-/* `duration_ms > 5000`: the int literal becomes a double. The one deviation from CEL, absent under `strict`. */
+/* `duration_ms > 5000`: the int literal becomes a double. The one deviation from CEL, absent under
+ * `strict`. */
 static void coerce_pair(struct checker *checker, struct expr *a, struct expr *b)
 {
     if (checker->environment->strict)
@@ -282,13 +293,10 @@ static bool no_overload(struct checker *checker, struct expr *expr, const enum c
     char list[160] = "";
     size_t size = 0;
 
-    for (unsigned i = 0; i < expr->count && i < CEL_ARGUMENTS_MAX && size < sizeof list; i++)
+    for (unsigned i = 0; i < expr->count && size < sizeof list; i++)
         size += (size_t)snprintf(list + size, sizeof list - size, "%s%s", i ? " and " : "",
                                  cel_type_names[types[i]]);
-    return refuse(checker, expr, "no '%.*s' for %s", (int)expr->name.size, expr->name.data,
-                  expr->count == 0                  ? "no arguments"
-                  : expr->count > CEL_ARGUMENTS_MAX ? "so many arguments"
-                                                    : list);
+    return refuse(checker, expr, "no '%.*s' for %s", (int)expr->name.size, expr->name.data, list);
 }
 
 /* == and != take any values when run, but two types known to differ are a mistake. */
@@ -344,7 +352,7 @@ static bool check_children(struct checker *checker, const struct expr *expr)
 
 static bool check_call(struct checker *checker, struct expr *expr)
 {
-    enum cel_type types[CEL_ARGUMENTS_MAX];
+    enum cel_type types[CEL_ARGUMENTS_MAX] = {CEL_DYN};
 
     join_namespace(checker, expr);
     if (!check_children(checker, expr))
@@ -355,7 +363,8 @@ static bool check_call(struct checker *checker, struct expr *expr)
     if (expr->function_count == 0)
         return unknown_function(checker, expr);
     if (expr->count == 0 || expr->count > CEL_ARGUMENTS_MAX)
-        return no_overload(checker, expr, NULL);
+        return refuse(checker, expr, "'%.*s' does not take %u arguments", (int)expr->name.size,
+                      expr->name.data, expr->count);
     for (unsigned i = 0; i < expr->count; i++)
         types[i] = child_at(checker, expr, i)->type;
     return narrow(checker, expr, types) && (expr->kind != EXPR_CALL || prepare(checker, expr));

@@ -1,12 +1,13 @@
-/* CEL over the columns of a batch: the hot path of event rules, clean steps and `where`. At load each node gets a step;
- * a step is a plain loop over up to 256 rows where the node is one of
+/* CEL over the columns of a batch: the hot path of event rules, clean steps and `where`. At load each node
+ * gets a step; a step is a plain loop over up to 256 rows where the node is one of
  *   a text field or label against constants (==, !=, in, startsWith, endsWith, contains),
  *   a comparison of numbers (double and integer fields, constants, + - * / of doubles),
- *   anything that reads the state or the kind alone: a table of answers made at load, one for each name of the list,
+ *   anything that reads the state or the kind alone: a table of answers, made at load by running it for each,
  *   && || ! over such;
- * every other part runs row by row in cel_run.c, and only on rows that the parts before it left open. Errors are a third
- * truth value, so that the result is the scalar one: tests/rules/test_cel_columns.c compares the two.
- * 256 rows keep the working bytes of a block in the first-level cache; bit sets instead of bytes were not tried. */
+ * every other part runs row by row in cel_run.c, and only on rows that the parts before it left open. Errors
+ * are a third truth value, so that the result is the scalar one: tests/rules/test_cel_columns.c compares the
+ * two. 256 rows keep the working bytes of a block in the first-level cache; bit sets instead of bytes were
+ * not tried. */
 #include "base/memory.h"
 #include "rules/cel_internal.h"
 
@@ -263,7 +264,8 @@ static bool plan_arithmetic(struct cel_program *program, uint16_t index)
     return step->height <= NUMBER_HEIGHT_MAX;
 }
 
-/* Integers too large for a double would compare wrongly; integer arithmetic can overflow: both go row by row. */
+/* Integers too large for a double would compare wrongly; integer arithmetic can overflow: both go row by
+ * row. */
 static bool plan_number(struct cel_program *program, uint16_t index)
 {
     struct column_step *step = &program->steps[index];
@@ -608,8 +610,9 @@ static void next_block(struct sweep *sweep, uint32_t first)
 void cel_filter(const struct cel_program *program, struct event_batch *batch, uint8_t *ret_true,
                 uint64_t *errors)
 {
-    uint8_t wanted[BLOCK_ROWS], truth[BLOCK_ROWS];
+    uint8_t wanted[BLOCK_ROWS] = {0}, truth[BLOCK_ROWS] = {0};
     struct sweep sweep;
+    uint64_t failed = 0;
 
     sweep_init(&sweep, program, batch);
     for (uint32_t first = 0; first < batch->rows; first += BLOCK_ROWS) {
@@ -618,12 +621,11 @@ void cel_filter(const struct cel_program *program, struct event_batch *batch, ui
             wanted[i] = batch->mark[first + i] == MARK_OK;
         sweep_truth(&sweep, program->root, wanted, truth);
         for (uint32_t i = 0; i < sweep.rows; i++) {
-            if (!wanted[i])
-                continue;
-            ret_true[first + i] = truth[i] == IS_TRUE;
-            *errors += truth[i] == IS_ERROR;
+            ret_true[first + i] = wanted[i] ? truth[i] == IS_TRUE : ret_true[first + i];
+            failed += wanted[i] && truth[i] == IS_ERROR;
         }
     }
+    *errors += failed;
     arena_free(&sweep.scratch);
 }
 
@@ -644,7 +646,7 @@ void cel_numbers(const struct cel_program *program, struct event_batch *batch, d
                  uint64_t *errors)
 {
     bool rows = program->steps[program->root].work < WORK_FIELD;
-    double numbers[BLOCK_ROWS];
+    double numbers[BLOCK_ROWS] = {0};
     struct sweep sweep;
 
     sweep_init(&sweep, program, batch);

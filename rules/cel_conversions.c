@@ -1,5 +1,5 @@
-/* Conversions between CEL's types: int(x), string(x) and the like. Once a row at most. Ranges as in cel-go: a double
- * becomes an int only when it lies strictly between the least and the greatest. */
+/* Conversions between CEL's types: int(x), string(x) and the like. Once a row at most. Ranges as in cel-go: a
+ * double becomes an int only when it lies strictly between the least and the greatest. */
 #include "rules/cel_internal.h"
 
 #include <stdio.h>

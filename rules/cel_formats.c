@@ -1,5 +1,6 @@
-/* 'text %s'.format([values]) of CEL's string extension: %s %d %f %e %b %o %x %X and a precision for %f and %e. Once a row
- * at most, in annotations of rules. Doubles follow C's and Go's rounding; what a clause does not take is an error. */
+/* 'text %s'.format([values]) of CEL's string extension: %s %d %f %e %b %o %x %X and a precision for %f and
+ * %e. Once a row at most, in annotations of rules. Doubles follow C's and Go's rounding; what a clause does
+ * not take is an error. */
 #include "base/buffer.h"
 #include "rules/cel_internal.h"
 

@@ -1,7 +1,7 @@
-/* THE table of CEL's operators and functions: a new function is one row here and one implementation. Looked up at load;
- * a call node keeps its rows, so that a run only compares argument types.
- * Small arithmetic lives here; texts, times, conversions and patterns in their own files. Rows of one name and form
- * stand together. Numbers of different types may be ordered but not added, as CEL has it. */
+/* THE table of CEL's operators and functions: a new function is one row here and one implementation. Looked
+ * up at load; a call node keeps its rows, so that a run only compares argument types. Small arithmetic lives
+ * here; texts, times, conversions and patterns in their own files. Rows of one name and form stand together.
+ * Numbers of different types may be ordered but not added, as CEL has it. */
 #include "base/options.h"
 #include "rules/cel_internal.h"
 

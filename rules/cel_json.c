@@ -1,6 +1,6 @@
-/* CEL values from and to JSON, for `weir eval` and the tests: {"int":1}. Never on the path of events.
- * yajl's callbacks rather than its tree, because the tree ends texts at a null byte and CEL's may hold some. Doubles are
- * texts ("NaN" is no JSON number), 64-bit integers are JSON integers. */
+/* CEL values from and to JSON, for `weir eval` and the tests: {"int":1}. Never on the path of events. yajl's
+ * callbacks rather than its tree, because the tree ends texts at a null byte and CEL's may hold some. Doubles
+ * are texts ("NaN" is no JSON number), 64-bit integers are JSON integers. */
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "rules/cel_internal.h"
@@ -11,7 +11,8 @@
 
 enum { CASE_BYTES = 4 << 20, DEPTH_MAX = 64, BINDINGS_MAX = 256 };
 
-/* How deep the reader is in {"expr","bindings":{name:{type:value}}}. A single binding or value starts further in. */
+/* How deep the reader is in {"expr","bindings":{name:{type:value}}}. A single binding or value starts further
+ * in. */
 enum level { LEVEL_START, LEVEL_CASE, LEVEL_BINDINGS, LEVEL_BINDING };
 
 struct binding {

@@ -1,6 +1,6 @@
-/* Splits CEL text into tokens and decodes literals. Runs once for each expression, at load.
- * Escapes follow the CEL language definition: \x, \u and \U name code points in strings; in bytes \x and octal name
- * bytes and \u is refused. Symbols stay texts: comparing two bytes is cheap beside everything else done at load. */
+/* Splits CEL text into tokens and decodes literals. Runs once for each expression, at load. Escapes follow
+ * the CEL language definition: \x, \u and \U name code points in strings; in bytes \x and octal name bytes
+ * and \u is refused. Symbols stay texts: comparing two bytes is cheap beside everything else done at load. */
 #include "base/buffer.h"
 #include "rules/cel_internal.h"
 

@@ -1,7 +1,8 @@
-/* CEL's grammar by recursive descent (google/cel-spec, doc/langdef.md, "Syntax"). Runs once for each expression, at load.
- * Nodes live in one array and are named by index, so that growing it moves nothing that is pointed to. Chains of one
- * operator grow to the left without nesting; only brackets, `?:` and arguments count against CEL_NESTING_MAX.
- * Macros are recognised here, by name and number of arguments, as the language asks. */
+/* CEL's grammar by recursive descent (google/cel-spec, doc/langdef.md, "Syntax"). Runs once for each
+ * expression, at load. Nodes live in one array and are named by index, so that growing it moves nothing that
+ * is pointed to. Chains of one operator grow to the left without nesting; only brackets, `?:` and arguments
+ * count against CEL_NESTING_MAX. Macros are recognised here, by name and number of arguments, as the language
+ * asks. */
 #include "base/memory.h"
 #include "rules/cel_internal.h"
 

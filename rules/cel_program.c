@@ -1,4 +1,5 @@
-/* A compiled expression: its life and its scalar run. Compiled once at load; cel_run is once a row or a closed bucket. */
+/* A compiled expression: its life and its scalar run. Compiled once at load; cel_run is once a row or a
+ * closed bucket. */
 #include "base/memory.h"
 #include "rules/cel_internal.h"
 

@@ -1,8 +1,9 @@
-/* matches(): patterns in RE2's syntax, run by PCRE2. Up to once a row. A literal pattern is compiled at load, with the
- * just-in-time compiler; one known only at run time is compiled for each call, which is slow and says so in docs/cel.md.
- * What RE2 does not have (back references, look-around, atomic groups, possessive repeats, verbs) is refused, so that a
- * rule means the same elsewhere and matching stays near linear; a match limit bounds what is left.
- * A program is shared by threads, so the match memory is a spare that a thread takes out and puts back. */
+/* matches(): patterns in RE2's syntax, run by PCRE2. Up to once a row. A literal pattern is compiled at load,
+ * with the just-in-time compiler; one known only at run time is compiled for each call, which is slow and
+ * says so in docs/cel.md. What RE2 does not have (back references, look-around, atomic groups, possessive
+ * repeats, verbs) is refused, so that a rule means the same elsewhere and matching stays near linear; a match
+ * limit bounds what is left. A program is shared by threads, so the match memory is a spare that a thread
+ * takes out and puts back. */
 #include "base/memory.h"
 #include "rules/cel_internal.h"
 

@@ -1,7 +1,7 @@
-/* Evaluates the checked tree for one row. Hot where no column kernel fits: once a row, then.
- * Walks the tree rather than flat code: nearly all rules run as column kernels, and what is left is dominated by its
- * functions. && and || absorb errors of the other side, as CEL has it, and so do the quantifiers. A cost bounds what
- * macros within macros can do. */
+/* Evaluates the checked tree for one row. Hot where no column kernel fits: once a row, then. Walks the tree
+ * rather than flat code: nearly all rules run as column kernels, and what is left is dominated by its
+ * functions. && and || absorb errors of the other side, as CEL has it, and so do the quantifiers. A cost
+ * bounds what macros within macros can do. */
 #include "rules/cel_internal.h"
 
 #include <assert.h>

@@ -1,6 +1,7 @@
-/* Functions on texts, CEL's standard ones and its string extension. Up to once a row where no column kernel fits.
- * Positions count code points; event texts may hold any bytes, and a stray byte then counts as in cel_utf8_count.
- * Results go to the arena, whose limit is the only one: a full arena is an evaluation error. */
+/* Functions on texts, CEL's standard ones and its string extension. Up to once a row where no column kernel
+ * fits. Positions count code points; event texts may hold any bytes, and a stray byte then counts as in
+ * cel_utf8_count. Results go to the arena, whose limit is the only one: a full arena is an evaluation
+ * error. */
 #include "base/buffer.h"
 #include "rules/cel_internal.h"
 
@@ -203,7 +204,8 @@ struct cel_value string_replace(const struct cel_call *call)
     return finish(call, &out);
 }
 
-/* Cuts off the part before the next separator; with an empty one, a code point. False: *rest is the last part. */
+/* Cuts off the part before the next separator; with an empty one, a code point. False: *rest is the last
+ * part. */
 static bool cut(struct span *rest, struct span separator, struct span *ret_part)
 {
     uint32_t found;
@@ -255,7 +257,8 @@ struct cel_value string_substring(const struct cel_call *call)
     return cel_string(part_of(text, from, to));
 }
 
-/* Bytes of the blank at the start of the text, 0 when there is none: Unicode's White_Space, as the extension asks. */
+/* Bytes of the blank at the start of the text, 0 when there is none: Unicode's White_Space, as the extension
+ * asks. */
 static uint32_t blank_length(struct span text)
 {
     static const char *const blanks[] = {

@@ -1,7 +1,7 @@
-/* Timestamps and durations of CEL: text forms, arithmetic with its limits, and the accessors (getHours ...). Runs once a
- * row where a rule asks for the hour or the weekday; else at load.
- * base/timestamp.h keeps microseconds; CEL wants nanoseconds and stricter text (RFC 3339 only), hence own code here.
- * Durations are limited to int64 nanoseconds as in cel-go, whose conformance cases expect errors beyond. */
+/* Timestamps and durations of CEL: text forms, arithmetic with its limits, and the accessors (getHours ...).
+ * Runs once a row where a rule asks for the hour or the weekday; else at load. base/timestamp.h keeps
+ * microseconds; CEL wants nanoseconds and stricter text (RFC 3339 only), hence own code here. Durations are
+ * limited to int64 nanoseconds as in cel-go, whose conformance cases expect errors beyond. */
 #include "base/timestamp.h"
 #include "rules/cel_internal.h"
 
@@ -325,8 +325,8 @@ struct cel_value duration_negate(const struct cel_call *call)
     return nanos == INT64_MIN ? out_of_range(call) : duration_make(-nanos);
 }
 
-/* Accessors. A duration's are its whole length in that unit, but milliseconds are those within the second, as the
- * conformance suite has it. */
+/* Accessors. A duration's are its whole length in that unit, but milliseconds are those within the second, as
+ * the conformance suite has it. */
 
 struct cel_value duration_hours(const struct cel_call *call)
 {

@@ -1,7 +1,8 @@
-/* Values of CEL: equality, order, lists and maps, numbers as text, UTF-8. Equality and order run up to once a row and
- * comparison where no column kernel fits; the rest runs at load, in `weir eval`, or in rules that convert.
- * Numbers of different types compare as cel-go does (common/types/compare.go): int and uint exactly, either with a double
- * after conversion to double. Maps are searched linearly: they come from literals and are small. */
+/* Values of CEL: equality, order, lists and maps, numbers as text, UTF-8. Equality and order run up to once a
+ * row and comparison where no column kernel fits; the rest runs at load, in `weir eval`, or in rules that
+ * convert. Numbers of different types compare as cel-go does (common/types/compare.go): int and uint exactly,
+ * either with a double after conversion to double. Maps are searched linearly: they come from literals and
+ * are small. */
 #include "rules/cel_internal.h"
 
 #include <assert.h>

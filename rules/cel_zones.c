@@ -1,7 +1,8 @@
-/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zone files, read by a small TZif reader
- * (RFC 8536) so that no process-wide TZ has to be set. A name written as a literal is loaded at compile; one that is
- * only known at run time is loaded once and kept with the program, at most CEL_ZONES_MAX of them, failures too.
- * The offset of a moment is a binary search; moments after the last transition follow the file's POSIX TZ rule. */
+/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zone files, read by a
+ * small TZif reader (RFC 8536) so that no process-wide TZ has to be set. A name written as a literal is
+ * loaded at compile; one that is only known at run time is loaded once and kept with the program, at most
+ * CEL_ZONES_MAX of them, failures too. The offset of a moment is a binary search; moments after the last
+ * transition follow the file's POSIX TZ rule. */
 #include "base/memory.h"
 #include "base/timestamp.h"
 #include "rules/cel_internal.h"
@@ -299,8 +300,8 @@ static const struct zone *find_kept(struct zone *zone, struct span name, unsigne
     return NULL;
 }
 
-/* The zone of that name from the program's list, loaded on first use. NULL: not a zone's name, or too many. Two threads
- * that load the same zone at once both push it, which only costs memory. */
+/* The zone of that name from the program's list, loaded on first use. NULL: not a zone's name, or too many.
+ * Two threads that load the same zone at once both push it, which only costs memory. */
 static const struct zone *zone_find(const struct cel_program *program, struct span name)
 {
     struct zone *_Atomic *list = (struct zone * _Atomic *)&program->zones;

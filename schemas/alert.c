@@ -54,3 +54,18 @@ size_t alert_target_limit(const struct alert *alert)
     /* Every byte of a name may become three; "source:" or the slash come on top. */
     return 3 * ((size_t)alert->workflow.size + alert->task.size + alert->host.size + alert->source.size) + 8;
 }
+
+size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX])
+{
+    struct span *fixed[] = {&alert->rule,     &alert->source,   &alert->namespace_, &alert->workflow, &alert->task,
+                            &alert->run,      &alert->run_name, &alert->host,       &alert->summary,  &alert->description,
+                            &alert->runbook,  &alert->url,      &alert->unit};
+    size_t count = sizeof fixed / sizeof *fixed;
+
+    memcpy(ret_texts, fixed, sizeof fixed);
+    for (unsigned i = 0; i < alert->label_count; i++) {
+        ret_texts[count++] = &alert->labels[i].name;
+        ret_texts[count++] = &alert->labels[i].value;
+    }
+    return count;
+}

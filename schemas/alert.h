@@ -42,6 +42,11 @@ struct alert {
     bool provisional;
 };
 
+enum { ALERT_TEXTS_MAX = 13 + 2 * KEY_FIELDS_MAX };
+
+/* Points at every text of the alert, so that it can be copied as a whole; returns how many there are. */
+size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX]);
+
 struct id128 alert_line_id(struct id128 episode, uint64_t revision);
 
 /* The most specific of `workflow/task`, `workflow`, `host:NAME`, `source:NAME`; '/' and '%' in a name are

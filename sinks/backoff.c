@@ -1,5 +1,5 @@
-/* Waits between attempts; once a failed request. The generator is seeded by the sink's name and worker, so that a run in
- * the simulator is repeatable. */
+/* Waits between attempts; once a failed request. The generator is seeded by the sink's name and worker, so
+ * that a run in the simulator is repeatable. */
 #include "sinks/backoff.h"
 
 #include "base/hash.h"

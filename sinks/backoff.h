@@ -1,4 +1,5 @@
-/* How long to wait before trying again: doubling, bounded, with jitter that spreads the workers of many processes. */
+/* How long to wait before trying again: doubling, bounded, with jitter that spreads the workers of many
+ * processes. */
 #pragma once
 #include <stdint.h>
 

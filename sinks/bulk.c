@@ -1,7 +1,9 @@
-/* One append an event, no allocation for it: text and items grow with the bulk and are reused. Everything else runs once
- * a bulk. The list is short (queue_bytes / bulk_bytes, and leftovers, which are merged), so scanning it is cheap.
- * Tried and dropped: a list of documents that is packed into a body when it is sent, which copies each document twice;
- * waiting with whole bulks for an id, where one document that a server refuses for hours would hold all others up. */
+/* One append an event, no allocation for it: text and items grow with the bulk and are reused. Everything
+ * else runs once a bulk. The list is short (queue_bytes / bulk_bytes, and leftovers, which are merged), so
+ * scanning it is cheap.
+ * Tried and dropped: a list of documents that is packed into a body when it is sent, which copies each
+ * document twice; waiting with whole bulks for an id, where one document that a server refuses for hours
+ * would hold all others up. */
 #include "sinks/bulk.h"
 
 #include "base/memory.h"
@@ -295,8 +297,8 @@ struct bulk *bulk_queue_probe(struct bulk_queue *queue)
     return found;
 }
 
-/* Leftovers of neighbours become one bulk: otherwise a server that refuses one document in a thousand for an hour would
- * be asked again in as many requests as there were bulks. */
+/* Leftovers of neighbours become one bulk: otherwise a server that refuses one document in a thousand for an
+ * hour would be asked again in as many requests as there were bulks. */
 static void merge_older(struct bulk_queue *queue, struct bulk *bulk)
 {
     struct bulk *older = bulk->older;

@@ -1,7 +1,7 @@
-/* The documents that wait for a search server, as the NDJSON bulks in which they will be sent. Documents are appended to
- * the newest bulk; sealed bulks are sent oldest first, several at a time; what an answer leaves over stays in its bulk,
- * in its place. An id that is rewritten (an external version) is never in two bulks under way at the same time: the
- * newer one waits. Nothing here knows HTTP, verdicts or the clock. */
+/* The documents that wait for a search server, as the NDJSON bulks in which they will be sent. Documents are
+ * appended to the newest bulk; sealed bulks are sent oldest first, several at a time; what an answer leaves
+ * over stays in its bulk, in its place. An id that is rewritten (an external version) is never in two bulks
+ * under way at the same time: the newer one waits. Nothing here knows HTTP, verdicts or the clock. */
 #pragma once
 #include "base/buffer.h"
 #include "base/slots.h"
@@ -63,21 +63,23 @@ void bulk_queue_free(struct bulk_queue *queue); /* with all that waits */
 /* Whether so many more bytes fit; an empty queue takes one document of any size below 1 GiB. */
 bool bulk_queue_fits(const struct bulk_queue *queue, size_t bytes);
 
-/* Copies an item in, which the owner knows to fit; the place and sizes in `item` are filled here. Tells whether a new
- * bulk was begun. */
+/* Copies an item in, which the owner knows to fit; the place and sizes in `item` are filled here. Tells
+ * whether a new bulk was begun. */
 bool bulk_queue_put(struct bulk_queue *queue, const struct bulk_item *item, struct span action,
                     struct span body);
 
 void bulk_queue_seal(struct bulk_queue *queue); /* the bulk that is being filled, if any, may be sent */
 
-/* The oldest bulk that may be sent now, or NULL. It holds its ids; documents whose id an older bulk holds have been
- * moved to a bulk behind it. The owner sets `flying`. */
+/* The oldest bulk that may be sent now, or NULL. It holds its ids; documents whose id an older bulk holds
+ * have been moved to a bulk behind it. The owner sets `flying`. */
 struct bulk *bulk_queue_next(struct bulk_queue *queue, int64_t now_us);
 
-/* A bulk of one item: the oldest refused one, else the oldest; NULL when the queue is empty or a bulk is flying. */
+/* A bulk of one item: the oldest refused one, else the oldest; NULL when the queue is empty or a bulk is
+ * flying. */
 struct bulk *bulk_queue_probe(struct bulk_queue *queue);
 
-/* Takes a flying bulk back: finished items are dropped, the rest waits until due_us; an empty bulk is released. */
+/* Takes a flying bulk back: finished items are dropped, the rest waits until due_us; an empty bulk is
+ * released. */
 void bulk_return(struct bulk_queue *queue, struct bulk *bulk, int64_t due_us);
 
 /* Takes a flying bulk of at least two items back as two, due at once. */

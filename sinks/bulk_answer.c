@@ -1,6 +1,6 @@
-/* One pass over the answer by yajl's callbacks, once a request, a few hundred bytes an item at most. `errors` is not
- * looked at: each item's own status decides. Tried and dropped: a tree (yajl_tree_parse), four times the time and an
- * allocation for each value of an answer of 10,000 items. */
+/* One pass over the answer by yajl's callbacks, once a request, a few hundred bytes an item at most. `errors`
+ * is not looked at: each item's own status decides. Tried and dropped: a tree (yajl_tree_parse), four times
+ * the time and an allocation for each value of an answer of 10,000 items. */
 #include "sinks/bulk_answer.h"
 
 #include "base/memory.h"
@@ -11,8 +11,8 @@
 
 enum { DEPTH_MAX = 64, REASON_BYTES_MAX = 400, TEXTS_BYTES_MAX = 16 * 1024 * 1024 };
 
-/* Levels of an answer: 1 root, 2 list of items, 3 item, 4 its operation, 5 the operation's error; the error of a whole
- * request is a text on level 1 or an object on level 2. */
+/* Levels of an answer: 1 root, 2 list of items, 3 item, 4 its operation, 5 the operation's error; the error
+ * of a whole request is a text on level 1 or an object on level 2. */
 enum key { KEY_OTHER, KEY_ITEMS, KEY_ERROR, KEY_STATUS, KEY_TYPE, KEY_REASON };
 
 struct reader {
@@ -194,7 +194,8 @@ void bulk_answer_describe(const struct bulk_answer *answer, const struct answer_
         buffer_put(out, answer->texts.data + item->reason.start, item->reason.size);
 }
 
-/* Where the text of a document begins in a reason: all markers seen in the recorded answers of seven versions. */
+/* Where the text of a document begins in a reason: all markers seen in the recorded answers of seven
+ * versions. */
 static const char *const quoting[] = {
     "Preview of field's value",   "[Source: ", "The prefix of the first immense term", "For input string",
     "failed to parse date field", "source[",

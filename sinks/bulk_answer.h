@@ -22,7 +22,8 @@ struct bulk_answer { /* reused from answer to answer */
 void bulk_answer_init(struct bulk_answer *answer);
 void bulk_answer_free(struct bulk_answer *answer);
 
-/* False when the body is not one JSON object; what was read until then is of no use. Takes the keys in any order. */
+/* False when the body is not one JSON object; what was read until then is of no use. Takes the keys in any
+ * order. */
 bool bulk_answer_read(struct bulk_answer *answer, struct span body);
 
 struct span bulk_answer_type(const struct bulk_answer *answer, const struct answer_item *item);
@@ -31,7 +32,7 @@ struct span bulk_answer_type(const struct bulk_answer *answer, const struct answ
 void bulk_answer_describe(const struct bulk_answer *answer, const struct answer_item *item,
                           struct buffer *out);
 
-/* Appends a server's reason without the text of documents that servers quote in it ("Preview of field's value: '...'",
- * "[Source: (byte[])"{..."): a reason goes to logs and lists that may be read by more people than the documents. One
- * line, at most 400 bytes. */
+/* Appends a server's reason without the text of documents that servers quote in it ("Preview of field's
+ * value: '...'", "[Source: (byte[])"{..."): a reason goes to logs and lists that may be read by more people
+ * than the documents. One line, at most 400 bytes. */
 void reason_put(struct buffer *out, struct span reason);

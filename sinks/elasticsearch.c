@@ -1,8 +1,8 @@
-/* Documents to Elasticsearch 7-9 and OpenSearch 1-3 by `_bulk`. offer() runs once a document and only appends; all else
- * runs once a request. Every item of every answer gets its own verdict from verdicts_table.c: a bulk is never judged by
- * its HTTP status or its `errors` alone.
- * Tried and dropped: `require_data_stream` against missing templates (only Elasticsearch 8.13 and later know it, the
- * others refuse the whole request); zstd bodies (OpenSearch 2.19.6 exits). */
+/* Documents to Elasticsearch 7-9 and OpenSearch 1-3 by `_bulk`. offer() runs once a document and only
+ * appends; all else runs once a request. Every item of every answer gets its own verdict from
+ * verdicts_table.c: a bulk is never judged by its HTTP status or its `errors` alone.
+ * Tried and dropped: `require_data_stream` against missing templates (only Elasticsearch 8.13 and later know
+ * it, the others refuse the whole request); zstd bodies (OpenSearch 2.19.6 exits). */
 #include "sinks/elasticsearch.h"
 
 #include "base/json_writer.h"

@@ -17,7 +17,8 @@ struct elasticsearch_settings {
     struct option_pairs verdicts;
 };
 
-/* The connection of these settings; STATUS_FATAL also when an address, the prefix or the namespace cannot be one. */
+/* The connection of these settings; STATUS_FATAL also when an address, the prefix or the namespace cannot be
+ * one. */
 enum status elasticsearch_connect(const struct elasticsearch_settings *settings, struct http **ret_http,
                                   struct error *ret_error);
 

@@ -1,5 +1,5 @@
-/* The index templates at the server: looked for before the first bulk, installed on request. Without them OpenSearch
- * would quietly make plain indices with guessed mappings where data streams belong. */
+/* The index templates at the server: looked for before the first bulk, installed on request. Without them
+ * OpenSearch would quietly make plain indices with guessed mappings where data streams belong. */
 #pragma once
 #include "schemas/templates.h"
 #include "sinks/elasticsearch.h"
@@ -35,7 +35,7 @@ void template_check_restart(struct template_check *check);
 void template_check_send(struct template_check *check, struct http *http, const char *base_url);
 enum template_progress template_check_take(struct template_check *check, const struct http_answer *answer);
 
-/* For `weir setup elasticsearch`: asks what the server is and installs all templates. Blocks. Appends lines for people to
- * the report. STATUS_FATAL with the server's reason. */
+/* For `weir setup elasticsearch`: asks what the server is and installs all templates. Blocks. Appends lines
+ * for people to the report. STATUS_FATAL with the server's reason. */
 enum status elasticsearch_setup(const void *settings, const struct sink_context *context,
                                 struct buffer *ret_report, struct error *ret_error);

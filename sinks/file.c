@@ -1,9 +1,9 @@
-/* The sinks `file` and `stdout`: JSON lines, or readable alerts on a terminal. offer() appends to a bounded queue,
- * advance() writes what the descriptor takes without waiting. A line is told as stored when write(2) has taken all of it:
- * it survives the end of the process, not of the machine.
- * Several workers write to one file or to standard output: each keeps the others out, without waiting, while it writes
- * and until its line is whole. From a file a piece of a line is taken back when the disk is full. Pipes get at most
- * PIPE_BUF bytes at a time, which a pipe that polls writable takes without blocking.
+/* The sinks `file` and `stdout`: JSON lines, or readable alerts on a terminal. offer() appends to a bounded
+ * queue, advance() writes what the descriptor takes without waiting. A line is told as stored when write(2)
+ * has taken all of it: it survives the end of the process, not of the machine.
+ * Several workers write to one file or to standard output: each keeps the others out, without waiting, while
+ * it writes and until its line is whole. From a file a piece of a line is taken back when the disk is full.
+ * Pipes get at most PIPE_BUF bytes at a time, which a pipe that polls writable takes without blocking.
  * Tried and dropped: O_NONBLOCK on standard output, which every process that shares it would get too. */
 #include "sinks/sink.h"
 
@@ -146,8 +146,8 @@ static enum status offer(struct sink *sink, const struct document *document)
     return STATUS_OK;
 }
 
-/* Tells of the lines that are out now, `size` more bytes of the queue. Moving the rest up waits until as much is out as
- * there is to move, so each byte moves once. */
+/* Tells of the lines that are out now, `size` more bytes of the queue. Moving the rest up waits until as much
+ * is out as there is to move, so each byte moves once. */
 static void take_written(struct sink *sink, size_t size, struct verdicts *verdicts)
 {
     size_t whole = sink->within_line ? 0 : sink->written;

@@ -1,5 +1,6 @@
-/* libcurl behind five calls. Runs once a bulk or a message; http_advance runs once a worker's step and costs about a
- * microsecond when nothing is under way. The answer's body stays in its slot's buffer, so it is never copied.
+/* libcurl behind five calls. Runs once a bulk or a message; http_advance runs once a worker's step and costs
+ * about a microsecond when nothing is under way. The answer's body stays in its slot's buffer, so it is never
+ * copied.
  * Tried and dropped: curl's own wake-ups and multi_socket, which pay from hundreds of connections on. */
 #include "sinks/http.h"
 

@@ -1,5 +1,5 @@
-/* HTTP requests that do not block: one libcurl multi handle a sink instance, connections kept alive, nothing followed or
- * retried. The owner starts requests, calls http_advance often and takes the answers. */
+/* HTTP requests that do not block: one libcurl multi handle a sink instance, connections kept alive, nothing
+ * followed or retried. The owner starts requests, calls http_advance often and takes the answers. */
 #pragma once
 #include "base/options.h"
 

@@ -1,7 +1,7 @@
-/* A sink takes documents and says of each one, later, what became of it. Nothing blocks. `busy` is the only back
- * pressure: the pipeline then stops reading partitions, and no queue here grows beyond its limit in bytes.
- * One instance a worker, all calls from that worker's thread. One file a sink, one line in the list in sinks.c.
- * The process must ignore SIGPIPE: a sink handles the error of the write. */
+/* A sink takes documents and says of each one, later, what became of it. Nothing blocks. `busy` is the only
+ * back pressure: the pipeline then stops reading partitions, and no queue here grows beyond its limit in
+ * bytes. One instance a worker, all calls from that worker's thread. One file a sink, one line in the list in
+ * sinks.c. The process must ignore SIGPIPE: a sink handles the error of the write. */
 #pragma once
 #include "base/options.h"
 #include "schemas/encode.h"
@@ -67,7 +67,8 @@ struct sink_type {
     /* STATUS_OK: taken (copied). STATUS_RETRY: busy, offer it again after an advance. */
     enum status (*offer)(struct sink *sink, const struct document *document);
 
-    /* Non-blocking progress; appends verdicts. `flush`: send what waits now instead of waiting for a full bulk. */
+    /* Non-blocking progress; appends verdicts. `flush`: send what waits now instead of waiting for a full
+     * bulk. */
     void (*advance)(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts);
     size_t (*pending)(const struct sink *sink); /* documents taken and without verdict */
     void (*figures)(const struct sink *sink, struct sink_figures *ret_figures);

@@ -1,6 +1,7 @@
-/* The table of verdicts, and how an HTTP status and an error type find their row. Runs once an item in trouble and once
- * a request. The type decides only where one status means both a broken document and a broken server: Elasticsearch and
- * OpenSearch agree on the status far more than on the types (mapping errors alone have three). */
+/* The table of verdicts, and how an HTTP status and an error type find their row. Runs once an item in
+ * trouble and once a request. The type decides only where one status means both a broken document and a
+ * broken server: Elasticsearch and OpenSearch agree on the status far more than on the types (mapping errors
+ * alone have three). */
 #include "sinks/verdicts_table.h"
 
 #include <assert.h>

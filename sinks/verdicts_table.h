@@ -1,5 +1,5 @@
-/* What each class of a search server's answer means for the documents it is about. One table, one row a class; the
- * configuration may give a class another action (`verdicts: {item_forbidden: dead_letter}`). */
+/* What each class of a search server's answer means for the documents it is about. One table, one row a
+ * class; the configuration may give a class another action (`verdicts: {item_forbidden: dead_letter}`). */
 #pragma once
 #include "base/options.h"
 
@@ -52,13 +52,14 @@ struct verdict_table {
     enum verdict_action actions[ANSWER_CLASSES];
 };
 
-/* The default actions with the pairs class -> action on top. STATUS_FATAL on an unknown class, or an action that the
- * class cannot have: done, retry, retry_limited, dead_letter and pause go everywhere, the others only where they are the
- * default. */
+/* The default actions with the pairs class -> action on top. STATUS_FATAL on an unknown class, or an action
+ * that the class cannot have: done, retry, retry_limited, dead_letter and pause go everywhere, the others
+ * only where they are the default. */
 enum status verdict_table_make(const struct option_pairs *changes, struct verdict_table *ret_table,
                                struct error *ret_error);
 
-/* status 0: absent. error_type as the server names it ("mapper_parsing_exception"), empty when there is none. */
+/* status 0: absent. error_type as the server names it ("mapper_parsing_exception"), empty when there is
+ * none. */
 enum answer_class answer_class_of_item(int status, struct span error_type);
 
 /* status 0: no answer came; `cut`: the connection was closed by the server after it had been made. */

@@ -1,6 +1,6 @@
-/* One POST a document, as it is, to one address: for chat gateways, pagers and programs of the user's own. Runs a few
- * times an hour, so the queue is a plain vector of copies. Documents of one group (an episode) keep their order; others
- * pass a document that waits for its next attempt.
+/* One POST a document, as it is, to one address: for chat gateways, pagers and programs of the user's own.
+ * Runs a few times an hour, so the queue is a plain vector of copies. Documents of one group (an episode)
+ * keep their order; others pass a document that waits for its next attempt.
  * The server's answers never get into a reason: they may quote the document, and the address is a secret. */
 #include "sinks/sink.h"
 

@@ -134,7 +134,7 @@ def statistic(name, bucket):
         assert len(set(values)) < 64, "beyond 64 distinct values are estimated; choose a smaller scenario"
         return len(set(values))
     if name == "ratio":
-        return rounded(Fraction(bucket.hits, len(values)))
+        return bucket.hits / len(values)
     if name in ("min", "max"):
         return {"min": min, "max": max}[name](values)
     if name.startswith("p"):

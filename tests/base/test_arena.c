@@ -1,5 +1,5 @@
-/* The arena: pieces keep their bytes until the reset, whatever their sizes, and the limit holds. Also built with
- * WEIR_ARENA_EMULATOR, where each piece is an allocation of its own. */
+/* The arena: pieces keep their bytes until the reset, whatever their sizes, and the limit holds. Also built
+ * with WEIR_ARENA_EMULATOR, where each piece is an allocation of its own. */
 #include "base/arena.h"
 #include "tests/base/random.h"
 

@@ -152,7 +152,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const names[] = {"main.yaml", "1.yaml", "2.yaml"};
+    static const char *const names[] = {"main.yaml", "1.yaml", "2.yaml", "3.yaml"};
     char path[256];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -180,9 +180,10 @@ static void includes_append_and_merge(void **state)
     char expected[256];
 
     write_file(folder, "main.yaml",
-               "include: ['[0-9].yaml', absent/*.yaml]\nrules: [{name: a}]\ntime: {late: drop}\nempty:\n");
+               "include: ['[12].yaml', absent/*.yaml]\nrules: [{name: a}]\ntime: {late: drop}\nempty:\n");
     write_file(folder, "1.yaml", "rules: [{name: b}]\ntime: {lateness: 1s}\nempty: {x: 1}\n");
-    write_file(folder, "2.yaml", "rules: [{name: c}]\nnew: yes\ntime:\n");
+    write_file(folder, "2.yaml", "rules: [{name: c}]\nnew: yes\ntime:\ninclude: 3.yaml\n");
+    write_file(folder, "3.yaml", "# nothing yet\n");
     load(folder, &config, &error);
     assert_non_null(config);
     assert_null(node_find(config_root(config), "include"));
@@ -261,7 +262,7 @@ static void set_replaces_and_makes_values(void **state)
     struct config *config = parse("time: {lateness: 10s}\n"
                                   "empty:\n"
                                   "detectors: [{name: slow, threshold: 3}, {name: a.b, threshold: 1}]\n"
-                                  "kafka: {sasl.user: x, sasl: {user: y}}\n");
+                                  "kafka: {sasl: {user: y}, sasl.user: x}\n");
 
     set(config, "time.lateness=0s");
     set(config, "detectors.slow.threshold=4");

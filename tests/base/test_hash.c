@@ -1,4 +1,4 @@
-/* Ids: parts are told apart, blocks are not, and the values never change, since documents are found by them. */
+/* Ids: parts are told apart, blocks are not, and the values never change: documents are found by them. */
 #include "base/hash.h"
 #include "tests/base/random.h"
 
@@ -26,7 +26,7 @@ static void parts_are_told_apart(void **state)
     assert_false(id_equal(id_of_texts("a", "b"), id_of_texts("b", "a")));
 }
 
-/* The same bytes once as a text, once in pieces of eight; before them what shifts the text over the ends of blocks. */
+/* The same bytes as one text and in pieces of eight, after words that shift them over the ends of blocks. */
 static void splits_at_the_block_do_not_matter(void **state)
 {
     enum { WORDS_MAX = 700, BLOCK_WORDS = 1024 / 8 };

@@ -303,6 +303,7 @@ static void nearest_names(void **state)
     assert_string_equal(nearest_name("souces", names, 5), "sources");
     assert_string_equal(nearest_name("siknss", names, 5), "sinks");
     assert_string_equal(nearest_name("time", names, 5), "time");
+    assert_string_equal(nearest_name("yb", names, 5), "by");
     assert_null(nearest_name("receivers", names, 5));
     assert_null(nearest_name("to", names, 5));
     assert_null(nearest_name("x", names, 5));

@@ -42,9 +42,9 @@ def same(name, expected, found):
 
 
 def differences(expected, found):
-    names = (set(expected) | set(found)) - set(IGNORED)
-    return [f"{name}: {expected.get(name)!r} expected, {found.get(name)!r} found"
-            for name in sorted(names) if not (name in expected and name in found and same(name, expected[name], found[name]))]
+    names = sorted((set(expected) | set(found)) - set(IGNORED))
+    return [f"{name}: {expected.get(name)!r} expected, {found.get(name)!r} found" for name in names
+            if name not in expected or name not in found or not same(name, expected[name], found[name])]
 
 
 def compare(what, expected, documents, place_of, pipeline, late_at_most=None):

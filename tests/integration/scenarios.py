@@ -162,9 +162,10 @@ def interrupted(name, number):
         recording, producer = new_topic(bench, name, seconds=8)
         start = time.monotonic()
         for share in (0.4, 0.7):
+            before = bench.events_of(name)
             weir = bench.weir(name, recording.topic)
             producer.run(share)
-            services.wait_until(lambda: bench.events_of(name) > 0, 20, "first events in the search server")
+            services.wait_until(lambda: bench.events_of(name) > before, 20, "more events in the search server")
             weir.must_run()
             weir.stop(number)
             if bench.events_of(name) >= len(recording.expected.events):

@@ -24,16 +24,23 @@ def temporary_folder():
     return path
 
 
+given_ports = set()
+
+
 def free_port(count=1):
-    """The first of `count` neighbouring ports that are free now."""
+    """The first of `count` neighbouring ports that are free now and not promised to a server that starts later."""
     for port in range(21000 + os.getpid() % 5000, 32000, 7):
+        ports = set(range(port, port + count))
+        if ports & given_ports:
+            continue
         try:
-            for offset in range(count):
+            for each in ports:
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", port + offset))
+                    probe.bind(("127.0.0.1", each))
         except OSError:
             continue
+        given_ports.update(ports)
         return port
     raise RuntimeError("no free port")
 
@@ -70,9 +77,9 @@ class Kafka:
         run_script("kafka.sh", ["topic", name, partitions], self.environment)
 
     def producer(self, topic, partition):
-        """A kcat that sends each line of its standard input; key and value are parted by a tab."""
+        """A kcat that sends each line of its standard input; key and value are parted by a tab. -E: it outlives outages."""
         settings = ["enable.idempotence=true", "linger.ms=20", "message.timeout.ms=300000"]
-        command = ["kcat", "-P", "-q", "-b", self.brokers, "-t", topic, "-p", str(partition), "-K", "\t"]
+        command = ["kcat", "-P", "-E", "-q", "-b", self.brokers, "-t", topic, "-p", str(partition), "-K", "\t"]
         for setting in settings:
             command += ["-X", setting]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -144,7 +151,7 @@ class Search:
             self.request("POST", f"/{index}/_refresh?ignore_unavailable=true")
             return self.request("GET", f"/{index}/_count?ignore_unavailable=true")["count"]
         except urllib.error.HTTPError as error:
-            if error.code == 404:
+            if error.code in (404, 503):  # 503: the index is there, its shard not yet
                 return 0
             raise
 
@@ -171,7 +178,8 @@ class Weir:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(configuration, file, indent=2)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([program(), "run", path, *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            command = [program(), "run", path, *options]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:

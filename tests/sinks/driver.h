@@ -1,5 +1,5 @@
-/* Runs one sink as a worker would, with a clock of its own: each step is 10 ms of the sink's time and a moment of the
- * machine's. */
+/* Runs one sink as a worker would, with a clock of its own: each step is 10 ms of the sink's time and a
+ * moment of the machine's. */
 #pragma once
 #include "sinks/sink.h"
 
@@ -13,7 +13,7 @@ struct driver {
     bool flush;
     unsigned steps;
     unsigned warnings;
-    char warning[640];        /* the last */
+    char warning[640]; /* the last */
 };
 
 /* `format` gives the sink's map as YAML: "path: /tmp/x\n". */

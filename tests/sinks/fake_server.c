@@ -21,7 +21,8 @@ struct connection {
 
 void fake_reply_put(struct fake_reply *reply, int status, const char *headers, struct span body)
 {
-    buffer_print(&reply->raw, "HTTP/1.1 %d Answer\r\n%scontent-length: %u\r\n\r\n", status, headers, body.size);
+    buffer_print(&reply->raw, "HTTP/1.1 %d Answer\r\n%scontent-length: %u\r\n\r\n", status, headers,
+                 body.size);
     buffer_put_span(&reply->raw, body);
 }
 
@@ -124,17 +125,20 @@ static void *run(void *owner)
 }
 
 void fake_server_start(struct fake_server *server,
-                       void (*answer)(void *owner, const struct fake_request *request, struct fake_reply *reply),
+                       void (*answer)(void *owner, const struct fake_request *request,
+                                      struct fake_reply *reply),
                        void *owner)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
 
-    *server = (struct fake_server){.answer = answer, .owner = owner, .listener = socket(AF_INET, SOCK_STREAM, 0)};
+    *server =
+        (struct fake_server){.answer = answer, .owner = owner, .listener = socket(AF_INET, SOCK_STREAM, 0)};
     pthread_mutex_init(&server->lock, NULL);
     int failed = bind(server->listener, (struct sockaddr *)&address, sizeof address) ||
-                 listen(server->listener, 16) || getsockname(server->listener, (struct sockaddr *)&address, &size) ||
-                 pipe(server->stop) || pthread_create(&server->thread, NULL, run, server);
+                 listen(server->listener, 16) ||
+                 getsockname(server->listener, (struct sockaddr *)&address, &size) || pipe(server->stop) ||
+                 pthread_create(&server->thread, NULL, run, server);
 
     assert(!failed);
     (void)failed;

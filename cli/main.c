@@ -1,0 +1,52 @@
+/* weir: the subcommands in one visible list. */
+#include "cli/commands.h"
+#include "detectors/detector.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    cli_command *run;
+    const char *usage, *help;
+} commands[] = {
+    // clang-format off
+    {"run", cli_run, "FILE.yaml [--once] [--set path.key=value]...", "read the sources live; --once stops at the end of input"},
+    {"replay", cli_replay, "FILE.yaml [--input [SOURCE=]F]... [--alerts|--buckets|--signals|--runs OUT.jsonl]", "recorded input in event time; writes only the files named (\"-\" is stdout)"},
+    {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
+    {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
+    {"check", cli_check, "FILE.yaml", "validate a configuration file"},
+    {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
+    {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
+    {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},
+    {"bench", cli_bench, "CASE [...]", "figures as JSON"},
+    // clang-format on
+};
+
+static int usage(FILE *out)
+{
+    fprintf(out, "weir: anomaly detection over workflow events\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  weir %s %s\n      %s\n", commands[i].name, commands[i].usage, commands[i].help);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return usage(stderr);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return EXIT_DONE;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    detectors_init();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "weir: unknown command '%s'\n\n", argv[1]);
+    return usage(stderr);
+}

@@ -1,0 +1,75 @@
+/* weir run: the sources live, until a signal or (--once) the end of input. */
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "pipeline/engine.h"
+#include "serve/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+enum { WAIT_MS = 100 };
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_stop(int signal_number)
+{
+    (void)signal_number;
+    stop_asked = 1;
+}
+
+static void install_signals(void)
+{
+    struct sigaction action = {.sa_handler = ask_stop, .sa_flags = (int)SA_RESETHAND};
+
+    sigaction(SIGINT, &action, NULL); /* a second one ends the process at once */
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int run(const struct plan *plan, bool once)
+{
+    struct view *view = plan->http.listen[0] ? view_new() : NULL;
+    struct engine_options options = {.mode = once ? ENGINE_ONCE : ENGINE_LIVE, .view = view};
+    struct engine *engine;
+    struct server *server = NULL;
+    struct error error;
+    char address[64];
+    enum status status;
+
+    if (engine_start(plan, &options, &engine, &error) != STATUS_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return EXIT_OUTSIDE;
+    }
+    status = server_start(plan->http.listen, engine, view, &server, address, &error);
+    if (status != STATUS_OK)
+        fprintf(stderr, "weir: no page: %s\n", error.text);
+    else if (server)
+        fprintf(stderr, "weir: %s reads; page at %s\n", plan->general.name, address);
+    do
+        status = engine_wait(engine, WAIT_MS, &error);
+    while (status == STATUS_RETRY && !stop_asked);
+    engine_stop(engine);
+    if (server)
+        server_stop(server);
+    engine_free(engine);
+    if (view)
+        view_free(view);
+    if (status == STATUS_FATAL)
+        fprintf(stderr, "weir: %s\n", error.text);
+    return status == STATUS_FATAL ? EXIT_OUTSIDE : EXIT_DONE;
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct file_arguments arguments;
+    bool once = false;
+    const struct argument own[] = {{.name = "--once", .flag = &once}, {0}};
+    struct plan *plan;
+    int code;
+
+    if (!arguments_read(argc, argv, own, &arguments) || !(plan = arguments_plan(&arguments)))
+        return EXIT_USAGE;
+    install_signals();
+    code = run(plan, once);
+    plan_free(plan);
+    return code;
+}

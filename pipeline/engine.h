@@ -1,0 +1,35 @@
+/* Runs a plan: one thread a worker, their exchange, and what they share. */
+#pragma once
+#include "pipeline/collect.h"
+#include "pipeline/plan.h"
+#include "pipeline/view.h"
+
+enum engine_mode {
+    ENGINE_LIVE,   /* until stopped */
+    ENGINE_ONCE,   /* until the confirmed end of every source */
+    ENGINE_REPLAY, /* as once, but event time only: no store, no commit, no sink; lines go to `collect` */
+};
+
+struct engine_options {
+    enum engine_mode mode;
+    struct collect *collect; /* replay: not NULL */
+    struct view *view;       /* may be NULL */
+    bool quiet;              /* no messages on stderr */
+};
+
+struct engine;
+
+enum status engine_start(const struct plan *plan, const struct engine_options *options, struct engine **ret_engine,
+                         struct error *ret_error);
+
+/* Waits up to `wait_ms` for the end of the input, a stop or a failure. STATUS_RETRY: still running. */
+enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_error);
+
+/* Stops reading, delivers what was made (10 s at most), commits, joins the threads. May be called once. */
+void engine_stop(struct engine *engine);
+void engine_free(struct engine *engine);
+
+/* For the HTTP API; any thread. */
+bool engine_is_ready(const struct engine *engine); /* partitions known and no sink paused */
+void engine_metrics(const struct engine *engine, struct buffer *out); /* Prometheus text format 0.0.4 */
+struct dead_letters *engine_dead_letters(const struct engine *engine); /* NULL in a replay */

@@ -1,0 +1,424 @@
+/* The partition side: from polled messages to panes, ordered rows and raw documents. A batch holds rows of one partition
+ * only, in offset order; every stage is one loop over its columns. */
+#include "base/memory.h"
+#include "pipeline/worker.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { JUMP_ROWS = 32 }; /* successive rows that make a jump of unknown arrival believed */
+
+static const struct input *input_of(const struct worker *worker, const struct partition *partition)
+{
+    return &worker->inputs[partition->source];
+}
+
+static const struct source_partition *place_of(const struct worker *worker, const struct partition *partition)
+{
+    const struct input *input = input_of(worker, partition);
+
+    return input->plan->type->partition(input->source, partition->index);
+}
+
+static bool parse_mark(struct span metadata, char key, int64_t *ret_us)
+{
+    char text[128];
+    const char *at;
+    long long value;
+
+    if (metadata.size >= sizeof text)
+        return false;
+    memcpy(text, metadata.data, metadata.size);
+    text[metadata.size] = '\0';
+    for (at = text; at && *at; at = strchr(at, ';'), at = at ? at + 1 : NULL)
+        if (at[0] == key && at[1] == '=' && sscanf(at + 2, "%lld", &value) == 1) {
+            *ret_us = value;
+            return true;
+        }
+    return false;
+}
+
+/* A partition seen for the first time goes on where the commit of an earlier process says: with the watermark it had
+ * there, so that what was late stays late. */
+static void add_partition(struct worker *worker, unsigned source, size_t index)
+{
+    const struct input *input = &worker->inputs[source];
+    const struct source_partition *place = input->plan->type->partition(input->source, index);
+    struct partition partition = {.source = source, .index = index, .greatest_us = INT64_MIN,
+                                  .watermark_us = INT64_MIN};
+    struct id_builder builder;
+    int64_t mark;
+
+    id_begin(&builder);
+    id_add_text(&builder, span_of(input->plan->name));
+    id_add_text(&builder, span_of(place->topic));
+    id_add_integer(&builder, place->partition);
+    partition.number = (uint32_t)(id_end(&builder).high >> 32);
+    if (place->metadata.size && parse_mark(place->metadata, 'w', &mark) && mark != INT64_MIN) {
+        partition.watermark_us = mark;
+        partition.greatest_us = mark + worker->plan->time.lateness;
+    }
+    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark) && mark > atomic_load(&worker->shared->had_us))
+        atomic_store(&worker->shared->had_us, mark);
+    worker->partitions = memory_reserve(worker->partitions, &worker->partition_capacity, worker->partition_count + 1,
+                                        sizeof *worker->partitions);
+    worker->partitions[worker->partition_count++] = partition;
+}
+
+static void find_partitions(struct worker *worker, int64_t now_us)
+{
+    for (unsigned i = 0; i < worker->input_count; i++) {
+        struct input *input = &worker->inputs[i];
+        const struct source_type *type = input->plan->type;
+        size_t known = 0;
+
+        type->advance(input->source, now_us);
+        input->ready = !type->ready || type->ready(input->source);
+        for (size_t p = 0; p < worker->partition_count; p++)
+            known += worker->partitions[p].source == i;
+        for (size_t p = known; p < type->partition_count(input->source); p++)
+            add_partition(worker, i, p);
+    }
+}
+
+/* Nobody may run further ahead of the slowest partition than max_skew_ahead: open windows would pile up. */
+static bool beyond_horizon(const struct worker *worker, const struct partition *partition)
+{
+    int64_t slowest = INT64_MAX;
+
+    if (partition->watermark_us == INT64_MIN)
+        return false;
+    for (unsigned i = 0; i < worker->shared->workers; i++) {
+        int64_t other = atomic_load_explicit(&worker->shared->slowest_us[i], memory_order_relaxed);
+
+        if (other < slowest)
+            slowest = other;
+    }
+    if (slowest == INT64_MAX || slowest == INT64_MIN || partition->watermark_us <= slowest)
+        return false;
+    return partition->watermark_us - slowest > worker->plan->time.max_skew_ahead;
+}
+
+static void note_state(struct worker *worker, struct partition *partition, size_t taken, int64_t now_us)
+{
+    partition->done = partition->state == POLL_DONE;
+    if (taken > 0 || partition->state != POLL_END) {
+        partition->end_since_us = 0;
+        partition->idle = false;
+        return;
+    }
+    if (partition->end_since_us == 0)
+        partition->end_since_us = now_us;
+    partition->idle =
+        worker->shared->live && now_us - partition->end_since_us >= worker->plan->time.idle_after;
+}
+
+static bool poll_partition(struct worker *worker, struct partition *partition, int64_t now_us)
+{
+    const struct input *input = input_of(worker, partition);
+    const struct source_type *type = input->plan->type;
+    size_t count = type->poll(input->source, partition->index, worker->messages,
+                              (size_t)worker->plan->general.batch_rows, &partition->state);
+
+    note_state(worker, partition, count, now_us);
+    if (count == 0)
+        return false;
+    worker->at = partition;
+    worker->message_count = count;
+    worker->message_next = 0;
+    worker->figures.messages += count;
+    worker->entry = ledger_add(&partition->ledger, worker->messages[0].offset,
+                               worker->messages[count - 1].offset + 1, partition->watermark_us);
+    return true;
+}
+
+bool stage_poll(struct worker *worker, int64_t now_us)
+{
+    if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
+        return true;
+    find_partitions(worker, now_us);
+    if (atomic_load(&worker->shared->stopping) || exchange_stalled(worker->port) || deliver_busy(worker->deliver))
+        return false;
+    for (size_t tried = 0; tried < worker->partition_count; tried++) {
+        struct partition *partition = &worker->partitions[worker->next_partition];
+        bool full = worker->order.bytes > (size_t)worker->plan->limits.order_bytes;
+
+        worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
+        if (partition->done || beyond_horizon(worker, partition) ||
+            (full && partition->watermark_us > worker->rows_us))
+            continue;
+        if (poll_partition(worker, partition, now_us))
+            return true;
+    }
+    return false;
+}
+
+static void place_row(struct worker *worker, const struct message *message, uint32_t row)
+{
+    struct event_batch *batch = &worker->batch;
+
+    batch->partition[row] = worker->at->number;
+    batch->offset[row] = message->offset;
+    batch->arrival_us[row] = message->arrival_us;
+    batch->payload[row] = message->payload;
+    if (batch->source[row].size == 0)
+        batch->source[row] = span_of(input_of(worker, worker->at)->plan->name);
+}
+
+/* A message without any good row becomes one malformed row, so that nothing is lost in silence. */
+static bool add_malformed(struct worker *worker, const struct message *message, const char *reason)
+{
+    uint32_t row = event_batch_add(&worker->batch);
+
+    if (row == UINT32_MAX)
+        return false;
+    place_row(worker, message, row);
+    worker->batch.mark[row] = MARK_MALFORMED;
+    worker->batch.reason[row] = reason;
+    return true;
+}
+
+bool stage_decode(struct worker *worker, int64_t now_us)
+{
+    const struct input *input = worker->at ? input_of(worker, worker->at) : NULL;
+    const struct format_type *type = input ? worker->plan->formats[input->plan->format].type : NULL;
+
+    (void)now_us;
+    event_batch_reset(&worker->batch);
+    while (worker->at && worker->message_next < worker->message_count) {
+        const struct message *message = &worker->messages[worker->message_next];
+        uint32_t before = worker->batch.rows;
+        const char *reason = NULL;
+        enum status status = type->decode(input->format, message, &worker->batch, &reason);
+
+        if (status == STATUS_RETRY || (status == STATUS_SKIP && !add_malformed(worker, message, reason))) {
+            assert(before > 0);
+            break;
+        }
+        for (uint32_t row = before; row < worker->batch.rows; row++)
+            place_row(worker, message, row);
+        worker->figures.bytes += message->payload.size;
+        worker->message_next++;
+    }
+    worker->figures.rows += worker->batch.rows;
+    return worker->at != NULL;
+}
+
+/* Is the row's time believable? A row too far ahead of its arrival is repaired or rejected; without an arrival a jump is
+ * believed once JUMP_ROWS successive rows agree, and until then it moves no watermark. */
+static bool settle_time(struct worker *worker, uint32_t row)
+{
+    struct event_batch *batch = &worker->batch;
+    struct partition *partition = worker->at;
+    int64_t skew = worker->plan->time.max_skew, arrival = batch->arrival_us[row];
+
+    if (arrival != TIME_NONE && batch->time_us[row] > arrival + skew) {
+        if (worker->plan->time.skew == SKEW_DEAD_LETTER) {
+            batch->mark[row] = MARK_MALFORMED;
+            batch->reason[row] = "event time is further ahead of the arrival than time.max_skew";
+            return false;
+        }
+        batch->time_us[row] = arrival;
+        batch->notes[row] |= NOTE_REPAIRED;
+        worker->figures.repaired++;
+        return true;
+    }
+    if (arrival == TIME_NONE && partition->greatest_us != INT64_MIN &&
+        batch->time_us[row] > partition->greatest_us + skew)
+        return ++partition->jump_rows >= JUMP_ROWS;
+    partition->jump_rows = 0;
+    return true;
+}
+
+bool stage_time(struct worker *worker, int64_t now_us)
+{
+    struct event_batch *batch = &worker->batch;
+    struct partition *partition = worker->at;
+
+    (void)now_us;
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        batch->watermark_us[row] = partition->watermark_us;
+        if (batch->mark[row] != MARK_OK)
+            continue;
+        if (batch->time_us[row] == TIME_NONE) {
+            batch->mark[row] = MARK_MALFORMED;
+            batch->reason[row] = "no time";
+            continue;
+        }
+        bool moves = settle_time(worker, row);
+
+        if (batch->mark[row] != MARK_OK)
+            continue;
+        if (batch->time_us[row] > worker->entry->latest_us)
+            worker->entry->latest_us = batch->time_us[row];
+        if (moves && batch->time_us[row] > partition->greatest_us) {
+            partition->greatest_us = batch->time_us[row];
+            partition->watermark_us = partition->greatest_us - worker->plan->time.lateness;
+        }
+    }
+    return partition != NULL;
+}
+
+bool stage_clean(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    if (worker->at)
+        cleaner_apply(worker->cleaner, &worker->batch, &worker->figures.clean);
+    return worker->at != NULL;
+}
+
+bool stage_judge_events(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    if (worker->at)
+        judge_rows(worker->judge, RULE_EVENT, &worker->batch);
+    return worker->at != NULL;
+}
+
+bool stage_fold(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    if (worker->at)
+        fold_rows(worker->fold, &worker->batch, atomic_load(&worker->shared->had_us));
+    return worker->at != NULL;
+}
+
+bool stage_order(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    if (worker->at && worker->plan->wants_runs)
+        rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
+    return worker->at != NULL;
+}
+
+static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason, int64_t now_us)
+{
+    const struct event_batch *batch = &worker->batch;
+    const struct source_partition *place = place_of(worker, worker->at);
+    struct dead_letter letter = {
+        .source = span_of(input_of(worker, worker->at)->plan->name),
+        .topic = span_of(place->topic),
+        .partition = place->partition,
+        .offset = batch->offset[row],
+        .item = batch->item[row],
+        .stage = stage,
+        .reason = span_of(reason ? reason : "malformed"),
+        .payload = batch->payload[row],
+        .time_us = batch->arrival_us[row] != TIME_NONE ? batch->arrival_us[row] : now_us,
+    };
+
+    deliver_dead_letter(worker->deliver, &letter, &worker->entry->pending);
+}
+
+bool stage_encode(struct worker *worker, int64_t now_us)
+{
+    const struct event_batch *batch = &worker->batch;
+    const uint8_t *late = fold_late_rows(worker->fold);
+    bool wanted = deliver_wants(worker->deliver, DOC_EVENT);
+    struct event_origin origin = {.pipeline = worker->plan->name};
+
+    if (!worker->at)
+        return false;
+    const struct source_partition *place = place_of(worker, worker->at);
+    origin.source = span_of(input_of(worker, worker->at)->plan->name);
+    origin.topic = span_of(place->topic);
+    origin.partition = place->partition;
+    for (uint32_t row = 0; row < batch->rows; row++) {
+        worker->figures.marked[batch->mark[row]]++;
+        if (batch->mark[row] == MARK_MALFORMED)
+            bury_row(worker, row, "decode", batch->reason[row], now_us);
+        if (batch->mark[row] != MARK_OK)
+            continue;
+        worker->figures.late_rows += late[row];
+        if (late[row] && worker->plan->time.late == LATE_DEAD_LETTER)
+            bury_row(worker, row, "late", "too late for its bucket", now_us);
+        if (!wanted)
+            continue;
+        origin.id = event_id(&origin, batch->offset[row], batch->item[row]);
+        deliver_event(worker->deliver, batch, row, &origin, &worker->entry->pending);
+    }
+    return true;
+}
+
+bool stage_release(struct worker *worker, int64_t now_us)
+{
+    const struct input *input;
+
+    (void)now_us;
+    if (!worker->at)
+        return false;
+    if (worker->message_next < worker->message_count) /* decode goes on with the rest */
+        return true;
+    input = input_of(worker, worker->at);
+    input->plan->type->release(input->source, worker->at->index, worker->messages, worker->message_count);
+    event_batch_reset(&worker->batch);
+    worker->entry->pending--;
+    worker->entry = NULL;
+    worker->at = NULL;
+    return true;
+}
+
+/* The least watermark of the partitions that hold the others back; with `firm` idle ones count too. */
+static int64_t local_watermark(const struct worker *worker, bool firm)
+{
+    int64_t least = INT64_MAX;
+
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        const struct partition *partition = &worker->partitions[i];
+        bool empty = partition->greatest_us == INT64_MIN && partition->end_since_us != 0;
+
+        if (partition->done || (partition->idle && (!firm || empty)))
+            continue;
+        if (partition->watermark_us < least)
+            least = partition->watermark_us;
+    }
+    for (unsigned i = 0; i < worker->input_count; i++)
+        if (!worker->inputs[i].ready)
+            least = INT64_MIN;
+    return least;
+}
+
+static bool all_done(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->partition_count; i++)
+        if (!worker->partitions[i].done)
+            return false;
+    for (unsigned i = 0; i < worker->input_count; i++)
+        if (!worker->inputs[i].ready)
+            return false;
+    return !worker->shared->live && !worker->at;
+}
+
+static void publish_slowest(struct worker *worker)
+{
+    int64_t slowest = INT64_MAX;
+
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        const struct partition *partition = &worker->partitions[i];
+        bool empty = partition->greatest_us == INT64_MIN && partition->end_since_us != 0;
+
+        if (!partition->done && !partition->idle && !empty && partition->watermark_us < slowest)
+            slowest = partition->watermark_us;
+    }
+    atomic_store_explicit(&worker->shared->slowest_us[worker->number], slowest, memory_order_relaxed);
+}
+
+bool stage_send(struct worker *worker, int64_t now_us)
+{
+    struct watermark_record mark = {.stage = WATERMARK_ROWS, .time_us = local_watermark(worker, false),
+                                    .firm_us = local_watermark(worker, true), .ended = all_done(worker)};
+
+    (void)now_us;
+    publish_slowest(worker);
+    if (worker->at) /* a batch is half through: its watermark is ahead of the rows not sent yet */
+        return false;
+    if (mark.ended) {
+        mark.time_us = INT64_MIN;
+        for (size_t i = 0; i < worker->partition_count; i++)
+            if (worker->partitions[i].greatest_us > mark.time_us)
+                mark.time_us = worker->partitions[i].greatest_us;
+    }
+    fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
+    worker_tell(worker, &mark);
+    return false;
+}

@@ -1,0 +1,363 @@
+#include "pipeline/judge.h"
+
+#include "alerts/text.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { EVIDENCE_BYTES = 256 * 1024, SCRATCH_BYTES = 1 << 20 };
+
+struct judge {
+    const struct plan *plan;
+    struct exchange_port *port;
+    uint8_t *matches;
+    struct buffer texts;       /* summary and description being made */
+    struct arena scratch;      /* of one CEL run */
+    struct cel_value *values;  /* of the largest bucket rule */
+    uint64_t errors;
+};
+
+struct judge *judge_new(const struct plan *plan, struct exchange_port *port)
+{
+    struct judge *judge = memory_new(sizeof *judge);
+    size_t most = 1;
+
+    for (unsigned i = 0; i < plan->rule_count; i++)
+        if (plan->rules[i].variable_count > most)
+            most = plan->rules[i].variable_count;
+    judge->plan = plan;
+    judge->port = port;
+    judge->matches = memory_new(BATCH_ROWS_MAX);
+    judge->values = memory_new(most * sizeof *judge->values);
+    buffer_init(&judge->texts, EVIDENCE_BYTES);
+    arena_init(&judge->scratch, SCRATCH_BYTES);
+    return judge;
+}
+
+void judge_free(struct judge *judge)
+{
+    buffer_free(&judge->texts);
+    arena_free(&judge->scratch);
+    free(judge->matches);
+    free(judge->values);
+    free(judge);
+}
+
+uint64_t judge_errors(const struct judge *judge)
+{
+    return judge->errors;
+}
+
+static void send(struct judge *judge, const struct condition *condition)
+{
+    struct span *texts[ALERT_TEXTS_MAX];
+    struct condition copy = *condition;
+    size_t count = alert_texts(&copy.evidence, texts), size = sizeof(struct condition_record);
+    struct condition_record *record;
+    char *cursor;
+
+    for (size_t i = 0; i < count; i++)
+        size += texts[i]->size;
+    record = exchange_record(judge->port, ALERT_OWNER, RECORD_CONDITION, size);
+    record->condition = copy;
+    count = alert_texts(&record->condition.evidence, texts);
+    cursor = (char *)(record + 1);
+    for (size_t i = 0; i < count; i++)
+        *texts[i] = record_text(&cursor, *texts[i]);
+}
+
+static struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key, unsigned count)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_text(&builder, plan->name);
+    id_add_text(&builder, span_of(rule));
+    for (unsigned i = 0; i < count; i++)
+        id_add_text(&builder, key[i]);
+    return id_end(&builder);
+}
+
+/* The key as labels, and the names that an alert has members of its own for. */
+static void fill_key(const struct plan *plan, struct alert *alert, const struct field_ref *refs,
+                     const struct span *key, unsigned count)
+{
+    alert->label_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        alert->labels[i].name = span_of(field_ref_name(refs[i], &plan->labels));
+        alert->labels[i].value = key[i];
+        switch (refs[i].field) {
+        case F_WORKFLOW: alert->workflow = key[i]; break;
+        case F_TASK: alert->task = key[i]; break;
+        case F_SOURCE: alert->source = key[i]; break;
+        case F_NAMESPACE: alert->namespace_ = key[i]; break;
+        case F_RUN: alert->run = key[i]; break;
+        case F_HOST: alert->host = key[i]; break;
+        default: break;
+        }
+    }
+}
+
+static struct alert blank_alert(enum alert_kind kind, int severity)
+{
+    return (struct alert){.kind = kind, .severity = (enum severity)severity, .score = NAN, .probability = NAN,
+                          .actual = NAN, .expected_low = NAN, .expected_high = NAN, .ends_us = TIME_NONE};
+}
+
+static void put_number(struct buffer *out, double value)
+{
+    if (!isnan(value))
+        buffer_print(out, "%.6g", value);
+}
+
+/* What {{name}} may mean: of a row, or of a bucket. */
+struct text_scope {
+    const struct plan *plan;
+    const struct alert *alert;
+    struct event_batch *batch; /* NULL: a bucket */
+    uint32_t row;
+    const struct bucket *bucket; /* may be NULL */
+};
+
+static bool resolve_alert(const struct text_scope *scope, struct span name, struct buffer *out)
+{
+    const struct alert *alert = scope->alert;
+
+    if (span_is(name, "target"))
+        alert_target(alert, out);
+    else if (span_is(name, "actual"))
+        put_number(out, alert->actual);
+    else if (span_is(name, "expected_low"))
+        put_number(out, alert->expected_low);
+    else if (span_is(name, "expected_high"))
+        put_number(out, alert->expected_high);
+    else if (span_is(name, "score"))
+        put_number(out, alert->score);
+    else if (span_is(name, "measure") && scope->bucket)
+        buffer_put_text(out, scope->bucket->shape->name);
+    else
+        return false;
+    return true;
+}
+
+static bool resolve_name(void *owner, struct span name, struct buffer *out)
+{
+    const struct text_scope *scope = owner;
+    int statistic = statistic_find(name);
+    struct field_ref ref;
+    struct span text;
+
+    if (resolve_alert(scope, name, out))
+        return true;
+    if (statistic >= 0 && scope->bucket) {
+        put_number(out, scope->bucket->values[statistic]);
+        return true;
+    }
+    if (scope->batch && field_ref_parse(name, (struct label_names *)&scope->plan->labels, &ref)) {
+        if (event_text(scope->batch, scope->row, ref, &text))
+            buffer_put_span(out, text);
+        return true;
+    }
+    for (unsigned i = 0; i < scope->alert->label_count; i++)
+        if (span_equal(scope->alert->labels[i].name, name)) {
+            buffer_put_span(out, scope->alert->labels[i].value);
+            return true;
+        }
+    return false;
+}
+
+/* Fills summary and description; `fallback` is the summary of a rule that has none. */
+static void fill_texts(struct judge *judge, struct alert *alert, const struct plan_annotations *texts,
+                       struct text_scope *scope, const char *fallback)
+{
+    size_t summary_size;
+
+    buffer_clear(&judge->texts);
+    text_fill(span_of(texts->summary ? texts->summary : fallback), resolve_name, scope, &judge->texts);
+    summary_size = judge->texts.size;
+    if (texts->description)
+        text_fill(span_of(texts->description), resolve_name, scope, &judge->texts);
+    alert->summary = span_make(judge->texts.data, summary_size);
+    alert->description = span_make(judge->texts.data + summary_size, judge->texts.size - summary_size);
+    alert->runbook = span_of(texts->runbook);
+}
+
+/* A momentary match of a row, or the end of one (a run rule that is no longer true at the end of a run). */
+static void judge_row(struct judge *judge, const struct plan_rule *rule, struct event_batch *batch, uint32_t row,
+                      enum condition_outcome outcome)
+{
+    struct span key[KEY_FIELDS_MAX];
+    int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
+    struct condition condition = {
+        .policy = rule->policy,
+        .outcome = outcome,
+        .at_us = time > watermark ? time : watermark,
+        .partition = batch->partition[row],
+        .offset = batch->offset[row],
+        .item = batch->item[row],
+        .evidence = blank_alert((enum alert_kind)rule->kind, rule->severity),
+    };
+    struct alert *alert = &condition.evidence;
+    struct text_scope scope = {judge->plan, alert, batch, row, NULL};
+
+    for (unsigned i = 0; i < rule->by_count; i++)
+        if (!event_text(batch, row, rule->by_refs[i], &key[i]))
+            key[i] = (struct span){0};
+    alert->dedup = condition_key(judge->plan, rule->name, key, rule->by_count);
+    alert->source = batch->source[row];
+    alert->namespace_ = batch->namespace_[row];
+    alert->workflow = batch->workflow[row];
+    alert->task = batch->task[row];
+    alert->run = batch->run[row];
+    alert->run_name = batch->run_name[row];
+    alert->host = batch->host[row];
+    alert->url = batch->url[row];
+    alert->attempt = batch->attempt[row];
+    fill_key(judge->plan, alert, rule->by_refs, key, rule->by_count);
+    if (outcome == CONDITION_TRUE)
+        fill_texts(judge, alert, &rule->annotations, &scope,
+                   batch->error[row].size ? "{{target}}: {{error}}" : "{{target}}: {{state}}");
+    send(judge, &condition);
+}
+
+void judge_rows(struct judge *judge, enum rule_scope scope, struct event_batch *batch)
+{
+    for (unsigned i = 0; i < judge->plan->rule_count; i++) {
+        const struct plan_rule *rule = &judge->plan->rules[i];
+
+        if (rule->on != (int)scope)
+            continue;
+        cel_filter(rule->program, batch, judge->matches, &judge->errors);
+        for (uint32_t row = 0; row < batch->rows; row++) {
+            if (batch->mark[row] != MARK_OK)
+                continue;
+            if (judge->matches[row])
+                judge_row(judge, rule, batch, row, CONDITION_TRUE);
+            else if (scope == RULE_RUN && run_state_is_terminal(batch->state[row]))
+                judge_row(judge, rule, batch, row, CONDITION_FALSE);
+        }
+    }
+}
+
+static struct cel_value number_value(double number)
+{
+    return (struct cel_value){.type = CEL_DOUBLE, .number = number};
+}
+
+static void put_statistics(const struct bucket *bucket, struct cel_value *values)
+{
+    for (int s = 0; s < STATISTICS; s++) {
+        bool counts = s == STAT_COUNT || s == STAT_SUM || s == STAT_DISTINCT;
+
+        values[s] = number_value(bucket ? bucket->values[s] : counts ? 0 : NAN);
+    }
+}
+
+/* Values in the order of the rule's variables, see plan_link.h. */
+static void bucket_values(const struct judge *judge, const struct plan_rule *rule, const struct judged *judged)
+{
+    const struct plan_group *group = judged->group;
+    struct cel_value *value = judge->values;
+
+    for (unsigned i = 0; i < group->by_count; i++)
+        *value++ = (struct cel_value){.type = CEL_STRING, .text = judged->key[i]};
+    put_statistics(judged->buckets[judge->plan->measures[rule->measure].place], value);
+    value += STATISTICS;
+    for (unsigned m = 0; m < group->measure_count; m++)
+        if (group->measures[m] != rule->measure) {
+            put_statistics(judged->buckets[m], value);
+            value += STATISTICS;
+        }
+    for (unsigned d = 0; d < group->detector_count; d++) {
+        const struct signal *signal = &judged->signals[d];
+
+        *value++ = number_value(signal->opinion ? signal->score : NAN);
+        *value++ = number_value(signal->opinion ? signal->probability : NAN);
+        *value++ = (struct cel_value){.type = CEL_BOOL, .boolean = signal->anomaly};
+    }
+    assert((size_t)(value - judge->values) == rule->variable_count);
+}
+
+static void send_bucket(struct judge *judge, const struct judged *judged, const struct bucket *bucket,
+                        struct condition *condition, const char *rule, const struct plan_annotations *texts,
+                        const char *fallback)
+{
+    const struct plan_group *group = judged->group;
+    struct alert *alert = &condition->evidence;
+    struct text_scope scope = {judge->plan, alert, NULL, 0, bucket};
+
+    condition->at_us = judged->end_us;
+    alert->dedup = condition_key(judge->plan, rule, judged->key, group->by_count);
+    alert->provisional = judged->provisional;
+    fill_key(judge->plan, alert, group->by, judged->key, group->by_count);
+    if (condition->outcome == CONDITION_TRUE)
+        fill_texts(judge, alert, texts, &scope, fallback);
+    send(judge, condition);
+}
+
+static void judge_rule(struct judge *judge, const struct plan_rule *rule, const struct judged *judged, uint8_t *told)
+{
+    const struct plan_measure *measure = &judge->plan->measures[rule->measure];
+    const struct bucket *bucket = judged->buckets[measure->place];
+    struct condition condition = {.policy = rule->policy,
+                                  .evidence = blank_alert((enum alert_kind)rule->kind, rule->severity)};
+    struct cel_value value;
+
+    if (!bucket && (!*told || !rule->defined_on_empty))
+        return;
+    bucket_values(judge, rule, judged);
+    arena_reset(&judge->scratch);
+    value = cel_run(rule->program, judge->values, NULL, &judge->scratch);
+    judge->errors += value.type == CEL_ERROR;
+    condition.outcome = value.type == CEL_BOOL && value.boolean ? CONDITION_TRUE : CONDITION_FALSE;
+    if (condition.outcome == CONDITION_FALSE && !*told)
+        return;
+    *told = condition.outcome == CONDITION_TRUE;
+    if (bucket)
+        condition.evidence.actual = bucket->values[__builtin_ctz(measure->shape.statistics)];
+    condition.evidence.unit = span_of(measure->unit);
+    send_bucket(judge, judged, bucket, &condition, rule->name, &rule->annotations, "{{target}}: {{measure}}");
+}
+
+static void judge_detector(struct judge *judge, const struct plan_detector *detector, const struct signal *signal,
+                           const struct judged *judged, uint8_t *told)
+{
+    const struct plan_measure *measure = &judge->plan->measures[detector->measure];
+    const struct bucket *bucket = judged->buckets[measure->place];
+    struct condition condition = {.policy = detector->policy,
+                                  .evidence = blank_alert(ALERT_METRIC, detector->severity)};
+    struct alert *alert = &condition.evidence;
+    char fallback[160];
+
+    if (!bucket && (!*told || isnan(detector->empty)))
+        return;
+    condition.outcome = bucket && signal->anomaly ? CONDITION_TRUE : CONDITION_FALSE;
+    if (condition.outcome == CONDITION_FALSE && !*told)
+        return;
+    *told = condition.outcome == CONDITION_TRUE;
+    if (signal->opinion) {
+        alert->score = signal->score;
+        alert->probability = signal->probability;
+        alert->actual = signal->actual;
+        alert->expected_low = signal->expected_low;
+        alert->expected_high = signal->expected_high;
+    }
+    alert->unit = span_of(measure->unit);
+    snprintf(fallback, sizeof fallback, "{{target}}: %.80s %s is {{actual}}, expected {{expected_low}} to {{expected_high}}",
+             measure->name, statistic_names[detector->statistic]);
+    send_bucket(judge, judged, bucket, &condition, detector->name, &detector->annotations, fallback);
+}
+
+void judge_buckets(struct judge *judge, const struct judged *judged)
+{
+    const struct plan_group *group = judged->group;
+    uint8_t *told = judged->told;
+
+    for (unsigned i = 0; i < group->rule_count; i++)
+        judge_rule(judge, &judge->plan->rules[group->rules[i]], judged, told++);
+    for (unsigned i = 0; i < group->detector_count; i++)
+        judge_detector(judge, &judge->plan->detectors[group->detectors[i]], &judged->signals[i], judged, told++);
+}

@@ -1,0 +1,236 @@
+#include "pipeline/metrics.h"
+
+#include <stdio.h>
+
+/* What a row's value is, of one worker. */
+struct sources {
+    const struct worker *worker;
+    struct windows_figures windows;
+    struct runs_figures runs;
+    struct lifecycle_figures alerts;
+    struct deliver_figures deliver;
+    uint64_t late, already, errors, too_many, lag;
+};
+
+typedef uint64_t metric_read(const struct sources *from);
+
+#define READ(name, expression)                                                                               \
+    static uint64_t name(const struct sources *from)                                                         \
+    {                                                                                                         \
+        return (uint64_t)(expression);                                                                        \
+    }
+READ(messages, from->worker->figures.messages)
+READ(bytes, from->worker->figures.bytes)
+READ(rows, from->worker->figures.rows)
+READ(malformed, from->worker->figures.marked[MARK_MALFORMED])
+READ(filtered, from->worker->figures.marked[MARK_FILTERED])
+READ(duplicates, from->worker->figures.marked[MARK_DUPLICATE])
+READ(tombstones, from->worker->figures.marked[MARK_TOMBSTONE])
+READ(late, from->late)
+READ(already, from->already)
+READ(too_many, from->too_many + from->windows.too_many)
+READ(lost, from->windows.lost)
+READ(repaired, from->worker->figures.repaired)
+READ(errors, from->errors)
+READ(lag, from->lag)
+READ(commits, from->worker->figures.commits)
+READ(buckets, from->windows.buckets)
+READ(corrections, from->windows.corrections)
+READ(signals, from->windows.signals)
+READ(transitions, from->runs.transitions)
+READ(runs_ignored, from->runs.ignored)
+READ(runs_evicted, from->runs.evicted)
+READ(runs_kept, from->runs.entries)
+READ(series, from->windows.series)
+READ(open_panes, from->windows.open_panes)
+READ(detector_bytes, from->windows.state_bytes)
+READ(fold_size, fold_bytes(from->worker->fold) + fold_bytes(from->worker->run_fold))
+READ(order_size, from->worker->order.bytes)
+READ(waiting, from->deliver.waiting_bytes)
+READ(letters, from->deliver.dead_letters)
+READ(pending_alerts, from->alerts.pending)
+READ(firing_alerts, from->alerts.firing)
+
+static const struct metric {
+    struct counter_row row;
+    metric_read *read;
+} metrics[] = {
+    // clang-format off
+    {{"messages_total", NULL, COUNTER_TOTAL, "messages taken from sources"}, messages},
+    {{"bytes_total", NULL, COUNTER_TOTAL, "payload bytes taken from sources"}, bytes},
+    {{"rows_total", NULL, COUNTER_TOTAL, "rows decoded from messages"}, rows},
+    {{"rows_dropped_total", "reason=\"malformed\"", COUNTER_TOTAL, "rows that were not processed, by reason"}, malformed},
+    {{"rows_dropped_total", "reason=\"filtered\"", COUNTER_TOTAL, NULL}, filtered},
+    {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, duplicates},
+    {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, tombstones},
+    {{"rows_not_folded_total", "reason=\"late\"", COUNTER_TOTAL, "rows left out of a measure's bucket, by reason"}, late},
+    {{"rows_not_folded_total", "reason=\"delivered_before_restart\"", COUNTER_TOTAL, NULL}, already},
+    {{"rows_not_folded_total", "reason=\"too_many_series\"", COUNTER_TOTAL, NULL}, too_many},
+    {{"rows_not_folded_total", "reason=\"correction_too_late\"", COUNTER_TOTAL, NULL}, lost},
+    {{"rows_repaired_total", NULL, COUNTER_TOTAL, "rows whose time was ahead of their arrival"}, repaired},
+    {{"expression_errors_total", NULL, COUNTER_TOTAL, "expressions that could not be evaluated for a row"}, errors},
+    {{"lag_messages", NULL, COUNTER_GAUGE, "messages known to exist and not taken yet"}, lag},
+    {{"commits_total", NULL, COUNTER_TOTAL, "offsets handed to sources for committing"}, commits},
+    {{"buckets_total", NULL, COUNTER_TOTAL, "buckets told"}, buckets},
+    {{"bucket_corrections_total", NULL, COUNTER_TOTAL, "closed buckets told again"}, corrections},
+    {{"signals_total", NULL, COUNTER_TOTAL, "anomalies told by detectors"}, signals},
+    {{"run_transitions_total", NULL, COUNTER_TOTAL, "accepted changes of state of runs and tasks"}, transitions},
+    {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, runs_ignored},
+    {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, runs_evicted},
+    {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, runs_kept},
+    {{"series", NULL, COUNTER_GAUGE, "series kept"}, series},
+    {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, open_panes},
+    {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, detector_bytes},
+    {{"state_bytes", "part=\"panes\"", COUNTER_GAUGE, NULL}, fold_size},
+    {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, order_size},
+    {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, waiting},
+    {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, letters},
+    {{"alerts", "state=\"pending\"", COUNTER_GAUGE, "open alerts by state"}, pending_alerts},
+    {{"alerts", "state=\"firing\"", COUNTER_GAUGE, NULL}, firing_alerts},
+    // clang-format on
+};
+
+enum { METRICS = sizeof metrics / sizeof *metrics };
+
+/* Of each sink, after the fixed rows and the documents by kind and the stages. */
+static const struct counter_row sink_metrics[] = {
+    {"sink_documents_total", NULL, COUNTER_TOTAL, "documents that the sink stored"},
+    {"sink_bytes_total", NULL, COUNTER_TOTAL, "bytes sent"},
+    {"sink_requests_total", NULL, COUNTER_TOTAL, "requests or writes"},
+    {"sink_retries_total", NULL, COUNTER_TOTAL, "documents sent again"},
+    {"sink_dead_letters_total", NULL, COUNTER_TOTAL, "documents that the sink refused for good"},
+    {"sink_queue_bytes", NULL, COUNTER_GAUGE, "bytes waiting in the sink"},
+    {"sink_paused", NULL, COUNTER_GAUGE, "workers whose sink waits for a person"},
+};
+
+enum { SINK_METRICS = sizeof sink_metrics / sizeof *sink_metrics, SINK_PAUSED = SINK_METRICS - 1 };
+enum { FIRST_DOCUMENT = METRICS, FIRST_STAGE = FIRST_DOCUMENT + DOC_KINDS, FIRST_SINK = FIRST_STAGE + STAGES_MAX };
+
+size_t metrics_count(const struct plan *plan)
+{
+    return FIRST_SINK + plan->sink_count * SINK_METRICS;
+}
+
+static uint64_t lag_of(const struct worker *worker)
+{
+    uint64_t lag = 0;
+
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        const struct partition *partition = &worker->partitions[i];
+        const struct input *input = &worker->inputs[partition->source];
+        const struct source_type *type = input->plan->type;
+        int64_t high = type->high_offset ? type->high_offset(input->source, partition->index) : -1;
+        int64_t next = partition->ledger.last ? partition->ledger.last->next_offset : partition->ledger.committed;
+
+        if (high > next && next != 0)
+            lag += (uint64_t)(high - next);
+    }
+    return lag;
+}
+
+void metrics_publish(struct worker *worker, counter *values)
+{
+    struct sources from = {.worker = worker};
+    const struct fold_figures *folds[] = {fold_figures(worker->fold), fold_figures(worker->run_fold)};
+
+    windows_figures(worker->windows, &from.windows);
+    runs_figures(worker->runs, &from.runs);
+    lifecycle_figures(worker->lifecycle, &from.alerts);
+    deliver_figures(worker->deliver, &from.deliver);
+    from.errors = judge_errors(worker->judge) + worker->figures.clean.errors;
+    from.lag = lag_of(worker);
+    for (size_t i = 0; i < 2; i++) {
+        from.already += folds[i]->already;
+        from.errors += folds[i]->errors;
+        from.too_many += folds[i]->too_many;
+        for (unsigned m = 0; m < worker->plan->measure_count; m++)
+            from.late += folds[i]->late[m];
+    }
+    for (size_t i = 0; i < METRICS; i++)
+        counter_set(&values[i], metrics[i].read(&from));
+    for (size_t i = 0; i < DOC_KINDS; i++)
+        counter_set(&values[FIRST_DOCUMENT + i], from.deliver.documents[i]);
+    for (size_t i = 0; stages[i].name; i++)
+        counter_set(&values[FIRST_STAGE + i], worker->stage_ns[i]);
+    for (unsigned i = 0; i < worker->plan->sink_count; i++) {
+        const struct sink_figures *sink = deliver_sink(worker->deliver, i);
+        counter *out = &values[FIRST_SINK + i * SINK_METRICS];
+
+        if (!sink)
+            continue;
+        const uint64_t figures[SINK_METRICS] = {sink->documents,    sink->bytes,       sink->requests, sink->retries,
+                                                sink->dead_letters, sink->queue_bytes, sink->paused};
+        for (size_t k = 0; k < SINK_METRICS; k++)
+            counter_set(&out[k], figures[k]);
+    }
+}
+
+static uint64_t total(unsigned workers, counter *const *values, size_t at)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < workers; i++)
+        sum += counter_get(&values[i][at]);
+    return sum;
+}
+
+static void write_head(const struct counter_row *row, struct buffer *out)
+{
+    if (row->help)
+        buffer_print(out, "# HELP weir_%s %s\n# TYPE weir_%s %s\n", row->name, row->help, row->name,
+                     row->kind == COUNTER_TOTAL ? "counter" : "gauge");
+}
+
+static void write_sinks(const struct plan *plan, unsigned workers, counter *const *values, struct buffer *out)
+{
+    for (size_t k = 0; k < SINK_METRICS; k++) {
+        write_head(&sink_metrics[k], out);
+        for (unsigned i = 0; i < plan->sink_count; i++)
+            buffer_print(out, "weir_%s{sink=\"%s\"} %llu\n", sink_metrics[k].name, plan->sinks[i].name,
+                         (unsigned long long)total(workers, values, FIRST_SINK + i * SINK_METRICS + k));
+    }
+}
+
+void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out)
+{
+    static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL, "documents told, by kind"};
+    static const struct counter_row seconds = {"stage_seconds_total", NULL, COUNTER_TOTAL, "time spent, by stage"};
+    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
+                                                 "event time up to which everything is told"};
+    int64_t passed = INT64_MAX;
+
+    for (size_t i = 0; i < METRICS; i++) {
+        const struct counter_row *row = &metrics[i].row;
+
+        write_head(row, out);
+        buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "", row->labels ? row->labels : "",
+                     row->labels ? "}" : "", (unsigned long long)total(shared->workers, values, i));
+    }
+    write_head(&documents, out);
+    for (size_t i = 0; i < DOC_KINDS; i++)
+        buffer_print(out, "weir_%s{kind=\"%s\"} %llu\n", documents.name, document_kind_names[i],
+                     (unsigned long long)total(shared->workers, values, FIRST_DOCUMENT + i));
+    write_head(&seconds, out);
+    for (size_t i = 0; stages[i].name; i++)
+        buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
+                     (double)total(shared->workers, values, FIRST_STAGE + i) / 1e9);
+    write_sinks(shared->plan, shared->workers, values, out);
+    for (unsigned i = 0; i < shared->workers; i++) {
+        int64_t value = atomic_load_explicit(&shared->passed_us[i], memory_order_relaxed);
+
+        passed = value < passed ? value : passed;
+    }
+    if (passed == INT64_MIN || passed == INT64_MAX)
+        return;
+    write_head(&watermark, out);
+    buffer_print(out, "weir_%s %.3f\n", watermark.name, (double)passed / 1e6);
+}
+
+uint64_t metrics_paused_sinks(const struct plan *plan, unsigned workers, counter *const *values)
+{
+    uint64_t paused = 0;
+
+    for (unsigned i = 0; i < plan->sink_count; i++)
+        paused += total(workers, values, FIRST_SINK + i * SINK_METRICS + SINK_PAUSED);
+    return paused;
+}

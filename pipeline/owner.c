@@ -1,0 +1,193 @@
+/* The owner side: what all partitions sent becomes runs, buckets, signals, conditions and alerts, in event time. */
+#include "pipeline/worker.h"
+
+#include <assert.h>
+
+enum { BLOCKS_A_STEP = 64, ROWS_A_STEP = 4096, BUCKETS_A_STEP = 2000, EXPIRE_EVERY_US = 1000 * 1000 };
+
+static void take_record(struct worker *worker, struct record *record, struct block *block, unsigned sender)
+{
+    switch ((enum record_type)record->type) {
+    case RECORD_PANE:
+        windows_merge(worker->windows, (struct pane_record *)record);
+        break;
+    case RECORD_CORRECTION:
+        windows_correct_later(worker->windows, (struct pane_record *)record, block);
+        break;
+    case RECORD_ROW: {
+        const struct row_record *row = (const struct row_record *)record;
+
+        order_push(&worker->order,
+                   &(struct order_entry){.order_us = row->order_us, .time_us = row->time_us, .offset = row->offset,
+                                         .partition = row->partition, .item = row->item, .rank = row->state,
+                                         .record = record, .block = block});
+        break;
+    }
+    case RECORD_CONDITION:
+        lifecycle_take(worker->lifecycle, &((struct condition_record *)record)->condition);
+        break;
+    case RECORD_WATERMARK: {
+        const struct watermark_record *mark = (const struct watermark_record *)record;
+
+        worker->heard[mark->stage][sender] = *mark;
+        break;
+    }
+    }
+}
+
+/* The least of what all senders have told of a stage. When all have ended it is the greatest event time of the input. */
+static int64_t least_heard(const struct worker *worker, enum watermark_stage stage, bool firm, bool *ret_ended)
+{
+    int64_t least = INT64_MAX, greatest = INT64_MIN;
+
+    *ret_ended = true;
+    for (unsigned i = 0; i < worker->shared->workers; i++) {
+        const struct watermark_record *mark = &worker->heard[stage][i];
+        int64_t time = firm ? mark->firm_us : mark->time_us;
+
+        if (mark->ended) {
+            greatest = mark->time_us > greatest ? mark->time_us : greatest;
+            continue;
+        }
+        *ret_ended = false;
+        least = time < least ? time : least;
+    }
+    return *ret_ended ? greatest : least;
+}
+
+/* While every partition is idle the wall clock moves event time, so that silence is noticed. */
+static int64_t idle_time(struct worker *worker, int64_t now_us)
+{
+    return worker->shared->live ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after : INT64_MIN;
+}
+
+static void update_times(struct worker *worker, int64_t now_us)
+{
+    int64_t rows = least_heard(worker, WATERMARK_ROWS, false, &worker->rows_final), runs;
+    bool firm_ended;
+
+    worker->firm_us = least_heard(worker, WATERMARK_ROWS, true, &firm_ended);
+    if (worker->rows_final)
+        worker->firm_us = INT64_MAX;
+    if (rows == INT64_MAX)
+        rows = idle_time(worker, now_us);
+    if (rows > worker->rows_us)
+        worker->rows_us = rows;
+    runs = least_heard(worker, WATERMARK_RUNS, false, &worker->runs_final);
+    if (runs > worker->runs_us)
+        worker->runs_us = runs;
+}
+
+bool stage_receive(struct worker *worker, int64_t now_us)
+{
+    struct block *block;
+    unsigned sender, taken = 0;
+
+    while (taken < BLOCKS_A_STEP && (block = exchange_receive(worker->port, &sender))) {
+        for (uint32_t at = 0; at < block->used;) {
+            struct record *record = (struct record *)(block->bytes + at);
+
+            take_record(worker, record, block, sender);
+            at += record->size;
+        }
+        block_release(block);
+        taken++;
+    }
+    update_times(worker, now_us);
+    return taken > 0;
+}
+
+/* Transitions of the last rows: judged, folded, forgotten. */
+static void finish_transitions(struct worker *worker)
+{
+    if (worker->transitions.rows == 0)
+        return;
+    judge_rows(worker->judge, RULE_RUN, &worker->transitions);
+    fold_rows(worker->run_fold, &worker->transitions, atomic_load(&worker->shared->had_us));
+    event_batch_reset(&worker->transitions);
+}
+
+bool stage_apply(struct worker *worker, int64_t now_us)
+{
+    const struct order_entry *first;
+    unsigned applied = 0;
+    bool all;
+
+    while (applied < ROWS_A_STEP && (first = order_first(&worker->order)) &&
+           (first->order_us < worker->rows_us || worker->rows_final)) {
+        runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
+        order_pop(&worker->order);
+        applied++;
+        if (worker->transitions.rows == worker->transitions.row_limit)
+            finish_transitions(worker);
+    }
+    finish_transitions(worker);
+    first = order_first(&worker->order);
+    all = !first || (first->order_us >= worker->rows_us && !worker->rows_final);
+    if (!all)
+        return true;
+    worker->applied_us = worker->rows_us;
+    worker->applied_final = worker->rows_final;
+    fold_send(worker->run_fold, worker->applied_final ? INT64_MAX : worker->applied_us);
+    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS, .time_us = worker->applied_us,
+                                                   .firm_us = worker->firm_us, .ended = worker->applied_final});
+    if (now_us >= worker->expire_due_us && !worker->applied_final) {
+        worker->expire_due_us = now_us + EXPIRE_EVERY_US;
+        runs_expire(worker->runs, worker->applied_us);
+    }
+    return applied > 0;
+}
+
+bool stage_close(struct worker *worker, int64_t now_us)
+{
+    struct windows_time time = {.events_us = worker->rows_us,
+                                .runs_us = worker->runs_us,
+                                .firm_us = worker->firm_us,
+                                .had_us = atomic_load(&worker->shared->had_us),
+                                .final = worker->runs_final};
+    int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
+    bool final = worker->runs_final && worker->rows_final;
+
+    (void)now_us;
+    if (deliver_busy(worker->deliver) || exchange_stalled(worker->port))
+        return false;
+    if (!windows_close(worker->windows, &time, BUCKETS_A_STEP))
+        return true;
+    worker->closed_us = until;
+    worker->closed_final = final;
+    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_SCORE, .time_us = until,
+                                                   .firm_us = worker->firm_us, .ended = final});
+    return false;
+}
+
+static void tell_alert(void *owner, const struct alert *alert)
+{
+    struct worker *worker = owner;
+
+    if (alert->at_us > atomic_load(&worker->shared->had_us))
+        deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
+}
+
+bool stage_notify(struct worker *worker, int64_t now_us)
+{
+    bool ended;
+    int64_t scored, until = worker->closed_us;
+
+    (void)now_us;
+    if (worker->number == ALERT_OWNER) {
+        scored = least_heard(worker, WATERMARK_SCORE, false, &ended);
+        until = scored < worker->rows_us ? scored : worker->rows_us;
+        ended &= worker->closed_final;
+        if (!worker->notified_final && (until > worker->notified_us || ended))
+            lifecycle_advance(worker->lifecycle, until, ended, tell_alert, worker);
+        worker->notified_final = ended;
+    } else {
+        worker->notified_final = worker->closed_final;
+    }
+    worker->notified_us = until;
+    epochs_advance(&worker->epochs, until);
+    atomic_store_explicit(&worker->shared->acknowledged_us[worker->number], worker->epochs.acknowledged_us,
+                          memory_order_relaxed);
+    atomic_store_explicit(&worker->shared->passed_us[worker->number], until, memory_order_relaxed);
+    return false;
+}

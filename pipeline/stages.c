@@ -1,0 +1,24 @@
+/* The program: what happens to an event, in this order. Read from top to bottom; each stage is one function.
+ * The partition side (poll to send) knows nothing of other partitions; the owner side (receive, apply to commit) works
+ * in event time on what all partitions have sent. The runner (worker_step) measures; stages hold no telemetry. */
+#include "pipeline/worker.h"
+
+const struct stage stages[] = {
+    {"receive", "take panes, ordered rows, conditions and watermarks that other workers sent", stage_receive},
+    {"poll", "take the next messages of one partition, none beyond the alignment horizon", stage_poll},
+    {"decode", "payloads to columns, through the source's format", stage_decode},
+    {"time", "repair times ahead of their arrival, move the partition's watermark row by row", stage_time},
+    {"clean", "keep, drop, set, redact, dedupe, throttle: rows are marked, not moved", stage_clean},
+    {"judge", "event rules over the columns become conditions", stage_judge_events},
+    {"fold", "add rows into the partition side's panes by measure, key and bucket", stage_fold},
+    {"order", "send rows that tell of a run to its owner", stage_order},
+    {"encode", "cleaned rows become raw documents; bad ones dead letters", stage_encode},
+    {"release", "give the messages back to the source", stage_release},
+    {"send", "send panes that the local watermark has passed, then the watermark", stage_send},
+    {"apply", "apply ordered rows to the run table; transitions are judged and folded", stage_apply},
+    {"close", "close buckets that the watermark has passed: score, judge, tell", stage_close},
+    {"notify", "alert owner: conditions become episodes, in order of time", stage_notify},
+    {"deliver", "move the sinks on, take verdicts, store dead letters", stage_deliver},
+    {"commit", "commit the offset below which nothing is needed any more", stage_commit},
+    {0},
+};

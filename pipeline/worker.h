@@ -1,0 +1,120 @@
+/* One worker: the partitions it reads, the shards it owns, and all that belongs to them, on one thread. worker_step is
+ * the production loop's body and the unit that a simulator drives: it never blocks and takes the time as an argument. */
+#pragma once
+#include "pipeline/clean.h"
+#include "pipeline/deliver.h"
+#include "pipeline/exchange.h"
+#include "pipeline/fold.h"
+#include "pipeline/judge.h"
+#include "pipeline/order.h"
+#include "pipeline/runs.h"
+#include "pipeline/windows.h"
+
+#include <stdatomic.h>
+
+/* What the workers of a process tell each other outside the exchange: single values, each written by one worker. */
+struct shared {
+    const struct plan *plan;
+    unsigned workers;
+    bool live;                       /* the wall clock may decide idleness; else the end of input ends the run */
+    struct exchange *exchange;
+    _Atomic bool stopping;           /* read no more, deliver what was made */
+    _Atomic int64_t slowest_us[WORKERS_MAX];      /* least watermark that others must not run away from */
+    _Atomic int64_t acknowledged_us[WORKERS_MAX]; /* derived documents up to it are safe */
+    _Atomic int64_t needed_us[WORKERS_MAX];       /* runs need events from here on */
+    _Atomic int64_t passed_us[WORKERS_MAX];       /* everything told before it has been told (replay output order) */
+    _Atomic int64_t had_us;          /* buckets up to it were delivered before the restart */
+};
+
+struct partition {
+    unsigned source;                 /* index in worker->inputs */
+    size_t index;                    /* partition number within the source */
+    uint32_t number;                 /* the same in every run and with any number of workers */
+    int64_t greatest_us;             /* greatest event time that moved the watermark; INT64_MIN none */
+    int64_t watermark_us;            /* greatest - lateness */
+    unsigned jump_rows;              /* successive rows beyond max_skew where the arrival is unknown */
+    int64_t end_since_us;            /* wall time since when nothing more is there; 0: there may be more */
+    enum poll_state state;
+    bool idle, done;
+    struct ledger ledger;
+};
+
+struct input { /* a source as this worker sees it */
+    const struct plan_source *plan;
+    struct source *source;
+    struct format *format;
+    bool ready;
+};
+
+struct worker_figures {
+    uint64_t messages, bytes, rows, malformed, tombstones, late_rows, repaired, commits, steps;
+    uint64_t marked[MARK_TOMBSTONE + 1];
+    struct clean_figures clean;
+};
+
+enum { STAGES_MAX = 24 };
+
+struct worker {
+    struct shared *shared;
+    const struct plan *plan;
+    unsigned number;
+    struct exchange_port *port;
+    struct cleaner *cleaner;
+    struct judge *judge;
+    struct fold *fold, *run_fold;
+    struct windows *windows;
+    struct runs *runs;
+    struct deliver *deliver;
+    struct lifecycle *lifecycle;     /* alert owner only */
+
+    struct input *inputs;
+    unsigned input_count;
+    struct partition *partitions;
+    size_t partition_count, partition_capacity, next_partition;
+
+    struct partition *at;            /* partition of the batch at hand; NULL: none was taken */
+    struct ledger_entry *entry;
+    struct message *messages;
+    size_t message_count, message_next;
+    struct event_batch batch, transitions;
+
+    struct order order;
+    struct epochs epochs;
+    struct watermark_record sent[WATERMARK_STAGES]; /* last values told to others */
+    struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
+    int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
+    int64_t applied_us, closed_us, notified_us;
+    int64_t live_us;                 /* where the wall clock has taken event time while all partitions were idle */
+    int64_t commit_due_us, expire_due_us;
+    bool rows_final, runs_final, applied_final, closed_final, notified_final;
+    bool stopped;                    /* stopping, and nothing is left to deliver */
+
+    struct worker_figures figures;
+    uint64_t stage_ns[STAGES_MAX];
+};
+
+enum status worker_open(struct worker *worker, struct shared *shared, unsigned number,
+                        const struct deliver_context *deliver, bool once, struct error *ret_error);
+void worker_close(struct worker *worker);
+
+/* One turn over all stages; true when something was done (else the caller may sleep a little). */
+bool worker_step(struct worker *worker, int64_t now_us);
+
+/* The end of input has come and all of it is told, or a stop is complete. */
+bool worker_is_done(const struct worker *worker);
+
+/* Sends a watermark to everybody it concerns, if it differs from the last one of its stage. */
+void worker_tell(struct worker *worker, const struct watermark_record *mark);
+
+/* A stage does its part for what is at hand; order and meaning in stages.c. */
+typedef bool stage_run(struct worker *worker, int64_t now_us);
+
+struct stage {
+    const char *name, *help;
+    stage_run *run;
+};
+extern const struct stage stages[]; /* ends with a NULL name */
+
+stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
+    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify, stage_deliver,
+    stage_commit;

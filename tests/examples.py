@@ -1,0 +1,42 @@
+"""Each examples/*.yaml must pass `weir check`. Where examples/NAME.expected.jsonl is there too, `weir replay NAME.yaml
+--alerts -` must print just those lines: an example whose alerts changed is a changed behaviour."""
+import glob
+import os
+import subprocess
+
+from integration import services
+from report import Skip
+
+
+def weir(*arguments):
+    answer = subprocess.run([services.program(), *arguments], cwd=services.ROOT, capture_output=True, text=True, timeout=120)
+    if answer.returncode:
+        raise AssertionError(f"exit {answer.returncode}: {answer.stderr[-1000:]}")
+    return answer.stdout
+
+
+def replay(path, expected_path):
+    with open(expected_path, encoding="utf-8") as file:
+        expected = file.read().splitlines()
+    found = weir("replay", path, "--alerts", "-").splitlines()
+    for number, (want, got) in enumerate(zip(expected, found), 1):
+        if want != got:
+            raise AssertionError(f"line {number}\nexpected {want}\nfound    {got}")
+    if len(expected) != len(found):
+        raise AssertionError(f"{len(expected)} lines expected, {len(found)} found")
+
+
+def run(report, names):
+    if not os.path.exists(services.program()):
+        raise Skip("the program is not built")
+    paths = sorted(glob.glob(os.path.join(services.ROOT, "examples", "*.yaml")))
+    if not paths:
+        raise Skip("no examples yet")
+    for path in paths:
+        name = os.path.basename(path)[: -len(".yaml")]
+        if names and not any(part in name for part in names):
+            continue
+        report.run(f"examples/{name}/check", lambda: weir("check", path))
+        expected = path[: -len("yaml")] + "expected.jsonl"
+        if os.path.exists(expected):
+            report.run(f"examples/{name}/replay", lambda: replay(path, expected))
