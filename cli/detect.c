@@ -1,9 +1,9 @@
-/* weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv: scores one column of a CSV file with one
- * detector, every row out in order. For trying a detector on known data; the file is held in memory, some 60 bytes a row
- * beside its text. CSV is RFC 4180, with CRLF or LF; fields are echoed as they stood. */
-#include "cli/commands.h"
+/* weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv: scores one column of a CSV file
+ * with one detector, every row out in order. For trying a detector on known data; the file is held in memory,
+ * some 60 bytes a row beside its text. CSV is RFC 4180, with CRLF or LF; fields are echoed as they stood. */
 #include "base/json_writer.h"
 #include "base/memory.h"
+#include "cli/commands.h"
 #include "detectors/series.h"
 
 #include <errno.h>
@@ -300,7 +300,7 @@ static int score_table(const struct table *table, const struct detector_type *ty
     double *score = memory_new((table->rows + 1) * sizeof *score);
     uint8_t *alert = memory_new(table->rows + 1);
     struct error error;
-    int code = EXIT_SUCCESS;
+    int code = EXIT_DONE;
 
     if (detect_series(&series, type, settings, backend, score, alert, &error) != STATUS_OK) {
         (void)fprintf(stderr, "weir detect: %s\n", error.text);
@@ -351,7 +351,8 @@ static int run(const struct request *request)
     return code;
 }
 
-/* The value of "--name value" or "--name=value"; steps *at to the last argument used. NULL: another option or no value. */
+/* The value of "--name value" or "--name=value"; steps *at to the last argument used. NULL: another option or
+ * no value. */
 static const char *option_value(int argc, char **argv, int *at, const char *name)
 {
     const char *argument = argv[*at];
@@ -393,6 +394,5 @@ int cli_detect(int argc, char **argv)
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    detectors_init();
     return run(&request);
 }

@@ -44,9 +44,9 @@ static int run(const struct plan *plan, bool once)
         fprintf(stderr, "weir: no page: %s\n", error.text);
     else if (server)
         fprintf(stderr, "weir: %s reads; page at %s\n", plan->general.name, address);
-    do
+    do /* live: files may be read to their end, the page stays */
         status = engine_wait(engine, WAIT_MS, &error);
-    while (status == STATUS_RETRY && !stop_asked);
+    while (!stop_asked && (status == STATUS_RETRY || (status == STATUS_OK && !once)));
     engine_stop(engine);
     if (server)
         server_stop(server);

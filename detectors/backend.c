@@ -1,8 +1,11 @@
-/* From a detector's opinion to a signal; runs once a closed bucket and detector, some 0.5 to 1 us, nearly all of it GSL's tail
- * of Student's t.
- * Probabilities: residuals of real series have far heavier tails than a Gaussian, so a detector's word is taken twice with
- * care. First, each series widens its own scale until one bucket in fifty lies beyond what one in fifty should, counting an
- * episode once; it never narrows below the detector's scale. Second, the tail is Student's t, not the Gaussian. */
+/* From a detector's opinion to a signal; runs once a closed bucket and detector, 0.5 to 1 us, nearly all of
+ * it GSL's tail of Student's t.
+ * Residuals of real series have far heavier tails than a Gaussian, so a detector's word is taken twice with
+ * care. First, each series widens its own scale until one bucket in fifty lies beyond what one in fifty
+ * should, counting an episode once; it never narrows below the detector's scale. Second, the tail is
+ * Student's t. Tried on half of the NAB and KPI development files with zscore: without the widening NAB's
+ * score of the alerts fell from 44 to 29; 30 degrees of freedom gave 26, 4 gave 42 and found a third of the
+ * KPI events that 6 finds. */
 #include "detectors/backend.h"
 
 #include <assert.h>
@@ -11,7 +14,7 @@
 
 #define TAIL_DEGREES    6.0
 #define TAIL_SHARE      0.02
-#define TAIL_RESIDUAL   3.142668 /* two-sided quantile of Student's t with 6 degrees of freedom at TAIL_SHARE */
+#define TAIL_RESIDUAL   3.142668 /* two-sided quantile of that t at TAIL_SHARE */
 #define WIDEN_STEP      0.25     /* of the scale's logarithm, for a residual beyond TAIL_RESIDUAL */
 #define WIDENING_MAX    3.0      /* a factor of 20: residuals end at 38 anyway */
 #define PROBABILITY_MIN 1e-300
@@ -142,8 +145,8 @@ static void end_episode(struct backend_state *state, int64_t rest_us)
     state->rest_until_us = state->last_us + rest_us;
 }
 
-/* Opens and closes the episode and says whether this bucket belongs to one. A silence longer than the rest ends it too:
- * what comes after is news. */
+/* Opens and closes the episode and says whether this bucket belongs to one. A silence longer than the rest
+ * ends it too: what comes after is news. */
 static bool follow_episode(const struct backend_settings *settings, struct backend_state *state,
                            int64_t bucket_us, int64_t end_us, bool anomaly)
 {
@@ -161,7 +164,8 @@ static bool follow_episode(const struct backend_settings *settings, struct backe
     return true;
 }
 
-/* Stochastic approximation of the TAIL_SHARE quantile (H. Robbins, S. Monro, 1951), on the logarithm of the scale. */
+/* Stochastic approximation of the TAIL_SHARE quantile (H. Robbins, S. Monro, 1951), on the logarithm of the
+ * scale. */
 static void learn_widening(struct backend_state *state, double calibrated)
 {
     state->widening += WIDEN_STEP * ((fabs(calibrated) > TAIL_RESIDUAL) - TAIL_SHARE);

@@ -1,34 +1,35 @@
-/* The common back end: opinion -> probability -> score -> rest period -> episode, with a least effect size. One for all
- * detectors, so that scores are comparable and a person states how rare is rare, not a threshold a detector. */
+/* The common back end: opinion -> probability -> score -> rest period -> episode, with a least effect size.
+ * One for all detectors, so that scores are comparable and a person states how rare is rare, not a threshold
+ * a detector. */
 #pragma once
 #include "detectors/detector.h"
 
 enum backend_direction { BACKEND_BOTH, BACKEND_UP, BACKEND_DOWN };
 
 struct backend_settings {
-    double one_in;          /* alert when rarer than 1 in this many buckets */
-    int64_t warm_up_us;     /* 0: 20 buckets with a value */
-    int64_t rest_us;        /* after an episode no new one starts for so long, at least 5 buckets; 0: no rest */
-    int direction;          /* enum backend_direction */
-    double min_effect;      /* least |actual - nearest band edge|, in the measure's unit; 0: any */
+    double one_in;             /* alert when rarer than 1 in this many buckets */
+    int64_t warm_up_us;        /* 0: 20 buckets with a value */
+    int64_t rest_us;           /* no new episode for so long after one, at least 5 buckets; 0: no rest */
+    int direction;             /* enum backend_direction */
+    double min_effect;         /* least |actual - nearest band edge|, in the measure's unit; 0: any */
     double min_effect_percent; /* the same as a share of the middle of the band */
-    double min_value;       /* never alert below this actual value; NaN: any */
+    double min_value;          /* never alert below this actual value; NaN: any */
 };
 
 extern const struct option backend_options[];
 extern const size_t backend_option_count;
 
-struct backend_state { /* plain bytes, zeroed at birth */
+struct backend_state {         /* plain bytes, zeroed at birth */
     int64_t first_us, last_us; /* end of the first and of the last bucket with a value; seen is 0: none yet */
     int64_t episode_us;        /* end of the open episode's first bucket; only if in_episode */
     int64_t rest_until_us;     /* no new episode up to here; only if rests */
-    double widening;           /* natural logarithm of the factor by which this series' residuals are too large, >= 0 */
+    double widening;           /* logarithm of the factor by which this series' residuals are too large */
     uint32_t seen;             /* buckets with a value, up to UINT32_MAX */
     uint8_t in_episode, rests;
     uint8_t reserved[2];
 };
 
-/* One closed bucket of one series, in order of time. `value` NaN gives no opinion and leaves the state alone. The band told
- * is the detector's, widened by the series' factor. */
-void backend_judge(const struct backend_settings *settings, struct backend_state *state, int64_t bucket_us, int64_t end_us,
-                   double value, const struct opinion *opinion, struct signal *ret_signal);
+/* One closed bucket of one series, in order of time. `value` NaN gives no opinion and leaves the state alone.
+ * The band told is the detector's, widened by the series' factor. */
+void backend_judge(const struct backend_settings *settings, struct backend_state *state, int64_t bucket_us,
+                   int64_t end_us, double value, const struct opinion *opinion, struct signal *ret_signal);

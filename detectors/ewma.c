@@ -1,5 +1,6 @@
-/* Exponentially weighted mean and standard deviation: 32 bytes a series, 40 ns a row. The weights fade with time, not
- * with rows, so gaps count. Every value counts in full: see zscore for one that a spike does not blind. */
+/* Exponentially weighted mean and standard deviation: 32 bytes a series, 40 ns a row. The weights fade with
+ * time, not with rows, so gaps count. Every value counts in full: see zscore for one that a spike does not
+ * blind. */
 #include "detectors/kernels.h"
 
 struct ewma_settings {

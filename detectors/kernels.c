@@ -1,5 +1,5 @@
-/* Runs once a closed bucket and detector. Dropped: GSL's movstat accumulators, which hold pointers into themselves, so that
- * state could not be copied, stored or moved. */
+/* Runs once a closed bucket and detector. Dropped: GSL's movstat accumulators, which hold pointers into
+ * themselves, so that state could not be copied, stored or moved. */
 #include "detectors/kernels.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
-/* Median and median absolute deviation of a window: up to half of the values may be wild without moving either. Two
- * quickselects for each row: 2 us at 60 buckets, 60 us at 1440. Keeping the window sorted was dropped, since the
- * deviations have to be selected anew anyway. */
+/* Median and median absolute deviation of a window: up to half of the values may be wild without moving
+ * either. Two quickselects for each row: 2 us at 60 buckets, 60 us at 1440. Keeping the window sorted was
+ * dropped, since the deviations have to be selected anew anyway. */
 #include "detectors/kernels.h"
 
 #include <gsl/gsl_statistics_double.h>
@@ -33,8 +33,8 @@ static size_t state_size(const void *settings, int64_t bucket_us)
     return window_size(window_buckets(own->window_us, bucket_us, VALUES_MIN));
 }
 
-/* If more than half of the values are equal their median deviation is 0 and says nothing of the others: the mean absolute
- * deviation steps in (B. Iglewicz, D. Hoaglin, "How to detect and handle outliers", 1993). */
+/* If more than half of the values are equal their median deviation is 0 and says nothing of the others: the
+ * mean absolute deviation steps in (B. Iglewicz, D. Hoaglin, "How to detect and handle outliers", 1993). */
 static struct opinion judge(const struct window *window, double value)
 {
     double values[WINDOW_BUCKETS_MAX], work[WINDOW_BUCKETS_MAX], median, scale;

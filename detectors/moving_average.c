@@ -1,6 +1,6 @@
-/* Mean and standard deviation of the values in a window before the bucket. The window is read whole for each row: 0.3 us at
- * 60 buckets, 5 us at 1440. GSL's running mean in long double took 8 times as long; running sums over the ring leave
- * noise behind that a constant series then alarms on. */
+/* Mean and standard deviation of the values in a window before the bucket. The window is read whole for each
+ * row: 0.3 us at 60 buckets, 5 us at 1440. GSL's running mean in long double took 8 times as long; running
+ * sums over the ring leave noise behind that a constant series then alarms on. */
 #include "detectors/kernels.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* The change against the value one window ago, measured by the changes of the past. Sees jumps that a level detector
- * takes for part of the daily swing. 80 ns a row. */
+/* The change against the value one window ago, measured by the changes of the past. Sees jumps that a level
+ * detector takes for part of the daily swing. 80 ns a row. */
 #include "detectors/kernels.h"
 
 #include <math.h>
@@ -61,8 +61,8 @@ static double reference(const struct rate_state *state, uint32_t lag)
     return state->window.filled == lag ? state->window.ring[state->window.head] : NAN;
 }
 
-/* One bucket. In one without a value the last known one goes on: a sparse series is compared with the latest value that
- * is at least a window old. */
+/* One bucket. In one without a value the last known one goes on: a sparse series is compared with the latest
+ * value that is at least a window old. */
 static void step(struct rate_state *state, uint32_t lag, struct decay decay, double value)
 {
     robust_add(&state->changes, decay, value - reference(state, lag));

@@ -1,5 +1,5 @@
-/* Rows of a file to closed buckets: one row is one bucket, and a step of more than one bucket in time is a gap. Stamps are
- * only used for gaps, so that a clock set back costs no row. */
+/* Rows of a file to closed buckets: one row is one bucket, and a step of more than one bucket in time is a
+ * gap. Stamps are only used for gaps, so that a clock set back costs no row. */
 #include "detectors/series.h"
 
 #include "base/memory.h"

@@ -1,5 +1,5 @@
-/* Fixed limits. No statistics and no state; here so that a static limit gives the same signals, episodes and least effect
- * as a learned band. */
+/* Fixed limits. No statistics and no state; here so that a static limit gives the same signals, episodes and
+ * least effect as a learned band. */
 #include "detectors/kernels.h"
 
 #include <math.h>
@@ -31,7 +31,8 @@ static size_t state_size(const void *settings, int64_t bucket_us)
     return own->below >= own->above ? 0 : sizeof(double); /* nothing is kept in it */
 }
 
-/* From 8 at the limit towards 38 far beyond; the distance is measured by the limit's own size, or 1 for a limit of 0. */
+/* From 8 at the limit towards 38 far beyond; the distance is measured by the limit's own size, or 1 for a
+ * limit of 0. */
 static double residual_beyond(double excess, double limit)
 {
     double unit = limit < 0 || limit > 0 ? fabs(limit_value(limit)) : 1;

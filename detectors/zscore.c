@@ -1,5 +1,5 @@
-/* The default among the plain detectors: as ewma, but outliers are clipped before they enter the mean and the variance,
- * so that one spike does not hide the next. 40 bytes a series, 50 ns a row. */
+/* The default among the plain detectors: as ewma, but outliers are clipped before they enter the mean and the
+ * variance, so that one spike does not hide the next. 40 bytes a series, 50 ns a row. */
 #include "detectors/kernels.h"
 
 struct zscore_settings {

@@ -3,8 +3,7 @@
  * are collected by target instead of handed over one by one, because formats decide by several of them
  * at once and their order in the text means nothing.
  * Tried and dropped: yajl's tree, which allocates each value; yajl's own UTF-8 check, which lets
- * overlong forms and surrogates pass and looks at each byte of a string once more than the scan of eight
- * at a time below. */
+ * overlong forms and surrogates pass. */
 #include "ingest/json.h"
 
 #include "base/memory.h"

@@ -169,10 +169,10 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
         if (!done && engine->options.collect &&
             collect_write(engine->options.collect, passed_by_all(engine), ret_error) != STATUS_OK)
             return STATUS_FATAL;
-        if (done)
-            return STATUS_OK;
         if (wall_clock_us() >= until)
-            return STATUS_RETRY;
+            return done ? STATUS_OK : STATUS_RETRY;
+        if (done && engine->options.mode != ENGINE_LIVE)
+            return STATUS_OK;
         usleep(5 * SLEEP_US);
     }
 }

@@ -22,7 +22,7 @@ struct engine;
 enum status engine_start(const struct plan *plan, const struct engine_options *options, struct engine **ret_engine,
                          struct error *ret_error);
 
-/* Waits up to `wait_ms` for the end of the input, a stop or a failure. STATUS_RETRY: still running. */
+/* Waits up to `wait_ms` for the end of the input or a failure; live it always waits. STATUS_RETRY: still running. */
 enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_error);
 
 /* Stops reading, delivers what was made (10 s at most), commits, joins the threads. May be called once. */

@@ -386,7 +386,7 @@ static bool all_done(const struct worker *worker)
     for (unsigned i = 0; i < worker->input_count; i++)
         if (!worker->inputs[i].ready)
             return false;
-    return !worker->shared->live && !worker->at;
+    return !worker->at;
 }
 
 static void publish_slowest(struct worker *worker)

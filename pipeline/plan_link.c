@@ -235,7 +235,6 @@ static enum status link_detector(struct plan *plan, struct plan_detector *detect
         return node_fail(detector->node, error,
                          "%s: its window is shorter than a bucket or more than 4096 buckets of the measure",
                          detector->name);
-    detector->state_size = (detector->state_size + 7) & ~(size_t)7;
     group = &plan->groups[measure->group];
     group->detectors = memory_grow(group->detectors, (group->detector_count + 1) * sizeof *group->detectors);
     group->detectors[group->detector_count++] = (unsigned)(detector - plan->detectors);

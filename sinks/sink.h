@@ -61,6 +61,7 @@ struct sink_type {
     const struct option *options;
     size_t option_count, settings_size;
 
+    /* The settings outlive the sink. STATUS_FATAL says why in one line. */
     enum status (*open)(const void *settings, const struct sink_context *context, struct sink **ret_sink,
                         struct error *ret_error);
 

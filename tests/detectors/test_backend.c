@@ -222,7 +222,8 @@ static void test_one_in(void **state)
     assert_true(step(&bench, quantile * 1.001).anomaly);
 }
 
-/* A detector that calls every tenth bucket a ten is taught that this is its tail: no more alerts, and a wider band. */
+/* A detector that calls every tenth bucket a ten is taught that this is its tail: no more alerts, and a wider
+ * band. */
 static void test_widening_calms_a_loud_detector(void **state)
 {
     struct bench bench = warm();

@@ -1,5 +1,5 @@
-/* What every detector promises, run over the list: a new detector is held to it without a new test. Settings are the defaults,
- * but for the types that have none that work, below. */
+/* What every detector promises, run over the list: a new detector is held to it without a new test. Settings
+ * are the defaults, but for the types that have none that work, below. */
 #include "tests/detectors/support.h"
 
 #include <float.h>

@@ -43,8 +43,8 @@ static void test_trend_is_no_news(void **state)
     assert_near(opinions[150].high, values[144] + 18, 1e-3);
 }
 
-/* Only every other bucket has a value, and the lag is odd: the reference is the latest value at least a lag old, four
- * buckets back. */
+/* Only every other bucket has a value, and the lag is odd: the reference is the latest value at least a lag
+ * old, four buckets back. */
 static void test_reference_is_the_latest_known(void **state)
 {
     struct subject subject = subject_new("rate_of_change");

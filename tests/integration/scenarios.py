@@ -150,6 +150,7 @@ def new_topic(bench, name, rows=8000, seconds=None, create=True):
 
 def finish(bench, name, recording, start):
     """After the last stop: the rest, to the end of the input."""
+    bench.kafka.must_hold(recording.topic, recording.messages)
     bench.weir(name, recording.topic, "--once").wait(60)
     bench.must_agree(name, recording, time.monotonic() - start)
 

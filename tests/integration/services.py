@@ -94,6 +94,16 @@ class Kafka:
                 raise RuntimeError(f"kcat: {complaint.decode()[-500:]}")
 
 
+    def must_hold(self, topic, recording):
+        """The reference takes line numbers for offsets: see that the producer kept them."""
+        for partition, messages in enumerate(recording):
+            command = ["kcat", "-C", "-e", "-q", "-b", self.brokers, "-t", topic, "-p", str(partition), "-o", "beginning",
+                       "-f", "%o\t%s\n"]
+            found = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
+            if found != b"".join(b"%d\t%s\n" % (offset, value) for offset, (_, value) in enumerate(messages)):
+                raise RuntimeError(f"{topic}/{partition} does not hold what was sent: {found.count(b'{')} messages")
+
+
 class SteadyProducer:
     """Sends a recording over some seconds, line by line, as a live system would."""
 
