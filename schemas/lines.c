@@ -56,6 +56,11 @@ void line_of_bucket(const struct bucket *bucket, struct buffer *out)
     json_unsigned(&json, "late", bucket->late);
     json_unsigned(&json, "version", bucket->version);
     json_bool(&json, "provisional", bucket->provisional);
+    if (isfinite(bucket->score)) {
+        json_number(&json, "score", bucket->score);
+        json_bool(&json, "anomaly", bucket->anomaly);
+        write_expected(&json, bucket->expected_low, bucket->expected_high);
+    }
     json_close(&json);
 }
 

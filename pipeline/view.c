@@ -1,0 +1,369 @@
+/* Lines by time in plain sorted vectors: nearly every line is the newest, so it is appended, and one that is
+ * not moves at most 2000 pointers. Written once a transition, alert and closed bucket; read every two seconds
+ * by each open page. Dropped: a compact form of points (numbers without names), which needs a second encoder
+ * for the same line. */
+#include "pipeline/view.h"
+
+#include "base/memory.h"
+#include "base/slots.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct line {
+    struct id128 group;
+    int64_t time_us;
+    bool anomaly;
+    uint32_t size;
+    char data[];
+};
+
+struct shelf { /* oldest first */
+    struct line **lines;
+    size_t count, capacity, bytes;
+};
+
+struct board { /* one line a group */
+    struct shelf shelf;
+    struct slots slots;
+    struct line **of_slot;
+    uint32_t limit;
+};
+
+struct series {
+    struct id128 id;
+    struct shelf points;
+    char *head; /* "measure":..,"key":{..} */
+    uint32_t head_size;
+};
+
+struct view {
+    pthread_mutex_t mutex;
+    struct board alerts, runs;
+    struct slots slots;
+    struct series *series; /* by slot */
+    uint32_t *order;       /* slots in order of first appearance */
+    uint32_t series_count;
+    size_t point_bytes;
+    int64_t quietest_us; /* no series' newest point is older */
+};
+
+static struct line *line_new(struct id128 group, int64_t time_us, struct span text)
+{
+    static const char anomaly[] = "\"anomaly\":true"; /* a quote in a text is escaped, so this is a key */
+    struct line *line = memory_new(sizeof *line + text.size);
+
+    line->group = group;
+    line->time_us = time_us;
+    line->size = text.size;
+    line->anomaly = memmem(text.data, text.size, anomaly, sizeof anomaly - 1) != NULL;
+    memcpy(line->data, text.data, text.size);
+    return line;
+}
+
+/* How many lines are not newer. */
+static size_t shelf_place(const struct shelf *shelf, int64_t time_us)
+{
+    size_t low = 0, high = shelf->count;
+
+    if (high && shelf->lines[high - 1]->time_us <= time_us)
+        return high;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (shelf->lines[middle]->time_us <= time_us)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void shelf_insert(struct shelf *shelf, struct line *line)
+{
+    size_t at = shelf_place(shelf, line->time_us);
+
+    shelf->lines = memory_reserve(shelf->lines, &shelf->capacity, shelf->count + 1, sizeof(struct line *));
+    memmove(&shelf->lines[at + 1], &shelf->lines[at], (shelf->count - at) * sizeof(struct line *));
+    shelf->lines[at] = line;
+    shelf->count++;
+    shelf->bytes += sizeof *line + line->size;
+}
+
+static void shelf_remove(struct shelf *shelf, size_t at)
+{
+    struct line *line = shelf->lines[at];
+
+    assert(at < shelf->count);
+    shelf->bytes -= sizeof *line + line->size;
+    shelf->count--;
+    memmove(&shelf->lines[at], &shelf->lines[at + 1], (shelf->count - at) * sizeof(struct line *));
+    free(line);
+}
+
+static void shelf_free(struct shelf *shelf)
+{
+    for (size_t i = 0; i < shelf->count; i++)
+        free(shelf->lines[i]);
+    free(shelf->lines);
+}
+
+static void board_init(struct board *board, uint32_t limit)
+{
+    board->limit = limit;
+    slots_init(&board->slots, limit + 1);
+    board->of_slot = memory_new((limit + 1) * sizeof(struct line *));
+}
+
+static void board_free(struct board *board)
+{
+    shelf_free(&board->shelf);
+    slots_free(&board->slots);
+    free(board->of_slot);
+}
+
+static void board_put(struct board *board, struct line *line)
+{
+    bool is_new;
+    uint32_t slot = slots_add(&board->slots, line->group, &is_new);
+    struct shelf *shelf = &board->shelf;
+
+    assert(slot != SLOT_NONE);
+    if (!is_new) {
+        const struct line *old = board->of_slot[slot];
+        size_t at = shelf_place(shelf, old->time_us) - 1;
+
+        while (shelf->lines[at] != old)
+            at--;
+        shelf_remove(shelf, at);
+    }
+    board->of_slot[slot] = line;
+    shelf_insert(shelf, line);
+    while (shelf->count > board->limit || shelf->bytes > VIEW_LINES_BYTES) {
+        slots_remove(&board->slots, shelf->lines[0]->group);
+        shelf_remove(shelf, 0);
+    }
+}
+
+/* The end of the JSON text that begins at `at` with a quote or a brace. */
+static size_t value_end(struct span line, size_t at)
+{
+    bool quoted = false;
+    int depth = 0;
+
+    do {
+        char c = line.data[at++];
+
+        if (quoted && c == '\\')
+            at++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '}'))
+            depth += c == '{' ? 1 : -1;
+    } while ((quoted || depth > 0) && at < line.size);
+    return at;
+}
+
+/* The part of a bucket's line that all points of the series have in common. */
+static struct span line_head(struct span line)
+{
+    static const char measure[] = "\"measure\":", key[] = ",\"key\":";
+    const char *from = memmem(line.data, line.size, measure, sizeof measure - 1);
+    size_t at;
+
+    assert(from);
+    at = value_end(line, (size_t)(from - line.data) + sizeof measure - 1);
+    assert(at + sizeof key <= line.size && memcmp(line.data + at, key, sizeof key - 1) == 0);
+    return span_make(from, value_end(line, at + sizeof key - 1) - (size_t)(from - line.data));
+}
+
+static int64_t newest_us(const struct series *series)
+{
+    return series->points.lines[series->points.count - 1]->time_us;
+}
+
+static void forget_series(struct view *view, uint32_t at)
+{
+    struct series *series = &view->series[view->order[at]];
+
+    view->point_bytes -= series->points.bytes;
+    slots_remove(&view->slots, series->id);
+    shelf_free(&series->points);
+    free(series->head);
+    view->series_count--;
+    memmove(&view->order[at], &view->order[at + 1], (view->series_count - at) * sizeof *view->order);
+}
+
+/* Gives up the quietest series if it is quiet enough. The least time is remembered, so that a flood of new
+ * series does not search each time. */
+static bool make_room(struct view *view, int64_t time_us)
+{
+    uint32_t quietest = 0;
+
+    if (view->series_count < VIEW_SERIES_MAX)
+        return true;
+    if (view->quietest_us > time_us - VIEW_SERIES_QUIET_US)
+        return false;
+    view->quietest_us = INT64_MAX;
+    for (uint32_t i = 0; i < view->series_count; i++) {
+        int64_t newest = newest_us(&view->series[view->order[i]]);
+
+        if (newest < view->quietest_us) {
+            view->quietest_us = newest;
+            quietest = i;
+        }
+    }
+    if (view->quietest_us > time_us - VIEW_SERIES_QUIET_US)
+        return false;
+    forget_series(view, quietest);
+    return true;
+}
+
+static void put_point(struct view *view, struct line *line)
+{
+    uint32_t slot = slots_find(&view->slots, line->group);
+    struct series *series;
+    struct shelf *points;
+    size_t at;
+    bool is_new;
+
+    if (slot == SLOT_NONE && !make_room(view, line->time_us)) {
+        free(line);
+        return;
+    }
+    slot = slots_add(&view->slots, line->group, &is_new);
+    assert(slot < VIEW_SERIES_MAX);
+    series = &view->series[slot];
+    points = &series->points;
+    if (is_new) {
+        struct span head = line_head(span_make(line->data, line->size));
+
+        *series = (struct series){
+            .id = line->group, .head = memory_text(head.data, head.size), .head_size = head.size};
+        view->order[view->series_count++] = slot;
+        view->quietest_us = line->time_us < view->quietest_us ? line->time_us : view->quietest_us;
+    }
+    view->point_bytes -= points->bytes;
+    at = shelf_place(points, line->time_us);
+    if (at && points->lines[at - 1]->time_us == line->time_us)
+        shelf_remove(points, at - 1);
+    shelf_insert(points, line);
+    while (points->count > VIEW_POINTS_MAX ||
+           (points->count > 1 && points->bytes > VIEW_POINTS_BYTES / view->series_count &&
+            view->point_bytes + points->bytes > VIEW_POINTS_BYTES))
+        shelf_remove(points, 0);
+    view->point_bytes += points->bytes;
+}
+
+struct view *view_new(void)
+{
+    struct view *view = memory_new(sizeof *view);
+
+    pthread_mutex_init(&view->mutex, NULL);
+    board_init(&view->alerts, VIEW_ALERTS_MAX);
+    board_init(&view->runs, VIEW_RUNS_MAX);
+    slots_init(&view->slots, VIEW_SERIES_MAX);
+    view->series = memory_new(VIEW_SERIES_MAX * sizeof *view->series);
+    view->order = memory_new(VIEW_SERIES_MAX * sizeof *view->order);
+    view->quietest_us = INT64_MAX;
+    return view;
+}
+
+void view_free(struct view *view)
+{
+    while (view->series_count)
+        forget_series(view, view->series_count - 1);
+    board_free(&view->alerts);
+    board_free(&view->runs);
+    slots_free(&view->slots);
+    free(view->series);
+    free(view->order);
+    pthread_mutex_destroy(&view->mutex);
+    free(view);
+}
+
+void view_put(struct view *view, enum document_kind kind, struct id128 group, int64_t time_us,
+              struct span line)
+{
+    struct line *copy;
+
+    if (kind != DOC_ALERT && kind != DOC_RUN && kind != DOC_BUCKET)
+        return;
+    copy = line_new(group, time_us, line);
+    pthread_mutex_lock(&view->mutex);
+    if (kind == DOC_BUCKET)
+        put_point(view, copy);
+    else
+        board_put(kind == DOC_ALERT ? &view->alerts : &view->runs, copy);
+    pthread_mutex_unlock(&view->mutex);
+}
+
+void view_list(struct view *view, enum document_kind kind, size_t limit, struct buffer *out)
+{
+    const struct shelf *shelf = kind == DOC_ALERT ? &view->alerts.shelf : &view->runs.shelf;
+    struct json_writer json;
+
+    assert(kind == DOC_ALERT || kind == DOC_RUN);
+    json_begin(&json, out);
+    json_open_list(&json, NULL);
+    pthread_mutex_lock(&view->mutex);
+    for (size_t i = 0; i < shelf->count && i < limit; i++) {
+        const struct line *line = shelf->lines[shelf->count - 1 - i];
+
+        json_raw(&json, NULL, span_make(line->data, line->size));
+    }
+    pthread_mutex_unlock(&view->mutex);
+    json_close_list(&json);
+}
+
+static int64_t newest_anomaly_us(const struct series *series)
+{
+    for (size_t i = series->points.count; i-- > 0;)
+        if (series->points.lines[i]->anomaly)
+            return series->points.lines[i]->time_us;
+    return TIME_NONE;
+}
+
+void view_series(struct view *view, struct buffer *out)
+{
+    struct json_writer json;
+
+    json_begin(&json, out);
+    json_open_list(&json, NULL);
+    pthread_mutex_lock(&view->mutex);
+    for (uint32_t i = 0; i < view->series_count; i++) {
+        const struct series *series = &view->series[view->order[i]];
+
+        json_open(&json, NULL);
+        json_id(&json, "series", series->id);
+        buffer_put_char(out, ',');
+        buffer_put(out, series->head, series->head_size);
+        json_unsigned(&json, "points", series->points.count);
+        json_time(&json, "newest", newest_us(series));
+        json_time_if(&json, "anomaly_at", newest_anomaly_us(series));
+        json_close(&json);
+    }
+    pthread_mutex_unlock(&view->mutex);
+    json_close_list(&json);
+}
+
+bool view_points(struct view *view, struct id128 series, struct buffer *out)
+{
+    struct json_writer json;
+    uint32_t slot;
+
+    pthread_mutex_lock(&view->mutex);
+    slot = slots_find(&view->slots, series);
+    if (slot != SLOT_NONE) {
+        const struct shelf *points = &view->series[slot].points;
+
+        json_begin(&json, out);
+        json_open_list(&json, NULL);
+        for (size_t i = 0; i < points->count; i++)
+            json_raw(&json, NULL, span_make(points->lines[i]->data, points->lines[i]->size));
+        json_close_list(&json);
+    }
+    pthread_mutex_unlock(&view->mutex);
+    return slot != SLOT_NONE;
+}
