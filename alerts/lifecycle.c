@@ -17,11 +17,11 @@ struct held {
 };
 
 struct episode {
-    struct held latest;    /* the newest evidence that was true */
+    struct held latest; /* the newest evidence that was true */
     struct id128 id;
     enum phase phase;
-    int64_t since_us;      /* first evidence */
-    int64_t due_us;        /* when it ends by itself; INT64_MAX: never */
+    int64_t since_us; /* first evidence */
+    int64_t due_us;   /* when it ends by itself; INT64_MAX: never */
     enum alert_reason due_reason;
     uint64_t revision;
     bool open;
@@ -34,10 +34,11 @@ struct lifecycle {
     size_t held_count, held_capacity;
     int64_t held_first_us, next_due_us;
     struct slots slots;    /* dedup -> episode */
+    struct slots prompted; /* dedups told ahead of their episode, until it ends */
     struct episode *episodes;
     size_t capacity;
     struct lifecycle_figures figures;
-    lifecycle_emit *emit;  /* during an advance */
+    lifecycle_emit *emit; /* during an advance */
     void *owner;
 };
 
@@ -49,6 +50,7 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
     lifecycle->policy_count = count;
     lifecycle->held_first_us = lifecycle->next_due_us = INT64_MAX;
     slots_init(&lifecycle->slots, EPISODES_MAX);
+    slots_init(&lifecycle->prompted, EPISODES_MAX);
     return lifecycle;
 }
 
@@ -60,6 +62,7 @@ void lifecycle_free(struct lifecycle *lifecycle)
         if (lifecycle->episodes[i].open)
             free(lifecycle->episodes[i].latest.texts);
     slots_free(&lifecycle->slots);
+    slots_free(&lifecycle->prompted);
     free(lifecycle->held);
     free(lifecycle->episodes);
     free(lifecycle);
@@ -94,9 +97,44 @@ void lifecycle_take(struct lifecycle *lifecycle, const struct condition *conditi
         lifecycle->held_first_us = condition->at_us;
 }
 
+/* The episode that begins with this condition: hash(dedup, order time of the first evidence). */
+static struct id128 episode_id(const struct condition *condition)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)condition->evidence.dedup.high);
+    id_add_integer(&builder, (int64_t)condition->evidence.dedup.low);
+    id_add_integer(&builder, condition->at_us);
+    return id_end(&builder);
+}
+
+void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition,
+                      lifecycle_emit *emit_alert, void *owner)
+{
+    struct alert alert = condition->evidence;
+    bool is_new;
+
+    assert(condition->policy < lifecycle->policy_count);
+    if (!lifecycle->policies[condition->policy].momentary || condition->outcome != CONDITION_TRUE ||
+        slots_find(&lifecycle->slots, alert.dedup) != SLOT_NONE ||
+        slots_add(&lifecycle->prompted, alert.dedup, &is_new) == SLOT_NONE || !is_new)
+        return;
+    alert.rule = lifecycle->policies[condition->policy].name;
+    alert.episode = episode_id(condition);
+    alert.id = alert_line_id(alert.episode, 0);
+    alert.at_us = alert.starts_us = condition->at_us;
+    alert.ends_us = TIME_NONE;
+    alert.state = ALERT_FIRING;
+    alert.reason = REASON_CONDITION;
+    alert.prompt = true;
+    emit_alert(owner, &alert);
+}
+
 static int compare_held(const void *left, const void *right)
 {
-    const struct condition *a = &((const struct held *)left)->condition, *b = &((const struct held *)right)->condition;
+    const struct condition *a = &((const struct held *)left)->condition,
+                           *b = &((const struct held *)right)->condition;
     int key = id_compare(a->evidence.dedup, b->evidence.dedup);
 
     if (a->at_us != b->at_us)
@@ -126,10 +164,12 @@ static void emit(struct lifecycle *lifecycle, struct episode *episode, enum aler
     alert.ends_us = state == ALERT_RESOLVED ? at_us : TIME_NONE;
     alert.state = state;
     alert.reason = reason;
+    alert.prompted = state == ALERT_FIRING && slots_find(&lifecycle->prompted, alert.dedup) != SLOT_NONE;
     lifecycle->emit(lifecycle->owner, &alert);
 }
 
-static void set_due(struct lifecycle *lifecycle, struct episode *episode, int64_t due_us, enum alert_reason reason)
+static void set_due(struct lifecycle *lifecycle, struct episode *episode, int64_t due_us,
+                    enum alert_reason reason)
 {
     episode->due_us = due_us;
     episode->due_reason = reason;
@@ -145,10 +185,13 @@ static void count_phase(struct lifecycle *lifecycle, const struct episode *episo
         lifecycle->figures.firing += change;
 }
 
-static void resolve(struct lifecycle *lifecycle, struct episode *episode, enum alert_reason reason, int64_t at_us)
+static void resolve(struct lifecycle *lifecycle, struct episode *episode, enum alert_reason reason,
+                    int64_t at_us)
 {
     emit(lifecycle, episode, ALERT_RESOLVED, reason, at_us);
     count_phase(lifecycle, episode, (size_t)-1);
+    if (slots_find(&lifecycle->prompted, episode->latest.condition.evidence.dedup) != SLOT_NONE)
+        slots_remove(&lifecycle->prompted, episode->latest.condition.evidence.dedup);
     slots_remove(&lifecycle->slots, episode->latest.condition.evidence.dedup);
     free(episode->latest.texts);
     *episode = (struct episode){0};
@@ -162,20 +205,15 @@ static void await(struct lifecycle *lifecycle, struct episode *episode, int64_t 
     if (policy->momentary)
         set_due(lifecycle, episode, at_us + policy->keep_firing_us, REASON_EXPIRED);
     else
-        set_due(lifecycle, episode, policy->expire_us ? at_us + policy->expire_us : INT64_MAX, REASON_EXPIRED);
+        set_due(lifecycle, episode, policy->expire_us ? at_us + policy->expire_us : INT64_MAX,
+                REASON_EXPIRED);
 }
 
 static void begin(struct lifecycle *lifecycle, struct episode *episode, struct held *evidence)
 {
-    struct id_builder builder;
-
-    id_begin(&builder);
-    id_add_integer(&builder, (int64_t)evidence->condition.evidence.dedup.high);
-    id_add_integer(&builder, (int64_t)evidence->condition.evidence.dedup.low);
-    id_add_integer(&builder, evidence->condition.at_us);
     *episode = (struct episode){
         .latest = *evidence,
-        .id = id_end(&builder),
+        .id = episode_id(&evidence->condition),
         .phase = PHASE_PENDING,
         .since_us = evidence->condition.at_us,
         .open = true,

@@ -1,15 +1,16 @@
-/* The life of alerts, in event time: conditions come in (rule, key, true or false at a time, with evidence), revisions of
- * episodes go out. One alert owner; conditions are taken in the order (time, rule, key, partition, offset, item), so what
- * comes out does not depend on who sent what first. A handful of calls a second. */
+/* The life of alerts, in event time: conditions come in (rule, key, true or false at a time, with evidence),
+ * revisions of episodes go out. One alert owner; conditions are taken in the order (time, rule, key,
+ * partition, offset, item), so what comes out does not depend on who sent what first. A handful of calls a
+ * second. */
 #pragma once
 #include "schemas/alert.h"
 
 struct alert_policy { /* of one rule or detector */
     struct span name;
-    int64_t for_us;           /* true for so long before it fires */
-    int64_t keep_firing_us;   /* goes on firing so long after the condition ended */
-    int64_t expire_us;        /* resolved after so long without any word; 0: never */
-    bool momentary;           /* each true is an instant (event rules): it ends by itself after keep_firing_us */
+    int64_t for_us;         /* true for so long before it fires */
+    int64_t keep_firing_us; /* goes on firing so long after the condition ended */
+    int64_t expire_us;      /* resolved after so long without any word; 0: never */
+    bool momentary; /* each true is an instant (event rules): it ends by itself after keep_firing_us */
 };
 
 enum condition_outcome { CONDITION_FALSE, CONDITION_TRUE };
@@ -18,10 +19,12 @@ struct condition {
     uint32_t policy;
     enum condition_outcome outcome;
     int64_t at_us;
-    uint32_t partition;       /* place of the evidence, for the order of equal times */
+    uint32_t partition; /* place of the evidence, for the order of equal times */
     int64_t offset;
     uint16_t item;
-    struct alert evidence;    /* dedup, kind, severity, names, labels, texts and numbers are set; the rest is the owner's */
+    struct alert
+        /* dedup, kind, severity, names, labels, texts and numbers are set; the rest is the owner's */
+        evidence;
 };
 
 struct lifecycle;
@@ -31,9 +34,15 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
 void lifecycle_free(struct lifecycle *lifecycle);
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
 
-/* Everything before `until_us` is known: applies the conditions and due times below it, calling emit in order. `final`: the
- * input has ended at until_us: applies all that was taken and what fell due up to it, and resolves nothing beyond. */
-void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final, lifecycle_emit *emit, void *owner);
+/* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open or prompted
+ * already. The ordered pass makes the episode later and marks its firing line as prompted. */
+void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit, void *owner);
+
+/* Everything before `until_us` is known: applies the conditions and due times below it, calling emit in
+ * order. `final`: the input has ended at until_us: applies all that was taken and what fell due up to it, and
+ * resolves nothing beyond. */
+void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final, lifecycle_emit *emit,
+                       void *owner);
 
 struct lifecycle_figures {
     size_t pending, firing, held; /* episodes by state; conditions not applied yet */

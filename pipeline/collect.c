@@ -28,7 +28,8 @@ struct collect {
     uint64_t number;
 };
 
-enum status collect_open(const char *const paths[DOC_KINDS], struct collect **ret_collect, struct error *ret_error)
+enum status collect_open(const char *const paths[DOC_KINDS], struct collect **ret_collect,
+                         struct error *ret_error)
 {
     struct collect *collect = memory_new(sizeof *collect);
 
@@ -57,14 +58,17 @@ bool collect_wants(const struct collect *collect, enum document_kind kind)
     return collect->outputs[kind].file != NULL;
 }
 
-void collect_add(struct collect *collect, enum document_kind kind, int64_t time_us, struct id128 id, struct span line)
+void collect_add(struct collect *collect, enum document_kind kind, int64_t time_us, struct id128 id,
+                 struct span line)
 {
     struct output *output = &collect->outputs[kind];
-    struct line copy = {.time_us = time_us, .id = id, .text = memory_text(line.data, line.size), .size = line.size};
+    struct line copy = {
+        .time_us = time_us, .id = id, .text = memory_text(line.data, line.size), .size = line.size};
 
     pthread_mutex_lock(&collect->mutex);
     copy.number = collect->number++;
-    output->lines = memory_reserve(output->lines, &output->capacity, output->count + 1, sizeof *output->lines);
+    output->lines =
+        memory_reserve(output->lines, &output->capacity, output->count + 1, sizeof *output->lines);
     output->lines[output->count++] = copy;
     pthread_mutex_unlock(&collect->mutex);
 }

@@ -1,5 +1,6 @@
-/* Output files of a replay: lines of alerts, buckets, signals and runs, in the order of time, then id. Workers add lines
- * as they come; a line is written once every worker has passed its time. One mutex, taken once a line. */
+/* Output files of a replay: lines of alerts, buckets, signals and runs, in the order of time, then id.
+ * Workers add lines as they come; a line is written once every worker has passed its time. One mutex, taken
+ * once a line. */
 #pragma once
 #include "base/status.h"
 #include "schemas/encode.h"
@@ -7,9 +8,11 @@
 struct collect;
 
 /* paths[kind]: a file, "-" for stdout, NULL for none. */
-enum status collect_open(const char *const paths[DOC_KINDS], struct collect **ret_collect, struct error *ret_error);
+enum status collect_open(const char *const paths[DOC_KINDS], struct collect **ret_collect,
+                         struct error *ret_error);
 bool collect_wants(const struct collect *collect, enum document_kind kind);
-void collect_add(struct collect *collect, enum document_kind kind, int64_t time_us, struct id128 id, struct span line);
+void collect_add(struct collect *collect, enum document_kind kind, int64_t time_us, struct id128 id,
+                 struct span line);
 
 /* Writes all lines with a time below `safe_us`; STATUS_FATAL when a file cannot be written. */
 enum status collect_write(struct collect *collect, int64_t safe_us, struct error *ret_error);

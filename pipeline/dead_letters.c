@@ -255,7 +255,7 @@ static enum status read_totals(struct dead_letters *store, int64_t *ret_letters,
 
 static enum status check_limit(struct dead_letters *store, int64_t bytes_before, struct error *ret_error)
 {
-    int64_t letters, bytes;
+    int64_t letters = 0, bytes = 0;
     enum status status = read_totals(store, &letters, &bytes, ret_error);
 
     if (status != STATUS_OK || bytes <= store->limit_bytes || bytes == bytes_before)
@@ -270,7 +270,7 @@ static enum status check_limit(struct dead_letters *store, int64_t bytes_before,
 static enum status put_all(struct dead_letters *store, const struct dead_letter *letters, size_t count,
                            struct error *ret_error)
 {
-    int64_t letters_before, bytes_before;
+    int64_t letters_before, bytes_before = 0;
     enum status status = run(store, "BEGIN IMMEDIATE", ret_error);
 
     if (status == STATUS_OK)

@@ -58,12 +58,14 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
             return STATUS_FATAL;
         if (sink->type->form == SINK_LINES)
             deliver->lines_wanted |= sink->kinds & ~(1u << DOC_EVENT);
-        deliver->documents_wanted |= sink->type->form == SINK_DOCUMENTS ? sink->kinds : sink->kinds & 1u << DOC_EVENT;
+        deliver->documents_wanted |=
+            sink->type->form == SINK_DOCUMENTS ? sink->kinds : sink->kinds & 1u << DOC_EVENT;
     }
     return STATUS_OK;
 }
 
-enum status deliver_open(const struct deliver_context *context, struct deliver **ret_deliver, struct error *ret_error)
+enum status deliver_open(const struct deliver_context *context, struct deliver **ret_deliver,
+                         struct error *ret_error)
 {
     struct deliver *deliver = memory_new(sizeof *deliver);
 
@@ -129,8 +131,16 @@ static void wait_for(struct outlet *outlet, const struct document *document, siz
     *waiting_bytes += sizeof *waiting + document->body.size;
 }
 
+enum told { TOLD_ONCE, TOLD_AS_PROMPT, TOLD_BY_PROMPT };
+
+/* A prompt goes only to sinks that notify, and the line that it was told for only to the others. */
+static bool passes_over(const struct outlet *outlet, enum told told)
+{
+    return told != TOLD_ONCE && outlet->plan->type->notifies != (told == TOLD_AS_PROMPT);
+}
+
 /* Offers the encoded forms to every sink that asked for the kind. */
-static void offer(struct deliver *deliver, struct document *document, uint64_t *pending)
+static void offer(struct deliver *deliver, struct document *document, enum told told, uint64_t *pending)
 {
     deliver->figures.documents[document->kind]++;
     document->ticket = (uint64_t)(uintptr_t)pending;
@@ -138,7 +148,7 @@ static void offer(struct deliver *deliver, struct document *document, uint64_t *
         struct outlet *outlet = &deliver->outlets[i];
         bool line = outlet->plan->type->form == SINK_LINES && document->kind != DOC_EVENT;
 
-        if (!(outlet->plan->kinds & 1u << document->kind))
+        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, told))
             continue;
         document->body = buffer_span(line ? &deliver->line : &deliver->body);
         ++*pending;
@@ -158,9 +168,11 @@ static void show(struct deliver *deliver, const struct document *document, struc
     if (!deliver->line.size)
         return;
     if (deliver->context.collect && collect_wants(deliver->context.collect, document->kind))
-        collect_add(deliver->context.collect, document->kind, at_us, document->id, buffer_span(&deliver->line));
+        collect_add(deliver->context.collect, document->kind, at_us, document->id,
+                    buffer_span(&deliver->line));
     if (deliver->context.view)
-        view_put(deliver->context.view, document->kind, group, document->time_us, buffer_span(&deliver->line));
+        view_put(deliver->context.view, document->kind, group, document->time_us,
+                 buffer_span(&deliver->line));
 }
 
 static bool wants_line(const struct deliver *deliver, enum document_kind kind)
@@ -180,7 +192,7 @@ void deliver_event(struct deliver *deliver, const struct event_batch *batch, uin
 
     begin(deliver);
     document_of_event(batch, row, origin, &deliver->body);
-    offer(deliver, &document, pending);
+    offer(deliver, &document, TOLD_ONCE, pending);
 }
 
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us, uint64_t *pending)
@@ -201,7 +213,7 @@ void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_
     for (unsigned i = 0; i < bucket->shape->by_count; i++)
         id_add_text(&builder, bucket->key[i]);
     show(deliver, &document, id_end(&builder), at_us);
-    offer(deliver, &document, pending);
+    offer(deliver, &document, TOLD_ONCE, pending);
 }
 
 void deliver_signal(struct deliver *deliver, const struct signal_record *record, uint64_t *pending)
@@ -216,7 +228,7 @@ void deliver_signal(struct deliver *deliver, const struct signal_record *record,
     if (wants_body(deliver, DOC_SIGNAL))
         document_of_signal(deliver->context.plan->name, record, &deliver->body);
     show(deliver, &document, record->id, document.time_us);
-    offer(deliver, &document, pending);
+    offer(deliver, &document, TOLD_ONCE, pending);
 }
 
 void deliver_run(struct deliver *deliver, const struct run_record *run, uint64_t *pending)
@@ -232,13 +244,17 @@ void deliver_run(struct deliver *deliver, const struct run_record *run, uint64_t
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    offer(deliver, &document, pending);
+    offer(deliver, &document, TOLD_ONCE, pending);
 }
 
 void deliver_alert(struct deliver *deliver, const struct alert *alert, uint64_t *pending)
 {
-    struct document document = {.kind = DOC_ALERT, .id = alert->id, .group = alert->episode,
-                                .version = alert->revision + 1, .time_us = alert->at_us};
+    struct document document = {.kind = DOC_ALERT,
+                                .id = alert->id,
+                                .group = alert->episode,
+                                .version = alert->revision + 1,
+                                .time_us = alert->at_us};
+    enum told told = alert->prompt ? TOLD_AS_PROMPT : alert->prompted ? TOLD_BY_PROMPT : TOLD_ONCE;
 
     if (!deliver_wants(deliver, DOC_ALERT))
         return;
@@ -247,8 +263,9 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert, uint64_t 
         line_of_alert(alert, &deliver->line);
     if (wants_body(deliver, DOC_ALERT))
         document_of_alert(deliver->context.plan->name, alert, &deliver->body);
-    show(deliver, &document, alert->episode, alert->at_us);
-    offer(deliver, &document, pending);
+    if (!alert->prompt)
+        show(deliver, &document, alert->episode, alert->at_us);
+    offer(deliver, &document, told, pending);
 }
 
 void deliver_dead_letter(struct deliver *deliver, const struct dead_letter *letter, uint64_t *pending)
@@ -301,7 +318,8 @@ size_t deliver_pending(const struct deliver *deliver)
 }
 
 /* The sink gave the document up: its letter is found again by the document's own text. */
-static void bury(struct deliver *deliver, const struct outlet *outlet, struct verdict *verdict, int64_t now_us)
+static void bury(struct deliver *deliver, const struct outlet *outlet, struct verdict *verdict,
+                 int64_t now_us)
 {
     struct dead_letter letter = {
         .source = span_of("weir"),
@@ -350,7 +368,8 @@ static void offer_waiting(struct deliver *deliver, struct outlet *outlet)
 static void store_letters(struct deliver *deliver, int64_t now_us)
 {
     struct dead_letter letters[LETTERS_A_TRANSACTION];
-    size_t count = deliver->letter_count < LETTERS_A_TRANSACTION ? deliver->letter_count : LETTERS_A_TRANSACTION;
+    size_t count =
+        deliver->letter_count < LETTERS_A_TRANSACTION ? deliver->letter_count : LETTERS_A_TRANSACTION;
     struct error error;
     char text[sizeof error.text + 64];
 

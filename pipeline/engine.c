@@ -106,16 +106,19 @@ static enum status open_workers(struct engine *engine, struct error *error)
     return STATUS_OK;
 }
 
-enum status engine_start(const struct plan *plan, const struct engine_options *options, struct engine **ret_engine,
-                         struct error *ret_error)
+enum status engine_start(const struct plan *plan, const struct engine_options *options,
+                         struct engine **ret_engine, struct error *ret_error)
 {
     struct engine *engine = memory_new(sizeof *engine);
     unsigned workers = worker_count(plan);
 
     engine->plan = plan;
     engine->options = *options;
-    engine->shared = (struct shared){.plan = plan, .workers = workers, .live = options->mode == ENGINE_LIVE,
-                                     .exchange = exchange_new(workers), .had_us = INT64_MIN};
+    engine->shared = (struct shared){.plan = plan,
+                                     .workers = workers,
+                                     .live = options->mode == ENGINE_LIVE,
+                                     .exchange = exchange_new(workers),
+                                     .had_us = INT64_MIN};
     engine->workers = memory_new(workers * sizeof *engine->workers);
     engine->values = memory_new(workers * sizeof *engine->values);
     for (unsigned i = 0; i < workers; i++)

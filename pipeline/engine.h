@@ -19,10 +19,11 @@ struct engine_options {
 
 struct engine;
 
-enum status engine_start(const struct plan *plan, const struct engine_options *options, struct engine **ret_engine,
-                         struct error *ret_error);
+enum status engine_start(const struct plan *plan, const struct engine_options *options,
+                         struct engine **ret_engine, struct error *ret_error);
 
-/* Waits up to `wait_ms` for the end of the input or a failure; live it always waits. STATUS_RETRY: still running. */
+/* Waits up to `wait_ms` for the end of the input or a failure; live it always waits. STATUS_RETRY: still
+ * running. */
 enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_error);
 
 /* Stops reading, delivers what was made (10 s at most), commits, joins the threads. May be called once. */
@@ -31,5 +32,5 @@ void engine_free(struct engine *engine);
 
 /* For the HTTP API; any thread. */
 bool engine_is_ready(const struct engine *engine); /* partitions known and no sink paused */
-void engine_metrics(const struct engine *engine, struct buffer *out); /* Prometheus text format 0.0.4 */
+void engine_metrics(const struct engine *engine, struct buffer *out);  /* Prometheus text format 0.0.4 */
 struct dead_letters *engine_dead_letters(const struct engine *engine); /* NULL in a replay */

@@ -1,7 +1,8 @@
-/* What workers send each other: records packed into blocks, one single-producer single-consumer ring a pair of workers.
- * Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers inside a record point into
- * its block, which the receiver owns. Sending never blocks: blocks that find the ring full wait with the sender, and the
- * worker takes no input until they are gone (exchange_stalled). A block a flush, some thousand a second at most. */
+/* What workers send each other: records packed into blocks, one single-producer single-consumer ring a pair
+ * of workers. Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers inside
+ * a record point into its block, which the receiver owns. Sending never blocks: blocks that find the ring
+ * full wait with the sender, and the worker takes no input until they are gone (exchange_stalled). A block a
+ * flush, some thousand a second at most. */
 #pragma once
 #include "base/span.h"
 
@@ -28,9 +29,9 @@ enum watermark_stage {
 struct watermark_record {
     struct record head;
     uint32_t stage;
-    bool ended;          /* nothing will follow; time_us is then the greatest event time seen (INT64_MIN: none) */
-    int64_t time_us;     /* INT64_MAX: no active partition here holds anybody back */
-    int64_t firm_us;     /* the same with idle partitions counted: what closes beyond it is provisional */
+    bool ended;      /* nothing will follow; time_us is then the greatest event time seen (INT64_MIN: none) */
+    int64_t time_us; /* INT64_MAX: no active partition here holds anybody back */
+    int64_t firm_us; /* the same with idle partitions counted: what closes beyond it is provisional */
 };
 
 struct block {
@@ -40,8 +41,8 @@ struct block {
     char bytes[] __attribute__((aligned(8)));
 };
 
-struct exchange;        /* the rings of all pairs, shared */
-struct exchange_port;   /* one worker's end */
+struct exchange;      /* the rings of all pairs, shared */
+struct exchange_port; /* one worker's end */
 
 struct exchange *exchange_new(unsigned workers);
 void exchange_free(struct exchange *exchange);
@@ -49,8 +50,8 @@ struct exchange_port *exchange_port(struct exchange *exchange, unsigned worker);
 
 /* Room for a record to `target` (may be the worker itself); the caller fills what follows the head. */
 void *exchange_record(struct exchange_port *port, unsigned target, enum record_type type, size_t size);
-void exchange_flush(struct exchange_port *port);          /* hands over all begun blocks */
-bool exchange_stalled(struct exchange_port *port);        /* blocks wait because a ring is full */
+void exchange_flush(struct exchange_port *port);   /* hands over all begun blocks */
+bool exchange_stalled(struct exchange_port *port); /* blocks wait because a ring is full */
 
 /* The next block for this worker and who sent it, or NULL. Ends with block_release. */
 struct block *exchange_receive(struct exchange_port *port, unsigned *ret_sender);

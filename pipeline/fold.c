@@ -12,10 +12,10 @@ enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, KEY_TEXT_MAX = 1024, TABLES_MAX =
 /* All panes of one group with the same start and first end. */
 struct pane_table {
     int64_t start_us, first_end_us;
-    struct slots slots;     /* key -> pane number */
-    struct arena texts;     /* the keys' texts */
+    struct slots slots; /* key -> pane number */
+    struct arena texts; /* the keys' texts */
     char *panes;
-    size_t capacity;        /* panes */
+    size_t capacity; /* panes */
 };
 
 struct pane {
@@ -27,8 +27,8 @@ struct pane {
 /* What of a batch a measure adds up; columns are valid for the batch at hand. */
 struct measure_input {
     const struct plan_measure *measure;
-    uint8_t *where, *hit;  /* NULL: all rows */
-    const double *values;  /* NULL: count or text */
+    uint8_t *where, *hit; /* NULL: all rows */
+    const double *values; /* NULL: count or text */
     uint8_t *where_memory, *hit_memory;
     double *value_memory;
 };
@@ -135,7 +135,8 @@ static void prepare_input(struct fold *fold, struct measure_input *input, struct
         return;
     if (measure->expression) {
         cel_numbers(measure->expression, batch, input->value_memory, &fold->figures.errors);
-    } else if (measure->of_field.field != FIELD_COUNT && field_rows[measure->of_field.field].type == FIELD_NUMBER) {
+    } else if (measure->of_field.field != FIELD_COUNT &&
+               field_rows[measure->of_field.field].type == FIELD_NUMBER) {
         input->values = event_column(batch, measure->of_field.field);
     } else {
         for (uint32_t row = 0; row < batch->rows; row++)
@@ -143,7 +144,8 @@ static void prepare_input(struct fold *fold, struct measure_input *input, struct
     }
 }
 
-static struct pane_table *find_table(struct fold *fold, struct group_fold *group, int64_t start, int64_t first_end)
+static struct pane_table *find_table(struct fold *fold, struct group_fold *group, int64_t start,
+                                     int64_t first_end)
 {
     struct pane_table *table;
 
@@ -161,7 +163,8 @@ static struct pane_table *find_table(struct fold *fold, struct group_fold *group
     }
     if (group->table_count == TABLES_MAX)
         return NULL;
-    group->tables = memory_reserve(group->tables, &group->table_capacity, group->table_count + 1, sizeof *table);
+    group->tables =
+        memory_reserve(group->tables, &group->table_capacity, group->table_count + 1, sizeof *table);
     group->last_table = group->table_count++;
     table = &group->tables[group->last_table];
     *table = (struct pane_table){.start_us = start, .first_end_us = first_end};
@@ -171,8 +174,8 @@ static struct pane_table *find_table(struct fold *fold, struct group_fold *group
     return table;
 }
 
-static bool row_key(const struct plan_group *group, struct event_batch *batch, uint32_t row, struct span *texts,
-                    struct id128 *ret_key)
+static bool row_key(const struct plan_group *group, struct event_batch *batch, uint32_t row,
+                    struct span *texts, struct id128 *ret_key)
 {
     struct id_builder builder;
 
@@ -212,8 +215,8 @@ static struct pane *find_pane(struct group_fold *group, struct pane_table *table
 }
 
 /* Adds the row to the accumulators of the measures that want it; false when none does. */
-static bool wanted(const struct measure_input *input, struct event_batch *batch, uint32_t row, double *ret_value,
-                   uint64_t *ret_hash)
+static bool wanted(const struct measure_input *input, struct event_batch *batch, uint32_t row,
+                   double *ret_value, uint64_t *ret_hash)
 {
     struct span text;
 
@@ -245,11 +248,12 @@ static void add_row(const struct group_fold *group, struct event_batch *batch, u
     }
 }
 
-static struct pane_record *begin_record(struct fold *fold, const struct group_fold *group, enum record_type type,
-                                        struct id128 key, const struct span *texts)
+static struct pane_record *begin_record(struct fold *fold, const struct group_fold *group,
+                                        enum record_type type, struct id128 key, const struct span *texts)
 {
     const struct plan_group *plan = group->group;
-    size_t fixed = sizeof(struct pane_record) + plan->measure_count * sizeof(struct accumulator), size = fixed;
+    size_t fixed = sizeof(struct pane_record) + plan->measure_count * sizeof(struct accumulator),
+           size = fixed;
     struct pane_record *record;
     char *cursor;
 
@@ -266,8 +270,9 @@ static struct pane_record *begin_record(struct fold *fold, const struct group_fo
     return record;
 }
 
-static void send_correction(struct fold *fold, const struct group_fold *group, struct event_batch *batch, uint32_t row,
-                            int64_t start, int64_t first_end, struct id128 key, const struct span *texts)
+static void send_correction(struct fold *fold, const struct group_fold *group, struct event_batch *batch,
+                            uint32_t row, int64_t start, int64_t first_end, struct id128 key,
+                            const struct span *texts)
 {
     struct pane_record *record = begin_record(fold, group, RECORD_CORRECTION, key, texts);
 
@@ -296,7 +301,8 @@ static bool any_wanted(const struct group_fold *group, struct event_batch *batch
     return false;
 }
 
-static void count_late(struct fold *fold, const struct group_fold *group, struct event_batch *batch, uint32_t row)
+static void count_late(struct fold *fold, const struct group_fold *group, struct event_batch *batch,
+                       uint32_t row)
 {
     double value;
     uint64_t hash;
@@ -372,7 +378,8 @@ static void send_table(struct fold *fold, struct group_fold *group, struct pane_
 
         record->start_us = table->start_us;
         record->first_end_us = table->first_end_us;
-        memcpy(record->accumulators, pane->accumulators, group->group->measure_count * sizeof(struct accumulator));
+        memcpy(record->accumulators, pane->accumulators,
+               group->group->measure_count * sizeof(struct accumulator));
     }
     table_free(group, table, false);
 }

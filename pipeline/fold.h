@@ -1,9 +1,10 @@
-/* Partition side of aggregation: adds rows into panes, per (group, pane, key), and sends each pane once to the owner of
- * its key when the local watermark has passed it. Runs once a row and group; memory is the open panes only.
+/* Partition side of aggregation: adds rows into panes, per (group, pane, key), and sends each pane once to
+ * the owner of its key when the local watermark has passed it. Runs once a row and group; memory is the open
+ * panes only.
  *
- * A pane is tagged with the first window end that its rows count for. Rows in time have the first end after the pane's
- * start; a row that is too late for some of its windows but not for all goes to a pane of its own with a later first
- * end, so every window gets exactly the rows that were in time for it. */
+ * A pane is tagged with the first window end that its rows count for. Rows in time have the first end after
+ * the pane's start; a row that is too late for some of its windows but not for all goes to a pane of its own
+ * with a later first end, so every window gets exactly the rows that were in time for it. */
 #pragma once
 #include "pipeline/accumulator.h"
 #include "pipeline/exchange.h"
@@ -12,10 +13,10 @@
 struct pane_record {
     struct record head;
     uint32_t group;
-    struct id128 key;        /* hash of the key's texts; its shard is shard_of(key) */
-    struct span *texts;      /* by_count, in the record */
+    struct id128 key;   /* hash of the key's texts; its shard is shard_of(key) */
+    struct span *texts; /* by_count, in the record */
     int64_t start_us, first_end_us;
-    int64_t order_us;        /* correction: when it applies, and the place of its row */
+    int64_t order_us; /* correction: when it applies, and the place of its row */
     int64_t offset;
     uint32_t partition;
     uint16_t item;
@@ -28,9 +29,9 @@ static inline unsigned shard_of(struct id128 key)
 }
 
 struct fold_figures {
-    uint64_t *late;   /* rows too late for a bucket, a measure */
-    uint64_t already; /* rows of buckets that were delivered before a restart */
-    uint64_t errors;  /* CEL evaluation errors */
+    uint64_t *late;    /* rows too late for a bucket, a measure */
+    uint64_t already;  /* rows of buckets that were delivered before a restart */
+    uint64_t errors;   /* CEL evaluation errors */
     uint64_t too_many; /* rows left out because the key cannot be written or the tables are full */
 };
 

@@ -1,5 +1,5 @@
-/* The partition side: from polled messages to panes, ordered rows and raw documents. A batch holds rows of one partition
- * only, in offset order; every stage is one loop over its columns. */
+/* The partition side: from polled messages to panes, ordered rows and raw documents. A batch holds rows of
+ * one partition only, in offset order; every stage is one loop over its columns. */
 #include "base/memory.h"
 #include "pipeline/worker.h"
 
@@ -38,14 +38,14 @@ static bool parse_mark(struct span metadata, char key, int64_t *ret_us)
     return false;
 }
 
-/* A partition seen for the first time goes on where the commit of an earlier process says: with the watermark it had
- * there, so that what was late stays late. */
+/* A partition seen for the first time goes on where the commit of an earlier process says: with the watermark
+ * it had there, so that what was late stays late. */
 static void add_partition(struct worker *worker, unsigned source, size_t index)
 {
     const struct input *input = &worker->inputs[source];
     const struct source_partition *place = input->plan->type->partition(input->source, index);
-    struct partition partition = {.source = source, .index = index, .greatest_us = INT64_MIN,
-                                  .watermark_us = INT64_MIN};
+    struct partition partition = {
+        .source = source, .index = index, .greatest_us = INT64_MIN, .watermark_us = INT64_MIN};
     struct id_builder builder;
     int64_t mark;
 
@@ -58,10 +58,11 @@ static void add_partition(struct worker *worker, unsigned source, size_t index)
         partition.watermark_us = mark;
         partition.greatest_us = mark + worker->plan->time.lateness;
     }
-    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark) && mark > atomic_load(&worker->shared->had_us))
+    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark) &&
+        mark > atomic_load(&worker->shared->had_us))
         atomic_store(&worker->shared->had_us, mark);
-    worker->partitions = memory_reserve(worker->partitions, &worker->partition_capacity, worker->partition_count + 1,
-                                        sizeof *worker->partitions);
+    worker->partitions = memory_reserve(worker->partitions, &worker->partition_capacity,
+                                        worker->partition_count + 1, sizeof *worker->partitions);
     worker->partitions[worker->partition_count++] = partition;
 }
 
@@ -137,7 +138,8 @@ bool stage_poll(struct worker *worker, int64_t now_us)
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
     find_partitions(worker, now_us);
-    if (atomic_load(&worker->shared->stopping) || exchange_stalled(worker->port) || deliver_busy(worker->deliver))
+    if (atomic_load(&worker->shared->stopping) || exchange_stalled(worker->port) ||
+        deliver_busy(worker->deliver))
         return false;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         struct partition *partition = &worker->partitions[worker->next_partition];
@@ -204,8 +206,8 @@ bool stage_decode(struct worker *worker, int64_t now_us)
     return worker->at != NULL;
 }
 
-/* Is the row's time believable? A row too far ahead of its arrival is repaired or rejected; without an arrival a jump is
- * believed once JUMP_ROWS successive rows agree, and until then it moves no watermark. */
+/* Is the row's time believable? A row too far ahead of its arrival is repaired or rejected; without an
+ * arrival a jump is believed once JUMP_ROWS successive rows agree, and until then it moves no watermark. */
 static bool settle_time(struct worker *worker, uint32_t row)
 {
     struct event_batch *batch = &worker->batch;
@@ -291,7 +293,8 @@ bool stage_order(struct worker *worker, int64_t now_us)
     return worker->at != NULL;
 }
 
-static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason, int64_t now_us)
+static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason,
+                     int64_t now_us)
 {
     const struct event_batch *batch = &worker->batch;
     const struct source_partition *place = place_of(worker, worker->at);
@@ -405,8 +408,10 @@ static void publish_slowest(struct worker *worker)
 
 bool stage_send(struct worker *worker, int64_t now_us)
 {
-    struct watermark_record mark = {.stage = WATERMARK_ROWS, .time_us = local_watermark(worker, false),
-                                    .firm_us = local_watermark(worker, true), .ended = all_done(worker)};
+    struct watermark_record mark = {.stage = WATERMARK_ROWS,
+                                    .time_us = local_watermark(worker, false),
+                                    .firm_us = local_watermark(worker, true),
+                                    .ended = all_done(worker)};
 
     (void)now_us;
     publish_slowest(worker);

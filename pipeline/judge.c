@@ -14,9 +14,9 @@ struct judge {
     const struct plan *plan;
     struct exchange_port *port;
     uint8_t *matches;
-    struct buffer texts;       /* summary and description being made */
-    struct arena scratch;      /* of one CEL run */
-    struct cel_value *values;  /* of the largest bucket rule */
+    struct buffer texts;      /* summary and description being made */
+    struct arena scratch;     /* of one CEL run */
+    struct cel_value *values; /* of the largest bucket rule */
     uint64_t errors;
 };
 
@@ -69,7 +69,8 @@ static void send(struct judge *judge, const struct condition *condition)
         *texts[i] = record_text(&cursor, *texts[i]);
 }
 
-static struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key, unsigned count)
+static struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key,
+                                  unsigned count)
 {
     struct id_builder builder;
 
@@ -90,21 +91,40 @@ static void fill_key(const struct plan *plan, struct alert *alert, const struct 
         alert->labels[i].name = span_of(field_ref_name(refs[i], &plan->labels));
         alert->labels[i].value = key[i];
         switch (refs[i].field) {
-        case F_WORKFLOW: alert->workflow = key[i]; break;
-        case F_TASK: alert->task = key[i]; break;
-        case F_SOURCE: alert->source = key[i]; break;
-        case F_NAMESPACE: alert->namespace_ = key[i]; break;
-        case F_RUN: alert->run = key[i]; break;
-        case F_HOST: alert->host = key[i]; break;
-        default: break;
+        case F_WORKFLOW:
+            alert->workflow = key[i];
+            break;
+        case F_TASK:
+            alert->task = key[i];
+            break;
+        case F_SOURCE:
+            alert->source = key[i];
+            break;
+        case F_NAMESPACE:
+            alert->namespace_ = key[i];
+            break;
+        case F_RUN:
+            alert->run = key[i];
+            break;
+        case F_HOST:
+            alert->host = key[i];
+            break;
+        default:
+            break;
         }
     }
 }
 
 static struct alert blank_alert(enum alert_kind kind, int severity)
 {
-    return (struct alert){.kind = kind, .severity = (enum severity)severity, .score = NAN, .probability = NAN,
-                          .actual = NAN, .expected_low = NAN, .expected_high = NAN, .ends_us = TIME_NONE};
+    return (struct alert){.kind = kind,
+                          .severity = (enum severity)severity,
+                          .score = NAN,
+                          .probability = NAN,
+                          .actual = NAN,
+                          .expected_low = NAN,
+                          .expected_high = NAN,
+                          .ends_us = TIME_NONE};
 }
 
 static void put_number(struct buffer *out, double value)
@@ -186,8 +206,8 @@ static void fill_texts(struct judge *judge, struct alert *alert, const struct pl
 }
 
 /* A momentary match of a row, or the end of one (a run rule that is no longer true at the end of a run). */
-static void judge_row(struct judge *judge, const struct plan_rule *rule, struct event_batch *batch, uint32_t row,
-                      enum condition_outcome outcome)
+static void judge_row(struct judge *judge, const struct plan_rule *rule, struct event_batch *batch,
+                      uint32_t row, enum condition_outcome outcome)
 {
     struct span key[KEY_FIELDS_MAX];
     int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
@@ -257,7 +277,8 @@ static void put_statistics(const struct bucket *bucket, struct cel_value *values
 }
 
 /* Values in the order of the rule's variables, see plan_link.h. */
-static void bucket_values(const struct judge *judge, const struct plan_rule *rule, const struct judged *judged)
+static void bucket_values(const struct judge *judge, const struct plan_rule *rule,
+                          const struct judged *judged)
 {
     const struct plan_group *group = judged->group;
     struct cel_value *value = judge->values;
@@ -298,7 +319,8 @@ static void send_bucket(struct judge *judge, const struct judged *judged, const 
     send(judge, condition);
 }
 
-static void judge_rule(struct judge *judge, const struct plan_rule *rule, const struct judged *judged, uint8_t *told)
+static void judge_rule(struct judge *judge, const struct plan_rule *rule, const struct judged *judged,
+                       uint8_t *told)
 {
     const struct plan_measure *measure = &judge->plan->measures[rule->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
@@ -322,8 +344,8 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
     send_bucket(judge, judged, bucket, &condition, rule->name, &rule->annotations, "{{target}}: {{measure}}");
 }
 
-static void judge_detector(struct judge *judge, const struct plan_detector *detector, const struct signal *signal,
-                           const struct judged *judged, uint8_t *told)
+static void judge_detector(struct judge *judge, const struct plan_detector *detector,
+                           const struct signal *signal, const struct judged *judged, uint8_t *told)
 {
     const struct plan_measure *measure = &judge->plan->measures[detector->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
@@ -346,7 +368,8 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
         alert->expected_high = signal->expected_high;
     }
     alert->unit = span_of(measure->unit);
-    snprintf(fallback, sizeof fallback, "{{target}}: %.80s %s is {{actual}}, expected {{expected_low}} to {{expected_high}}",
+    snprintf(fallback, sizeof fallback,
+             "{{target}}: %.80s %s is {{actual}}, expected {{expected_low}} to {{expected_high}}",
              measure->name, statistic_names[detector->statistic]);
     send_bucket(judge, judged, bucket, &condition, detector->name, &detector->annotations, fallback);
 }
@@ -359,5 +382,6 @@ void judge_buckets(struct judge *judge, const struct judged *judged)
     for (unsigned i = 0; i < group->rule_count; i++)
         judge_rule(judge, &judge->plan->rules[group->rules[i]], judged, told++);
     for (unsigned i = 0; i < group->detector_count; i++)
-        judge_detector(judge, &judge->plan->detectors[group->detectors[i]], &judged->signals[i], judged, told++);
+        judge_detector(judge, &judge->plan->detectors[group->detectors[i]], &judged->signals[i], judged,
+                       told++);
 }

@@ -1,6 +1,6 @@
-/* Rules and detectors become conditions: (rule, key) true or false at a time, with evidence, sent to the alert owner.
- * Event and run rules look at rows, bucket rules and detectors at closed buckets. One judge a worker; a rule costs one
- * pass over the batch, evidence is gathered only for what is true. */
+/* Rules and detectors become conditions: (rule, key) true or false at a time, with evidence, sent to the
+ * alert owner. Event and run rules look at rows, bucket rules and detectors at closed buckets. One judge a
+ * worker; a rule costs one pass over the batch, evidence is gathered only for what is true. */
 #pragma once
 #include "pipeline/exchange.h"
 #include "pipeline/plan.h"
@@ -26,12 +26,12 @@ struct judged {
     const struct span *key;
     int64_t end_us;
     const struct bucket *buckets[PLAN_GROUP_MEASURES_MAX]; /* NULL: that measure had no rows */
-    const struct signal *signals; /* one a detector of the group */
+    const struct signal *signals;                          /* one a detector of the group */
     uint8_t *told; /* one a bucket rule, then one a detector: 1 while its last word was true */
     bool provisional;
 };
 
-/* Sends a condition where the outcome is true, and one false after it was true. An empty bucket counts as false only where
- * nothing undefined is read: no data is not "resolved". */
+/* Sends a condition where the outcome is true, and one false after it was true. An empty bucket counts as
+ * false only where nothing undefined is read: no data is not "resolved". */
 void judge_buckets(struct judge *judge, const struct judged *judged);
 uint64_t judge_errors(const struct judge *judge); /* CEL evaluation errors */

@@ -5,12 +5,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
-struct ledger_entry *ledger_add(struct ledger *ledger, int64_t first_offset, int64_t next_offset, int64_t watermark_us)
+struct ledger_entry *ledger_add(struct ledger *ledger, int64_t first_offset, int64_t next_offset,
+                                int64_t watermark_us)
 {
     struct ledger_entry *entry = memory_new(sizeof *entry);
 
-    *entry = (struct ledger_entry){.pending = 1, .first_offset = first_offset, .next_offset = next_offset,
-                                   .latest_us = INT64_MIN, .watermark_us = watermark_us};
+    *entry = (struct ledger_entry){.pending = 1,
+                                   .first_offset = first_offset,
+                                   .next_offset = next_offset,
+                                   .latest_us = INT64_MIN,
+                                   .watermark_us = watermark_us};
     if (ledger->last)
         ledger->last->next = entry;
     else

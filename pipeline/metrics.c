@@ -1,94 +1,63 @@
 #include "pipeline/metrics.h"
 
-#include <stdio.h>
+#include <stddef.h>
+#include <string.h>
 
-/* What a row's value is, of one worker. */
-struct sources {
-    const struct worker *worker;
+/* One worker's figures at one moment, so that a row below needs to know only where its number stands. */
+struct figures {
+    struct worker_figures worker;
     struct windows_figures windows;
     struct runs_figures runs;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
     uint64_t late, already, errors, too_many, lag;
+    size_t fold_bytes, order_bytes;
 };
 
-typedef uint64_t metric_read(const struct sources *from);
+_Static_assert(sizeof(size_t) == sizeof(uint64_t), "rows read either as 64 bits");
 
-#define READ(name, expression)                                                                               \
-    static uint64_t name(const struct sources *from)                                                         \
-    {                                                                                                         \
-        return (uint64_t)(expression);                                                                        \
-    }
-READ(messages, from->worker->figures.messages)
-READ(bytes, from->worker->figures.bytes)
-READ(rows, from->worker->figures.rows)
-READ(malformed, from->worker->figures.marked[MARK_MALFORMED])
-READ(filtered, from->worker->figures.marked[MARK_FILTERED])
-READ(duplicates, from->worker->figures.marked[MARK_DUPLICATE])
-READ(tombstones, from->worker->figures.marked[MARK_TOMBSTONE])
-READ(late, from->late)
-READ(already, from->already)
-READ(too_many, from->too_many + from->windows.too_many)
-READ(lost, from->windows.lost)
-READ(repaired, from->worker->figures.repaired)
-READ(errors, from->errors)
-READ(lag, from->lag)
-READ(commits, from->worker->figures.commits)
-READ(buckets, from->windows.buckets)
-READ(corrections, from->windows.corrections)
-READ(signals, from->windows.signals)
-READ(transitions, from->runs.transitions)
-READ(runs_ignored, from->runs.ignored)
-READ(runs_evicted, from->runs.evicted)
-READ(runs_kept, from->runs.entries)
-READ(series, from->windows.series)
-READ(open_panes, from->windows.open_panes)
-READ(detector_bytes, from->windows.state_bytes)
-READ(fold_size, fold_bytes(from->worker->fold) + fold_bytes(from->worker->run_fold))
-READ(order_size, from->worker->order.bytes)
-READ(waiting, from->deliver.waiting_bytes)
-READ(letters, from->deliver.dead_letters)
-READ(pending_alerts, from->alerts.pending)
-READ(firing_alerts, from->alerts.firing)
+#define AT(member) offsetof(struct figures, member)
 
 static const struct metric {
     struct counter_row row;
-    metric_read *read;
+    size_t offset; /* of a 64-bit number in struct figures */
 } metrics[] = {
     // clang-format off
-    {{"messages_total", NULL, COUNTER_TOTAL, "messages taken from sources"}, messages},
-    {{"bytes_total", NULL, COUNTER_TOTAL, "payload bytes taken from sources"}, bytes},
-    {{"rows_total", NULL, COUNTER_TOTAL, "rows decoded from messages"}, rows},
-    {{"rows_dropped_total", "reason=\"malformed\"", COUNTER_TOTAL, "rows that were not processed, by reason"}, malformed},
-    {{"rows_dropped_total", "reason=\"filtered\"", COUNTER_TOTAL, NULL}, filtered},
-    {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, duplicates},
-    {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, tombstones},
-    {{"rows_not_folded_total", "reason=\"late\"", COUNTER_TOTAL, "rows left out of a measure's bucket, by reason"}, late},
-    {{"rows_not_folded_total", "reason=\"delivered_before_restart\"", COUNTER_TOTAL, NULL}, already},
-    {{"rows_not_folded_total", "reason=\"too_many_series\"", COUNTER_TOTAL, NULL}, too_many},
-    {{"rows_not_folded_total", "reason=\"correction_too_late\"", COUNTER_TOTAL, NULL}, lost},
-    {{"rows_repaired_total", NULL, COUNTER_TOTAL, "rows whose time was ahead of their arrival"}, repaired},
-    {{"expression_errors_total", NULL, COUNTER_TOTAL, "expressions that could not be evaluated for a row"}, errors},
-    {{"lag_messages", NULL, COUNTER_GAUGE, "messages known to exist and not taken yet"}, lag},
-    {{"commits_total", NULL, COUNTER_TOTAL, "offsets handed to sources for committing"}, commits},
-    {{"buckets_total", NULL, COUNTER_TOTAL, "buckets told"}, buckets},
-    {{"bucket_corrections_total", NULL, COUNTER_TOTAL, "closed buckets told again"}, corrections},
-    {{"signals_total", NULL, COUNTER_TOTAL, "anomalies told by detectors"}, signals},
-    {{"run_transitions_total", NULL, COUNTER_TOTAL, "accepted changes of state of runs and tasks"}, transitions},
-    {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, runs_ignored},
-    {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, runs_evicted},
-    {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, runs_kept},
-    {{"series", NULL, COUNTER_GAUGE, "series kept"}, series},
-    {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, open_panes},
-    {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, detector_bytes},
-    {{"state_bytes", "part=\"panes\"", COUNTER_GAUGE, NULL}, fold_size},
-    {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, order_size},
-    {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, waiting},
-    {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, letters},
-    {{"alerts", "state=\"pending\"", COUNTER_GAUGE, "open alerts by state"}, pending_alerts},
-    {{"alerts", "state=\"firing\"", COUNTER_GAUGE, NULL}, firing_alerts},
+    {{"messages_total", NULL, COUNTER_TOTAL, "messages taken from sources"}, AT(worker.messages)},
+    {{"bytes_total", NULL, COUNTER_TOTAL, "payload bytes taken from sources"}, AT(worker.bytes)},
+    {{"rows_total", NULL, COUNTER_TOTAL, "rows decoded from messages"}, AT(worker.rows)},
+    {{"rows_dropped_total", "reason=\"malformed\"", COUNTER_TOTAL, "rows that were not processed, by reason"}, AT(worker.marked[MARK_MALFORMED])},
+    {{"rows_dropped_total", "reason=\"filtered\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_FILTERED])},
+    {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_DUPLICATE])},
+    {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_TOMBSTONE])},
+    {{"rows_not_folded_total", "reason=\"late\"", COUNTER_TOTAL, "rows left out of a measure's bucket, by reason"}, AT(late)},
+    {{"rows_not_folded_total", "reason=\"delivered_before_restart\"", COUNTER_TOTAL, NULL}, AT(already)},
+    {{"rows_not_folded_total", "reason=\"too_many_series\"", COUNTER_TOTAL, NULL}, AT(too_many)},
+    {{"rows_not_folded_total", "reason=\"correction_too_late\"", COUNTER_TOTAL, NULL}, AT(windows.lost)},
+    {{"rows_repaired_total", NULL, COUNTER_TOTAL, "rows whose time was ahead of their arrival"}, AT(worker.repaired)},
+    {{"expression_errors_total", NULL, COUNTER_TOTAL, "expressions that could not be evaluated for a row"}, AT(errors)},
+    {{"lag_messages", NULL, COUNTER_GAUGE, "messages known to exist and not taken yet"}, AT(lag)},
+    {{"commits_total", NULL, COUNTER_TOTAL, "offsets handed to sources for committing"}, AT(worker.commits)},
+    {{"buckets_total", NULL, COUNTER_TOTAL, "buckets told"}, AT(windows.buckets)},
+    {{"bucket_corrections_total", NULL, COUNTER_TOTAL, "closed buckets told again"}, AT(windows.corrections)},
+    {{"signals_total", NULL, COUNTER_TOTAL, "anomalies told by detectors"}, AT(windows.signals)},
+    {{"run_transitions_total", NULL, COUNTER_TOTAL, "accepted changes of state of runs and tasks"}, AT(runs.transitions)},
+    {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, AT(runs.ignored)},
+    {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, AT(runs.evicted)},
+    {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, AT(runs.entries)},
+    {{"series", NULL, COUNTER_GAUGE, "series kept"}, AT(windows.series)},
+    {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, AT(windows.open_panes)},
+    {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, AT(windows.state_bytes)},
+    {{"state_bytes", "part=\"panes\"", COUNTER_GAUGE, NULL}, AT(fold_bytes)},
+    {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, AT(order_bytes)},
+    {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, AT(deliver.waiting_bytes)},
+    {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, AT(deliver.dead_letters)},
+    {{"alerts", "state=\"pending\"", COUNTER_GAUGE, "open alerts by state"}, AT(alerts.pending)},
+    {{"alerts", "state=\"firing\"", COUNTER_GAUGE, NULL}, AT(alerts.firing)},
     // clang-format on
 };
+
+#undef AT
 
 enum { METRICS = sizeof metrics / sizeof *metrics };
 
@@ -104,7 +73,11 @@ static const struct counter_row sink_metrics[] = {
 };
 
 enum { SINK_METRICS = sizeof sink_metrics / sizeof *sink_metrics, SINK_PAUSED = SINK_METRICS - 1 };
-enum { FIRST_DOCUMENT = METRICS, FIRST_STAGE = FIRST_DOCUMENT + DOC_KINDS, FIRST_SINK = FIRST_STAGE + STAGES_MAX };
+enum {
+    FIRST_DOCUMENT = METRICS,
+    FIRST_STAGE = FIRST_DOCUMENT + DOC_KINDS,
+    FIRST_SINK = FIRST_STAGE + STAGES_MAX
+};
 
 size_t metrics_count(const struct plan *plan)
 {
@@ -120,7 +93,8 @@ static uint64_t lag_of(const struct worker *worker)
         const struct input *input = &worker->inputs[partition->source];
         const struct source_type *type = input->plan->type;
         int64_t high = type->high_offset ? type->high_offset(input->source, partition->index) : -1;
-        int64_t next = partition->ledger.last ? partition->ledger.last->next_offset : partition->ledger.committed;
+        int64_t next =
+            partition->ledger.last ? partition->ledger.last->next_offset : partition->ledger.committed;
 
         if (high > next && next != 0)
             lag += (uint64_t)(high - next);
@@ -128,28 +102,42 @@ static uint64_t lag_of(const struct worker *worker)
     return lag;
 }
 
-void metrics_publish(struct worker *worker, counter *values)
+static void gather(const struct worker *worker, struct figures *ret_figures)
 {
-    struct sources from = {.worker = worker};
     const struct fold_figures *folds[] = {fold_figures(worker->fold), fold_figures(worker->run_fold)};
 
-    windows_figures(worker->windows, &from.windows);
-    runs_figures(worker->runs, &from.runs);
-    lifecycle_figures(worker->lifecycle, &from.alerts);
-    deliver_figures(worker->deliver, &from.deliver);
-    from.errors = judge_errors(worker->judge) + worker->figures.clean.errors;
-    from.lag = lag_of(worker);
-    for (size_t i = 0; i < 2; i++) {
-        from.already += folds[i]->already;
-        from.errors += folds[i]->errors;
-        from.too_many += folds[i]->too_many;
+    *ret_figures = (struct figures){.worker = worker->figures};
+    windows_figures(worker->windows, &ret_figures->windows);
+    runs_figures(worker->runs, &ret_figures->runs);
+    lifecycle_figures(worker->lifecycle, &ret_figures->alerts);
+    deliver_figures(worker->deliver, &ret_figures->deliver);
+    ret_figures->errors = judge_errors(worker->judge) + worker->figures.clean.errors;
+    ret_figures->lag = lag_of(worker);
+    ret_figures->fold_bytes = fold_bytes(worker->fold) + fold_bytes(worker->run_fold);
+    ret_figures->order_bytes = worker->order.bytes;
+    ret_figures->too_many = ret_figures->windows.too_many;
+    for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
+        ret_figures->already += folds[i]->already;
+        ret_figures->errors += folds[i]->errors;
+        ret_figures->too_many += folds[i]->too_many;
         for (unsigned m = 0; m < worker->plan->measure_count; m++)
-            from.late += folds[i]->late[m];
+            ret_figures->late += folds[i]->late[m];
     }
-    for (size_t i = 0; i < METRICS; i++)
-        counter_set(&values[i], metrics[i].read(&from));
+}
+
+void metrics_publish(struct worker *worker, counter *values)
+{
+    struct figures figures;
+
+    gather(worker, &figures);
+    for (size_t i = 0; i < METRICS; i++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)&figures + metrics[i].offset, sizeof value);
+        counter_set(&values[i], value);
+    }
     for (size_t i = 0; i < DOC_KINDS; i++)
-        counter_set(&values[FIRST_DOCUMENT + i], from.deliver.documents[i]);
+        counter_set(&values[FIRST_DOCUMENT + i], figures.deliver.documents[i]);
     for (size_t i = 0; stages[i].name; i++)
         counter_set(&values[FIRST_STAGE + i], worker->stage_ns[i]);
     for (unsigned i = 0; i < worker->plan->sink_count; i++) {
@@ -158,10 +146,11 @@ void metrics_publish(struct worker *worker, counter *values)
 
         if (!sink)
             continue;
-        const uint64_t figures[SINK_METRICS] = {sink->documents,    sink->bytes,       sink->requests, sink->retries,
-                                                sink->dead_letters, sink->queue_bytes, sink->paused};
+        const uint64_t numbers[SINK_METRICS] = {sink->documents, sink->bytes,        sink->requests,
+                                                sink->retries,   sink->dead_letters, sink->queue_bytes,
+                                                sink->paused};
         for (size_t k = 0; k < SINK_METRICS; k++)
-            counter_set(&out[k], figures[k]);
+            counter_set(&out[k], numbers[k]);
     }
 }
 
@@ -193,8 +182,10 @@ static void write_sinks(const struct plan *plan, unsigned workers, counter *cons
 
 void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out)
 {
-    static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL, "documents told, by kind"};
-    static const struct counter_row seconds = {"stage_seconds_total", NULL, COUNTER_TOTAL, "time spent, by stage"};
+    static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL,
+                                                 "documents told, by kind"};
+    static const struct counter_row seconds = {"stage_seconds_total", NULL, COUNTER_TOTAL,
+                                               "time spent, by stage"};
     static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
                                                  "event time up to which everything is told"};
     int64_t passed = INT64_MAX;
@@ -203,8 +194,9 @@ void metrics_write(const struct shared *shared, counter *const *values, struct b
         const struct counter_row *row = &metrics[i].row;
 
         write_head(row, out);
-        buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "", row->labels ? row->labels : "",
-                     row->labels ? "}" : "", (unsigned long long)total(shared->workers, values, i));
+        buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "",
+                     row->labels ? row->labels : "", row->labels ? "}" : "",
+                     (unsigned long long)total(shared->workers, values, i));
     }
     write_head(&documents, out);
     for (size_t i = 0; i < DOC_KINDS; i++)

@@ -1,6 +1,7 @@
-/* Records whose order matters wait here until every partition's watermark has passed their order time, then leave in the
- * order (order time, event time, state rank, partition, offset, item), which no interleaving can change. A binary heap
- * of references into received blocks; one push and one pop a record. Owner side, one thread. */
+/* Records whose order matters wait here until every partition's watermark has passed their order time, then
+ * leave in the order (order time, event time, state rank, partition, offset, item), which no interleaving can
+ * change. A binary heap of references into received blocks; one push and one pop a record. Owner side, one
+ * thread. */
 #pragma once
 #include "pipeline/exchange.h"
 

@@ -1,9 +1,18 @@
-/* The owner side: what all partitions sent becomes runs, buckets, signals, conditions and alerts, in event time. */
+/* The owner side: what all partitions sent becomes runs, buckets, signals, conditions and alerts, in event
+ * time. */
 #include "pipeline/worker.h"
 
 #include <assert.h>
 
 enum { BLOCKS_A_STEP = 64, ROWS_A_STEP = 4096, BUCKETS_A_STEP = 2000, EXPIRE_EVERY_US = 1000 * 1000 };
+
+static void tell_alert(void *owner, const struct alert *alert)
+{
+    struct worker *worker = owner;
+
+    if (alert->at_us > atomic_load(&worker->shared->had_us))
+        deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
+}
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, unsigned sender)
 {
@@ -17,13 +26,20 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     case RECORD_ROW: {
         const struct row_record *row = (const struct row_record *)record;
 
-        order_push(&worker->order,
-                   &(struct order_entry){.order_us = row->order_us, .time_us = row->time_us, .offset = row->offset,
-                                         .partition = row->partition, .item = row->item, .rank = row->state,
-                                         .record = record, .block = block});
+        order_push(&worker->order, &(struct order_entry){.order_us = row->order_us,
+                                                         .time_us = row->time_us,
+                                                         .offset = row->offset,
+                                                         .partition = row->partition,
+                                                         .item = row->item,
+                                                         .rank = row->state,
+                                                         .record = record,
+                                                         .block = block});
         break;
     }
     case RECORD_CONDITION:
+        if (worker->shared->live)
+            lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition, tell_alert,
+                             worker);
         lifecycle_take(worker->lifecycle, &((struct condition_record *)record)->condition);
         break;
     case RECORD_WATERMARK: {
@@ -35,8 +51,10 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     }
 }
 
-/* The least of what all senders have told of a stage. When all have ended it is the greatest event time of the input. */
-static int64_t least_heard(const struct worker *worker, enum watermark_stage stage, bool firm, bool *ret_ended)
+/* The least of what all senders have told of a stage. When all have ended it is the greatest event time of
+ * the input. */
+static int64_t least_heard(const struct worker *worker, enum watermark_stage stage, bool firm,
+                           bool *ret_ended)
 {
     int64_t least = INT64_MAX, greatest = INT64_MIN;
 
@@ -58,7 +76,8 @@ static int64_t least_heard(const struct worker *worker, enum watermark_stage sta
 /* While every partition is idle the wall clock moves event time, so that silence is noticed. */
 static int64_t idle_time(struct worker *worker, int64_t now_us)
 {
-    return worker->shared->live ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after : INT64_MIN;
+    return worker->shared->live ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after
+                                : INT64_MIN;
 }
 
 static void update_times(struct worker *worker, int64_t now_us)
@@ -129,8 +148,10 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     worker->applied_us = worker->rows_us;
     worker->applied_final = worker->rows_final;
     fold_send(worker->run_fold, worker->applied_final ? INT64_MAX : worker->applied_us);
-    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS, .time_us = worker->applied_us,
-                                                   .firm_us = worker->firm_us, .ended = worker->applied_final});
+    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS,
+                                                   .time_us = worker->applied_us,
+                                                   .firm_us = worker->firm_us,
+                                                   .ended = worker->applied_final});
     if (now_us >= worker->expire_due_us && !worker->applied_final) {
         worker->expire_due_us = now_us + EXPIRE_EVERY_US;
         runs_expire(worker->runs, worker->applied_us);
@@ -155,17 +176,10 @@ bool stage_close(struct worker *worker, int64_t now_us)
         return true;
     worker->closed_us = until;
     worker->closed_final = final;
-    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_SCORE, .time_us = until,
-                                                   .firm_us = worker->firm_us, .ended = final});
+    worker_tell(worker,
+                &(struct watermark_record){
+                    .stage = WATERMARK_SCORE, .time_us = until, .firm_us = worker->firm_us, .ended = final});
     return false;
-}
-
-static void tell_alert(void *owner, const struct alert *alert)
-{
-    struct worker *worker = owner;
-
-    if (alert->at_us > atomic_load(&worker->shared->had_us))
-        deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
 }
 
 bool stage_notify(struct worker *worker, int64_t now_us)

@@ -1,5 +1,5 @@
-/* Reads the sections in the order in which they refer to each other, links names to indices, and compiles every
- * expression. Runs once a start; plan_link.c holds what connects measures, detectors and rules. */
+/* Reads the sections in the order in which they refer to each other, links names to indices, and compiles
+ * every expression. Runs once a start; plan_link.c holds what connects measures, detectors and rules. */
 #include "pipeline/plan.h"
 
 #include "base/memory.h"
@@ -87,8 +87,8 @@ static enum status read_format(struct plan *plan, const struct node *map, void *
 }
 
 /* The index of a named format, adding a built-in one with its defaults when the name is a type. */
-static enum status find_format(struct plan *plan, const struct node *map, const char *name, unsigned *ret_index,
-                               struct error *error)
+static enum status find_format(struct plan *plan, const struct node *map, const char *name,
+                               unsigned *ret_index, struct error *error)
 {
     const struct format_type *type;
     struct plan_format *format;
@@ -103,8 +103,8 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         return node_fail(map, error, "no format named '%s' under formats, and none is built in", name);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
     format = &plan->formats[plan->format_count];
-    *format = (struct plan_format){.name = memory_text(name, strlen(name)), .type = type,
-                                   .settings = memory_new(type->settings_size)};
+    *format = (struct plan_format){
+        .name = memory_text(name, strlen(name)), .type = type, .settings = memory_new(type->settings_size)};
     *ret_index = plan->format_count++;
     struct option_table table = {type->options, type->option_count, format->settings};
     return options_read(NULL, &table, 1, error);
@@ -144,7 +144,8 @@ static enum status read_sink(struct plan *plan, const struct node *map, void *en
             kind++;
         if (!document_kind_names[kind])
             return node_fail(node_find(map, "send"), error,
-                             "unknown kind '%s' (events, runs, buckets, signals, alerts)", sink->send.items[i]);
+                             "unknown kind '%s' (events, runs, buckets, signals, alerts)",
+                             sink->send.items[i]);
         sink->kinds |= 1u << kind;
     }
     plan->wants_runs |= (sink->kinds & 1u << DOC_RUN) != 0;
@@ -245,12 +246,14 @@ static enum status read_sections(struct plan *plan, struct error *error)
     plan->wants_runs = plan->http.listen[0] != '\0';
     /* formats before sources, which name them and may add built-in ones */
     const struct list_section lists[] = {
-        {"formats", general->formats, (void **)&plan->formats, &plan->format_count, sizeof *plan->formats, read_format},
-        {"sources", general->sources, (void **)&plan->sources, &plan->source_count, sizeof *plan->sources, read_source},
-        {"measures", general->measures, (void **)&plan->measures, &plan->measure_count, sizeof *plan->measures,
-         read_measure},
-        {"detectors", general->detectors, (void **)&plan->detectors, &plan->detector_count, sizeof *plan->detectors,
-         read_detector},
+        {"formats", general->formats, (void **)&plan->formats, &plan->format_count, sizeof *plan->formats,
+         read_format},
+        {"sources", general->sources, (void **)&plan->sources, &plan->source_count, sizeof *plan->sources,
+         read_source},
+        {"measures", general->measures, (void **)&plan->measures, &plan->measure_count,
+         sizeof *plan->measures, read_measure},
+        {"detectors", general->detectors, (void **)&plan->detectors, &plan->detector_count,
+         sizeof *plan->detectors, read_detector},
         {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
         {"sinks", general->sinks, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks, read_sink},
     };
@@ -321,7 +324,8 @@ static void free_lists(struct plan *plan)
     for (unsigned i = 0; i < plan->sink_count; i++) {
         free_rows(&sink_rows, &plan->sinks[i]);
         if (plan->sinks[i].type)
-            free_typed(plan->sinks[i].type->options, plan->sinks[i].type->option_count, plan->sinks[i].settings);
+            free_typed(plan->sinks[i].type->options, plan->sinks[i].type->option_count,
+                       plan->sinks[i].settings);
     }
     for (unsigned i = 0; i < plan->measure_count; i++)
         free_rows(&measure_rows, &plan->measures[i]);

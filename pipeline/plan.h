@@ -1,5 +1,5 @@
-/* A configuration file, checked and linked: everything that is fixed before the first event. Read-only once loaded,
- * shared by all workers. `weir check` is plan_load and nothing else. */
+/* A configuration file, checked and linked: everything that is fixed before the first event. Read-only once
+ * loaded, shared by all workers. `weir check` is plan_load and nothing else. */
 #pragma once
 #include "alerts/lifecycle.h"
 #include "detectors/backend.h"
@@ -14,8 +14,8 @@ enum skew_policy { SKEW_REPAIR, SKEW_DEAD_LETTER };
 struct plan_general {
     char *name;
     int64_t workers, batch_rows;
-    const struct node *time, *runs, *limits, *store, *http, *alerts, *formats, *sources, *clean, *measures, *detectors,
-        *rules, *sinks, *include;
+    const struct node *time, *runs, *limits, *store, *http, *alerts, *formats, *sources, *clean, *measures,
+        *detectors, *rules, *sinks, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -71,7 +71,7 @@ struct plan_measure {
     struct cel_program *hit;        /* ratio: which rows count; NULL without */
     struct cel_program *expression; /* `of` when it is neither "count" nor a field */
     bool of_count, of_text;
-    struct field_ref of_field;      /* when neither of_count nor expression */
+    struct field_ref of_field; /* when neither of_count nor expression */
 };
 
 /* Measures that share source rows, key and window are folded together: one look-up a row. */
@@ -81,8 +81,8 @@ struct plan_group {
     struct field_ref by[KEY_FIELDS_MAX];
     int64_t every_us, window_us, pane_us; /* pane = gcd(every, window) */
     unsigned measures[PLAN_GROUP_MEASURES_MAX], measure_count;
-    unsigned *detectors, detector_count;  /* indices into plan.detectors */
-    unsigned *rules, rule_count;          /* bucket rules on its measures */
+    unsigned *detectors, detector_count; /* indices into plan.detectors */
+    unsigned *rules, rule_count;         /* bucket rules on its measures */
     bool needs_value;
 };
 
@@ -122,7 +122,7 @@ struct plan_rule {
     struct field_ref by_refs[KEY_FIELDS_MAX];
     struct cel_variable *variables; /* bucket scope; see judge.c for the order */
     size_t variable_count;
-    bool defined_on_empty;          /* reads nothing that an empty bucket leaves undefined */
+    bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
 };
 
 struct plan_sink {
@@ -156,7 +156,7 @@ struct plan {
     struct alert_policy *policies; /* rules first, then detectors */
     unsigned policy_count;
     int64_t longest_window_us;
-    bool wants_runs;               /* somebody reads runs: a sink, the page, a measure or rule on them */
+    bool wants_runs; /* somebody reads runs: a sink, the page, a measure or rule on them */
 };
 
 /* Loads a file, applies --set assignments in order, checks everything. The first error ends it. */
@@ -164,7 +164,8 @@ enum status plan_load(const char *path, const char *const *assignments, size_t a
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
 
-/* The tables of all sections, for the reference page: name of the section and its rows; NULL name ends the list. */
+/* The tables of all sections, for the reference page: name of the section and its rows; NULL name ends the
+ * list. */
 struct plan_section {
     const char *name, *help;
     const struct option *rows;

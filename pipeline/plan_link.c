@@ -65,9 +65,8 @@ static enum status link_value(struct plan *plan, struct plan_measure *measure, s
 
         measure->of_field = ref;
         measure->of_text = type == FIELD_TEXT || type == FIELD_STATE || type == FIELD_KIND;
-    } else if (!measure->of_count &&
-               compile(measure->node, "of", measure->of, &environment, CEL_DOUBLE, &measure->expression, error) !=
-                   STATUS_OK) {
+    } else if (!measure->of_count && compile(measure->node, "of", measure->of, &environment, CEL_DOUBLE,
+                                             &measure->expression, error) != STATUS_OK) {
         return STATUS_FATAL;
     }
     if (measure->where_text && compile(measure->node, "where", measure->where_text, &environment, CEL_BOOL,
@@ -87,10 +86,11 @@ static enum status link_statistics(struct plan_measure *measure, struct error *e
         int statistic = statistic_find(span_of(measure->statistics.items[i]));
 
         if (statistic < 0)
-            return node_fail(node_find(measure->node, "statistics"), error,
-                             "statistics: unknown statistic '%s' (count sum min max mean variance p50 p90 p95 p99 "
-                             "distinct ratio)",
-                             measure->statistics.items[i]);
+            return node_fail(
+                node_find(measure->node, "statistics"), error,
+                "statistics: unknown statistic '%s' (count sum min max mean variance p50 p90 p95 p99 "
+                "distinct ratio)",
+                measure->statistics.items[i]);
         *bits |= 1u << statistic;
     }
     if (*bits == 0) {
@@ -107,7 +107,8 @@ static enum status link_statistics(struct plan_measure *measure, struct error *e
     if ((*bits & 1u << STAT_DISTINCT) && !measure->of_text)
         return node_fail(measure->node, error, "the statistic distinct needs `of` a text field");
     if (measure->of_text && (*bits & ~(1u << STAT_COUNT | 1u << STAT_DISTINCT | 1u << STAT_RATIO)))
-        return node_fail(measure->node, error, "`of: %s` is a text: only count, distinct and ratio", measure->of);
+        return node_fail(measure->node, error, "`of: %s` is a text: only count, distinct and ratio",
+                         measure->of);
     return STATUS_OK;
 }
 
@@ -223,7 +224,8 @@ static enum status link_detector(struct plan *plan, struct plan_detector *detect
 
         if (statistic < 0 || !(bits & 1u << statistic))
             return node_fail(node_find(detector->node, "statistic"), error,
-                             "the measure '%s' has no statistic '%s'", measure->name, detector->statistic_name);
+                             "the measure '%s' has no statistic '%s'", measure->name,
+                             detector->statistic_name);
         detector->statistic = (enum statistic)statistic;
     }
     detector->empty = detector->statistic == STAT_COUNT || detector->statistic == STAT_SUM ||
@@ -244,11 +246,12 @@ static enum status link_detector(struct plan *plan, struct plan_detector *detect
 static void add_variable(struct plan_rule *rule, const char *owner, const char *name, enum cel_type type)
 {
     char text[256];
-    int size = owner ? snprintf(text, sizeof text, "%s.%s", owner, name) : snprintf(text, sizeof text, "%s", name);
+    int size =
+        owner ? snprintf(text, sizeof text, "%s.%s", owner, name) : snprintf(text, sizeof text, "%s", name);
 
     rule->variables = memory_grow(rule->variables, (rule->variable_count + 1) * sizeof *rule->variables);
-    rule->variables[rule->variable_count++] =
-        (struct cel_variable){memory_text(text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1), type};
+    rule->variables[rule->variable_count++] = (struct cel_variable){
+        memory_text(text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1), type};
 }
 
 static void bucket_variables(const struct plan *plan, struct plan_rule *rule)
@@ -303,9 +306,10 @@ static enum status link_bucket_rule(struct plan *plan, struct plan_rule *rule, s
     for (int s = 0; s < STATISTICS; s++)
         if (cel_reads(rule->program, measure->shape.by_count + (unsigned)s) &&
             !(measure->shape.statistics & 1u << s))
-            return node_fail(node_find(rule->node, "when"), error,
-                             "when: the measure '%s' does not have the statistic %s; add it to its statistics",
-                             measure->name, statistic_names[s]);
+            return node_fail(
+                node_find(rule->node, "when"), error,
+                "when: the measure '%s' does not have the statistic %s; add it to its statistics",
+                measure->name, statistic_names[s]);
     rule->defined_on_empty = stays_defined(rule, &measure->shape);
     rule->by_count = measure->shape.by_count;
     memcpy(rule->by_refs, measure->shape.by, sizeof rule->by_refs);
@@ -321,7 +325,8 @@ static enum status link_rule(struct plan *plan, struct plan_rule *rule, struct e
 
     if (rule->on == RULE_BUCKET) {
         if (rule->by.count)
-            return node_fail(node_find(rule->node, "by"), error, "by: a bucket rule has the key of its measure");
+            return node_fail(node_find(rule->node, "by"), error,
+                             "by: a bucket rule has the key of its measure");
         return link_bucket_rule(plan, rule, error);
     }
     if (rule->measure_name)
@@ -342,13 +347,13 @@ static bool known_name(void *owner, struct span name, struct buffer *out)
     struct field_ref ref;
 
     (void)out;
-    return field_ref_parse(name, &plan->labels, &ref) || statistic_find(name) >= 0 || span_is(name, "measure") ||
-           span_is(name, "actual") || span_is(name, "expected_low") || span_is(name, "expected_high") ||
-           span_is(name, "score") || span_is(name, "target");
+    return field_ref_parse(name, &plan->labels, &ref) || statistic_find(name) >= 0 ||
+           span_is(name, "measure") || span_is(name, "actual") || span_is(name, "expected_low") ||
+           span_is(name, "expected_high") || span_is(name, "score") || span_is(name, "target");
 }
 
-static enum status check_texts(struct plan *plan, const struct node *map, const struct plan_annotations *texts,
-                               struct error *error)
+static enum status check_texts(struct plan *plan, const struct node *map,
+                               const struct plan_annotations *texts, struct error *error)
 {
     const char *all[] = {texts->summary, texts->description};
     struct error inner;
@@ -369,7 +374,8 @@ static void make_policies(struct plan *plan)
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(rule->name),
             .for_us = rule->for_us,
-            .keep_firing_us = rule->on == RULE_EVENT && !rule->keep_firing_us ? plan->alerts.rest : rule->keep_firing_us,
+            .keep_firing_us =
+                rule->on == RULE_EVENT && !rule->keep_firing_us ? plan->alerts.rest : rule->keep_firing_us,
             .expire_us = rule->on == RULE_EVENT ? 0 : plan->alerts.expire,
             .momentary = rule->on == RULE_EVENT,
         };
@@ -387,8 +393,8 @@ static void make_policies(struct plan *plan)
     }
 }
 
-/* Opens and closes what the workers will open again: mistakes show at load, and all label names are known before the
- * first batch is made. */
+/* Opens and closes what the workers will open again: mistakes show at load, and all label names are known
+ * before the first batch is made. */
 static enum status try_parts(struct plan *plan, struct error *error)
 {
     struct format_context context = {.labels = &plan->labels};
@@ -423,11 +429,12 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
         if (link_rule(plan, &plan->rules[i], ret_error) != STATUS_OK)
             return STATUS_FATAL;
     for (unsigned i = 0; i < plan->rule_count; i++)
-        if (check_texts(plan, plan->rules[i].annotations_node, &plan->rules[i].annotations, ret_error) != STATUS_OK)
+        if (check_texts(plan, plan->rules[i].annotations_node, &plan->rules[i].annotations, ret_error) !=
+            STATUS_OK)
             return STATUS_FATAL;
     for (unsigned i = 0; i < plan->detector_count; i++)
-        if (check_texts(plan, plan->detectors[i].annotations_node, &plan->detectors[i].annotations, ret_error) !=
-            STATUS_OK)
+        if (check_texts(plan, plan->detectors[i].annotations_node, &plan->detectors[i].annotations,
+                        ret_error) != STATUS_OK)
             return STATUS_FATAL;
     make_policies(plan);
     return STATUS_OK;

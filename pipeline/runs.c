@@ -9,7 +9,8 @@
 
 enum { LIST_OPEN, LIST_ENDED, LISTS };
 
-/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their end. */
+/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their
+ * end. */
 struct run_entry {
     struct id128 key, id, parent; /* table key; document id; key of a task's run */
     struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
@@ -34,7 +35,7 @@ struct run_shard {
     struct slots slots;
     struct run_entry *entries;
     size_t capacity;
-    struct slots aliases;         /* (source, namespace, run) -> the key of the run last told under it */
+    struct slots aliases; /* (source, namespace, run) -> the key of the run last told under it */
     struct id128 *alias_keys;
     size_t alias_capacity;
     struct run_list lists[LISTS];
@@ -73,7 +74,8 @@ static struct id128 run_key(struct span source, struct span namespace_, struct s
     return id_end(&builder);
 }
 
-void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port, unsigned workers)
+void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
+               unsigned workers)
 {
     unsigned text_count = RUN_TEXTS + plan->labels.count;
 
@@ -244,7 +246,8 @@ static void learn_texts(const struct runs *runs, struct run_entry *entry, const 
     for (unsigned t = 0; t < runs->text_count; t++) {
         bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
         bool mine = entry->is_task || t != RUN_TASK;
-        bool takes = mine && row->texts[t].size > 0 && !identity && !span_equal(row->texts[t], entry->texts[t]);
+        bool takes =
+            mine && row->texts[t].size > 0 && !identity && !span_equal(row->texts[t], entry->texts[t]);
 
         merged[t] = takes ? row->texts[t] : entry->texts[t];
         changed |= takes;
@@ -301,7 +304,8 @@ static void learn_times(struct run_entry *entry, const struct row_record *row, b
         entry->queued_us = row->time_us;
     if (row->started_us != TIME_NONE)
         entry->started_us = row->started_us;
-    else if (row->state == STATE_RUNNING && (entry->started_us == TIME_NONE || entry->state == STATE_RETRYING))
+    else if (row->state == STATE_RUNNING &&
+             (entry->started_us == TIME_NONE || entry->state == STATE_RETRYING))
         entry->started_us = row->time_us;
     if (row->attempt > entry->attempt)
         entry->attempt = row->attempt;
@@ -471,15 +475,25 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     append_row(runs, entry, row, transitions);
 }
 
-/* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery success) do not
- * name the workflow: such a row goes to the run last told under its (source, namespace, run), and a run that had no
- * workflow yet takes the first one told. */
+static struct id128 named_key(struct id128 alias, struct span workflow)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)alias.high);
+    id_add_integer(&builder, (int64_t)alias.low);
+    id_add_text(&builder, workflow);
+    return id_end(&builder);
+}
+
+/* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery
+ * success) do not name the workflow: such a row goes to the run last told under its (source, namespace, run),
+ * and a run that had no workflow yet takes the first one told. */
 static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
 {
     struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]), key;
     struct span workflow = row->texts[RUN_WORKFLOW];
     uint32_t at = slots_find(&shard->aliases, alias);
-    struct id_builder builder;
     struct run_entry *entry;
     bool is_new;
 
@@ -491,11 +505,15 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
         if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
             return &shard->entries[slot];
     }
-    id_begin(&builder);
-    id_add_integer(&builder, (int64_t)alias.high);
-    id_add_integer(&builder, (int64_t)alias.low);
-    id_add_text(&builder, workflow);
-    key = id_end(&builder);
+    key = named_key(alias, workflow);
+    if (at != SLOT_NONE) {
+        struct id128 unnamed = named_key(alias, (struct span){0});
+        uint32_t slot = slots_find(&shard->slots, unnamed);
+
+        /* it began without a name and took this one: its key is still that of the nameless run */
+        if (slot != SLOT_NONE && span_equal(workflow, shard->entries[slot].texts[RUN_WORKFLOW]))
+            key = unnamed;
+    }
     entry = find_entry(runs, shard, key, row);
     entry->alias = alias;
     at = slots_add(&shard->aliases, alias, &is_new);
@@ -553,7 +571,8 @@ int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t 
             if (shard->entries[i].born_us >= hold_from_us && shard->entries[i].first_event_us < needed)
                 needed = shard->entries[i].first_event_us;
         for (uint32_t i = shard->lists[LIST_ENDED].last;
-             i != SLOT_NONE && shard->entries[i].changed_us >= changed_from_us; i = shard->entries[i].previous)
+             i != SLOT_NONE && shard->entries[i].changed_us >= changed_from_us;
+             i = shard->entries[i].previous)
             if (shard->entries[i].first_event_us < needed)
                 needed = shard->entries[i].first_event_us;
     }

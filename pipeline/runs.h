@@ -1,14 +1,30 @@
-/* The run table: runs and task attempts, their states and times, told by ordered rows; each accepted change of state is a
- * transition. One table a shard, so caps and evictions do not depend on the number of workers. Called once a row that
- * tells of a run; a change costs a hash look-up and, when texts are new, one allocation. */
+/* The run table: runs and task attempts, their states and times, told by ordered rows; each accepted change
+ * of state is a transition. One table a shard, so caps and evictions do not depend on the number of workers.
+ * Called once a row that tells of a run; a change costs a hash look-up and, when texts are new, one
+ * allocation. */
 #pragma once
 #include "pipeline/exchange.h"
 #include "pipeline/plan.h"
 #include "schemas/run.h"
 
 enum run_text { /* texts that a run remembers; labels follow after them */
-    RUN_SOURCE, RUN_NAMESPACE, RUN_ENGINE, RUN_WORKFLOW, RUN_TASK, RUN_RUN, RUN_RUN_NAME, RUN_ROOT_RUN, RUN_PARENT_RUN,
-    RUN_QUEUE, RUN_WORKER, RUN_OWNER, RUN_HOST, RUN_ERROR, RUN_ERROR_TYPE, RUN_URL, RUN_TEXTS,
+                RUN_SOURCE,
+                RUN_NAMESPACE,
+                RUN_ENGINE,
+                RUN_WORKFLOW,
+                RUN_TASK,
+                RUN_RUN,
+                RUN_RUN_NAME,
+                RUN_ROOT_RUN,
+                RUN_PARENT_RUN,
+                RUN_QUEUE,
+                RUN_WORKER,
+                RUN_OWNER,
+                RUN_HOST,
+                RUN_ERROR,
+                RUN_ERROR_TYPE,
+                RUN_URL,
+                RUN_TEXTS,
 };
 
 struct row_record {
@@ -23,7 +39,8 @@ struct row_record {
 };
 
 /* Sends every row with mark ok that tells of a run to the owner of its run. */
-void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port, unsigned workers);
+void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
+               unsigned workers);
 
 struct runs;
 
@@ -37,14 +54,15 @@ typedef void runs_emit(void *owner, const struct run_record *run); /* borrowed d
 struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner);
 void runs_free(struct runs *runs);
 
-/* Applies the next row in order. A transition is emitted as a record and appended to `transitions` as a row (state,
- * duration, times, texts of the run; texts copied into the batch). The batch must have room for one row. */
+/* Applies the next row in order. A transition is emitted as a record and appended to `transitions` as a row
+ * (state, duration, times, texts of the run; texts copied into the batch). The batch must have room for one
+ * row. */
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions);
 
 /* Forgets what ended long enough before `now_us` (event time up to which rows have been applied). */
 void runs_expire(struct runs *runs, int64_t now_us);
 
-/* The earliest event time whose rows must be read again after a restart: of unfinished runs begun at or after `hold_from_us`,
- * and of runs that changed at or after `changed_from_us`. INT64_MAX when there is none. */
+/* The earliest event time whose rows must be read again after a restart: of unfinished runs begun at or after
+ * `hold_from_us`, and of runs that changed at or after `changed_from_us`. INT64_MAX when there is none. */
 int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t changed_from_us);
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures);

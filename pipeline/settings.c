@@ -5,7 +5,10 @@ static const char *const skew_choices[] = {"repair", "dead_letter", NULL};
 static const char *const measure_choices[] = {"event", "run", NULL};
 static const char *const rule_choices[] = {"event", "bucket", "run", NULL};
 
-#define ROWS(table) {(table), sizeof(table) / sizeof *(table)}
+#define ROWS(table)                                                                                          \
+    {                                                                                                        \
+        (table), sizeof(table) / sizeof *(table)                                                             \
+    }
 #define AT(type, member) .offset = offsetof(type, member)
 
 /* clang-format off */
@@ -119,7 +122,10 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          detector_rows = ROWS(detector_options), rule_rows = ROWS(rule_options),
                          annotation_rows = ROWS(annotation_options), sink_rows = ROWS(sink_options);
 
-#define SECTION(name, help, table) {name, help, table, sizeof(table) / sizeof *(table)}
+#define SECTION(name, help, table)                                                                           \
+    {                                                                                                        \
+        name, help, table, sizeof(table) / sizeof *(table)                                                   \
+    }
 
 const struct plan_section plan_sections[] = {
     SECTION("", "Top level", general_options),

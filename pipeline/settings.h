@@ -1,5 +1,5 @@
-/* The option rows of each section of a configuration file. Type-specific rows live with their source, format, detector
- * and sink. */
+/* The option rows of each section of a configuration file. Type-specific rows live with their source, format,
+ * detector and sink. */
 #pragma once
 #include "pipeline/plan.h"
 
@@ -8,5 +8,5 @@ struct option_rows {
     size_t count;
 };
 
-extern const struct option_rows general_rows, time_rows, runs_rows, limits_rows, store_rows, http_rows, alerts_rows,
-    format_rows, source_rows, measure_rows, detector_rows, rule_rows, annotation_rows, sink_rows;
+extern const struct option_rows general_rows, time_rows, runs_rows, limits_rows, store_rows, http_rows,
+    alerts_rows, format_rows, source_rows, measure_rows, detector_rows, rule_rows, annotation_rows, sink_rows;

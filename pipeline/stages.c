@@ -1,6 +1,7 @@
 /* The program: what happens to an event, in this order. Read from top to bottom; each stage is one function.
- * The partition side (poll to send) knows nothing of other partitions; the owner side (receive, apply to commit) works
- * in event time on what all partitions have sent. The runner (worker_step) measures; stages hold no telemetry. */
+ * The partition side (poll to send) knows nothing of other partitions; the owner side (receive, apply to
+ * commit) works in event time on what all partitions have sent. The runner (worker_step) measures; stages
+ * hold no telemetry. */
 #include "pipeline/worker.h"
 
 const struct stage stages[] = {

@@ -14,14 +14,14 @@ struct pane_node {
     struct pane_node *next;
     int64_t start_us, first_end_us, last_end_us, keep_until_us;
     struct accumulator *accumulators;
-    uint32_t late;               /* rows that came by correction */
+    uint32_t late; /* rows that came by correction */
 };
 
 struct series {
     struct id128 key;
-    struct span *texts;          /* by_count and their bytes, one allocation */
+    struct span *texts; /* by_count and their bytes, one allocation */
     struct pane_node *panes;
-    bool active;                 /* stands in the table's list */
+    bool active; /* stands in the table's list */
 };
 
 /* All series of one group in one shard; arrays are indexed by slot. */
@@ -31,14 +31,15 @@ struct series_table {
     struct slots slots;
     struct series *series;
     size_t series_capacity;
-    int64_t *last_end_us;        /* slot * measures + place: end of the last bucket with rows, 0 none */
-    uint8_t *told;               /* slot * (rules + detectors) */
-    char **states;               /* a detector: slot * its state size */
+    int64_t *last_end_us; /* slot * measures + place: end of the last bucket with rows, 0 none */
+    uint8_t *told;        /* slot * (rules + detectors) */
+    char **states;        /* a detector: slot * its state size */
     struct backend_state **backends;
     size_t slot_capacity;
-    uint32_t *active;            /* series with panes, or with a condition that is true */
+    uint32_t *active; /* series with panes, or with a condition that is true */
     size_t active_count, active_capacity;
-    int64_t closed_us, next_end_us; /* all ends up to this are closed; the first one that has something to do */
+    int64_t closed_us,
+        next_end_us; /* all ends up to this are closed; the first one that has something to do */
 };
 
 /* One closing step: some series of a table at one end. Scratch, reused. */
@@ -50,7 +51,7 @@ struct closing {
     uint32_t slot[CLOSE_ROWS];
     uint32_t late[CLOSE_ROWS];
     struct bucket buckets[PLAN_GROUP_MEASURES_MAX][CLOSE_ROWS];
-    struct signal *signals;      /* row * detectors */
+    struct signal *signals; /* row * detectors */
     double values[CLOSE_ROWS];
     uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
     struct opinion opinions[CLOSE_ROWS];
@@ -65,7 +66,7 @@ struct windows {
     uint32_t series_limit;
     struct order corrections;
     struct closing closing;
-    size_t closed;                /* buckets closed in this call */
+    size_t closed; /* buckets closed in this call */
     struct windows_figures figures;
 };
 
@@ -237,8 +238,7 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
 {
     const struct plan_group *group = table->group;
     struct pane_node *node = series->panes;
-    int64_t last_end =
-        floor_div(record->start_us + group->window_us, group->every_us) * group->every_us;
+    int64_t last_end = floor_div(record->start_us + group->window_us, group->every_us) * group->every_us;
 
     while (node && (node->start_us != record->start_us || node->first_end_us != record->first_end_us))
         node = node->next;
@@ -260,8 +260,10 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
     return node;
 }
 
-/* Merges all panes of the window that ends at `end` into the row's buckets. Returns the rows over all measures. */
-static uint64_t gather(struct windows *windows, struct closing *closing, uint32_t row, const struct series *series)
+/* Merges all panes of the window that ends at `end` into the row's buckets. Returns the rows over all
+ * measures. */
+static uint64_t gather(struct windows *windows, struct closing *closing, uint32_t row,
+                       const struct series *series)
 {
     const struct plan_group *group = closing->table->group;
     struct accumulator merged[PLAN_GROUP_MEASURES_MAX];
@@ -288,10 +290,17 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
         struct bucket *bucket = &closing->buckets[m][row];
 
         rows += merged[m].rows;
-        *bucket = (struct bucket){.shape = shape, .key = series->texts, .start_us = closing->end_us - group->window_us,
-                                  .end_us = closing->end_us, .rows = merged[m].rows, .late = closing->late[row],
-                                  .version = merged[m].rows + 1, .provisional = closing->provisional,
-                                  .score = NAN, .expected_low = NAN, .expected_high = NAN};
+        *bucket = (struct bucket){.shape = shape,
+                                  .key = series->texts,
+                                  .start_us = closing->end_us - group->window_us,
+                                  .end_us = closing->end_us,
+                                  .rows = merged[m].rows,
+                                  .late = closing->late[row],
+                                  .version = merged[m].rows + 1,
+                                  .provisional = closing->provisional,
+                                  .score = NAN,
+                                  .expected_low = NAN,
+                                  .expected_high = NAN};
         accumulator_finish(&merged[m], shape->statistics, bucket->values);
         bucket->id = bucket_id(windows->plan->name, bucket);
         accumulator_free(&merged[m]);
@@ -313,8 +322,11 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
 {
     struct series_table *table = closing->table;
     const struct plan_detector *detector = &windows->plan->detectors[table->group->detectors[number]];
-    unsigned place = windows->plan->measures[detector->measure].place, detectors = table->group->detector_count;
-    struct bucket_batch batch = {.value = closing->values, .gap = closing->gaps, .slot = closing->slots,
+    unsigned place = windows->plan->measures[detector->measure].place,
+             detectors = table->group->detector_count;
+    struct bucket_batch batch = {.value = closing->values,
+                                 .gap = closing->gaps,
+                                 .slot = closing->slots,
                                  .bucket_us = table->group->every_us};
 
     for (uint32_t row = 0; row < closing->rows; row++) {
@@ -330,7 +342,8 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
     }
     if (batch.rows == 0)
         return;
-    detector->type->score(detector->settings, table->states[number], &batch, detector->empty, closing->opinions);
+    detector->type->score(detector->settings, table->states[number], &batch, detector->empty,
+                          closing->opinions);
     for (uint32_t i = 0; i < batch.rows; i++) {
         uint32_t row = closing->places[i];
         struct signal *signal = &closing->signals[row * detectors + number];
@@ -361,7 +374,8 @@ static void tell_row(struct windows *windows, struct closing *closing, uint32_t 
     }
     for (unsigned d = 0; !closing->correction && d < group->detector_count; d++) {
         const struct plan_detector *detector = &windows->plan->detectors[group->detectors[d]];
-        const struct bucket *bucket = &closing->buckets[windows->plan->measures[detector->measure].place][row];
+        const struct bucket *bucket =
+            &closing->buckets[windows->plan->measures[detector->measure].place][row];
         struct signal_record record = {.detector = detector->name, .bucket = bucket, .signal = signals[d]};
 
         if (!signals[d].anomaly)
@@ -416,7 +430,8 @@ static bool any_told(const struct series_table *table, uint32_t slot)
     return judges && memchr(&table->told[slot * judges], 1, judges) != NULL;
 }
 
-/* After an end is closed: drops panes that no end needs any more, and finds the next end with something to do. */
+/* After an end is closed: drops panes that no end needs any more, and finds the next end with something to
+ * do. */
 static void sweep(struct windows *windows, struct series_table *table)
 {
     int64_t every = table->group->every_us;
@@ -455,7 +470,8 @@ static void keep_provisional(struct windows *windows, struct series_table *table
                              int64_t end_us)
 {
     for (struct pane_node *node = series->panes; node; node = node->next)
-        if (node->start_us < end_us && node->keep_until_us < node->last_end_us + windows->plan->time.correct_for)
+        if (node->start_us < end_us &&
+            node->keep_until_us < node->last_end_us + windows->plan->time.correct_for)
             node->keep_until_us = node->last_end_us + windows->plan->time.correct_for;
     (void)table;
 }
@@ -501,7 +517,8 @@ static bool close_table(struct windows *windows, struct series_table *table, int
     return true;
 }
 
-/* Tells the buckets again that a pane changed after they were closed. Detectors and rules do not run again. */
+/* Tells the buckets again that a pane changed after they were closed. Detectors and rules do not run again.
+ * */
 static void tell_again(struct windows *windows, struct series_table *table, struct series *series,
                        const struct pane_node *node, int64_t at_us, const struct windows_time *time)
 {
@@ -541,7 +558,8 @@ void windows_merge(struct windows *windows, struct pane_record *record)
     end = next_end(node, table->closed_us, table->group->every_us);
     if (end < table->next_end_us)
         table->next_end_us = end;
-    /* only after a partition was taken for idle: its rows are in time, but their bucket was closed without them */
+    /* only after a partition was taken for idle: its rows are in time, but their bucket was closed without
+     * them */
     if (node->first_end_us <= table->closed_us) {
         struct windows_time now = {.firm_us = INT64_MIN, .had_us = INT64_MIN};
 
@@ -551,10 +569,13 @@ void windows_merge(struct windows *windows, struct pane_record *record)
 
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block)
 {
-    order_push(&windows->corrections,
-               &(struct order_entry){.order_us = record->order_us, .time_us = record->start_us,
-                                     .partition = record->partition, .offset = record->offset, .item = record->item,
-                                     .record = &record->head, .block = block});
+    order_push(&windows->corrections, &(struct order_entry){.order_us = record->order_us,
+                                                            .time_us = record->start_us,
+                                                            .partition = record->partition,
+                                                            .offset = record->offset,
+                                                            .item = record->item,
+                                                            .record = &record->head,
+                                                            .block = block});
 }
 
 static void correct(struct windows *windows, struct pane_record *record, const struct windows_time *time)
@@ -566,7 +587,8 @@ static void correct(struct windows *windows, struct pane_record *record, const s
     /* what ends before the row's order time is closed without it, whatever was closed so far */
     close_table(windows, table, record->order_us, time, SIZE_MAX);
     series = find_series(windows, table, record->key, record->texts);
-    if (!series || record->start_us + table->group->window_us + windows->plan->time.correct_for < record->order_us) {
+    if (!series ||
+        record->start_us + table->group->window_us + windows->plan->time.correct_for < record->order_us) {
         windows->figures.lost++;
         for (unsigned m = 0; m < table->group->measure_count; m++)
             accumulator_free(&record->accumulators[m]);
@@ -596,8 +618,8 @@ bool windows_close(struct windows *windows, const struct windows_time *time, siz
         for (unsigned group = 0; group < windows->plan->group_count; group++) {
             struct series_table *table = windows->tables[shard * windows->plan->group_count + group];
 
-            if (table && !close_table(windows, table, table->group->on_run ? time->runs_us : time->events_us, time,
-                                      budget))
+            if (table && !close_table(windows, table, table->group->on_run ? time->runs_us : time->events_us,
+                                      time, budget))
                 return false;
         }
     return true;

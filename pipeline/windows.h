@@ -1,6 +1,6 @@
-/* Owner side of aggregation: panes become closed buckets, in event time. Per shard and group a table of series; a bucket
- * closes when the watermark has passed its end, is scored by the detectors of its group and judged by the rules.
- * Runs once a pane and once a closed bucket. */
+/* Owner side of aggregation: panes become closed buckets, in event time. Per shard and group a table of
+ * series; a bucket closes when the watermark has passed its end, is scored by the detectors of its group and
+ * judged by the rules. Runs once a pane and once a closed bucket. */
 #pragma once
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
@@ -9,15 +9,16 @@
 struct windows;
 
 struct windows_output { /* called in the order of closing; borrowed during the call */
-    void (*bucket)(void *owner, const struct bucket *bucket, int64_t at_us); /* at: its end, or when it was corrected */
+    void (*bucket)(void *owner, const struct bucket *bucket,
+                   int64_t at_us); /* at: its end, or when it was corrected */
     void (*signal)(void *owner, const struct signal_record *record);
     void *owner;
 };
 
 struct windows_figures {
     uint64_t buckets, signals, corrections;
-    uint64_t lost;          /* late rows whose bucket could not be corrected any more */
-    uint64_t too_many;      /* panes of keys beyond the limit of series */
+    uint64_t lost;     /* late rows whose bucket could not be corrected any more */
+    uint64_t too_many; /* panes of keys beyond the limit of series */
     size_t series, open_panes, state_bytes;
 };
 
@@ -32,10 +33,11 @@ void windows_merge(struct windows *windows, struct pane_record *record);
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block);
 
 struct windows_time {
-    int64_t events_us, runs_us; /* close buckets that end at or before these, of measures on events and on runs */
-    int64_t firm_us;            /* beyond this a bucket is provisional */
-    int64_t had_us;             /* buckets up to this were delivered before a restart: not told again */
-    bool final;                 /* the input has ended: corrections that wait are applied too */
+    int64_t events_us,
+        runs_us;     /* close buckets that end at or before these, of measures on events and on runs */
+    int64_t firm_us; /* beyond this a bucket is provisional */
+    int64_t had_us;  /* buckets up to this were delivered before a restart: not told again */
+    bool final;      /* the input has ended: corrections that wait are applied too */
 };
 
 /* Closes at most about `budget` buckets; true when nothing is left to close at these times. */

@@ -95,8 +95,8 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
     atomic_store(&shared->needed_us[number], INT64_MAX);
     atomic_store(&shared->passed_us[number], INT64_MIN);
     open_parts(worker);
-    if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels, &worker->cleaner,
-                     ret_error) != STATUS_OK ||
+    if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
+                     &worker->cleaner, ret_error) != STATUS_OK ||
         deliver_open(deliver, &worker->deliver, ret_error) != STATUS_OK ||
         open_inputs(worker, once, deliver, ret_error) != STATUS_OK) {
         worker_close(worker);
@@ -184,8 +184,8 @@ static int64_t least_of(const struct worker *worker, const _Atomic int64_t *valu
     return least;
 }
 
-/* Event time from which on rows are still needed: by buckets that are not delivered yet, and by runs that are not over or
- * whose end may feed such a bucket. */
+/* Event time from which on rows are still needed: by buckets that are not delivered yet, and by runs that are
+ * not over or whose end may feed such a bucket. */
 static int64_t needed_from(struct worker *worker, int64_t acknowledged_us)
 {
     const struct plan *plan = worker->plan;
@@ -194,18 +194,18 @@ static int64_t needed_from(struct worker *worker, int64_t acknowledged_us)
     if (plan->time.late == LATE_CORRECT)
         buckets -= plan->time.correct_for;
     if (plan->wants_runs)
-        atomic_store_explicit(&worker->shared->needed_us[worker->number],
-                              runs_needed_from(worker->runs, worker->applied_us == INT64_MIN
-                                                                 ? INT64_MIN
-                                                                 : worker->applied_us - plan->runs.hold,
-                                               buckets),
-                              memory_order_relaxed);
+        atomic_store_explicit(
+            &worker->shared->needed_us[worker->number],
+            runs_needed_from(
+                worker->runs,
+                worker->applied_us == INT64_MIN ? INT64_MIN : worker->applied_us - plan->runs.hold, buckets),
+            memory_order_relaxed);
     runs = least_of(worker, worker->shared->needed_us);
     return runs < buckets ? runs : buckets;
 }
 
-/* Commits what is below every need. The metadata carries the watermark at the offset and the event time up to which all
- * buckets are delivered, so that a restart decides as if it had never stopped. */
+/* Commits what is below every need. The metadata carries the watermark at the offset and the event time up to
+ * which all buckets are delivered, so that a restart decides as if it had never stopped. */
 static void commit(struct worker *worker)
 {
     int64_t acknowledged = least_of(worker, worker->shared->acknowledged_us), needed;
@@ -223,7 +223,8 @@ static void commit(struct worker *worker)
         if (!input->plan->type->commit ||
             !ledger_advance(&partition->ledger, needed, partition->watermark_us, &offset, &watermark))
             continue;
-        size = snprintf(metadata, sizeof metadata, "w=%lld;c=%lld", (long long)watermark, (long long)acknowledged);
+        size = snprintf(metadata, sizeof metadata, "w=%lld;c=%lld", (long long)watermark,
+                        (long long)acknowledged);
         assert(size > 0 && (size_t)size < sizeof metadata);
         input->plan->type->commit(input->source, partition->index, offset, span_make(metadata, (size_t)size));
         worker->figures.commits++;

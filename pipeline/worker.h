@@ -1,5 +1,6 @@
-/* One worker: the partitions it reads, the shards it owns, and all that belongs to them, on one thread. worker_step is
- * the production loop's body and the unit that a simulator drives: it never blocks and takes the time as an argument. */
+/* One worker: the partitions it reads, the shards it owns, and all that belongs to them, on one thread.
+ * worker_step is the production loop's body and the unit that a simulator drives: it never blocks and takes
+ * the time as an argument. */
 #pragma once
 #include "pipeline/clean.h"
 #include "pipeline/deliver.h"
@@ -12,28 +13,30 @@
 
 #include <stdatomic.h>
 
-/* What the workers of a process tell each other outside the exchange: single values, each written by one worker. */
+/* What the workers of a process tell each other outside the exchange: single values, each written by one
+ * worker. */
 struct shared {
     const struct plan *plan;
     unsigned workers;
-    bool live;                       /* the wall clock may decide idleness; else the end of input ends the run */
+    bool live; /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
-    _Atomic bool stopping;           /* read no more, deliver what was made */
+    _Atomic bool stopping;                        /* read no more, deliver what was made */
     _Atomic int64_t slowest_us[WORKERS_MAX];      /* least watermark that others must not run away from */
     _Atomic int64_t acknowledged_us[WORKERS_MAX]; /* derived documents up to it are safe */
     _Atomic int64_t needed_us[WORKERS_MAX];       /* runs need events from here on */
-    _Atomic int64_t passed_us[WORKERS_MAX];       /* everything told before it has been told (replay output order) */
-    _Atomic int64_t had_us;          /* buckets up to it were delivered before the restart */
+    _Atomic int64_t
+        passed_us[WORKERS_MAX]; /* everything told before it has been told (replay output order) */
+    _Atomic int64_t had_us;     /* buckets up to it were delivered before the restart */
 };
 
 struct partition {
-    unsigned source;                 /* index in worker->inputs */
-    size_t index;                    /* partition number within the source */
-    uint32_t number;                 /* the same in every run and with any number of workers */
-    int64_t greatest_us;             /* greatest event time that moved the watermark; INT64_MIN none */
-    int64_t watermark_us;            /* greatest - lateness */
-    unsigned jump_rows;              /* successive rows beyond max_skew where the arrival is unknown */
-    int64_t end_since_us;            /* wall time since when nothing more is there; 0: there may be more */
+    unsigned source;      /* index in worker->inputs */
+    size_t index;         /* partition number within the source */
+    uint32_t number;      /* the same in every run and with any number of workers */
+    int64_t greatest_us;  /* greatest event time that moved the watermark; INT64_MIN none */
+    int64_t watermark_us; /* greatest - lateness */
+    unsigned jump_rows;   /* successive rows beyond max_skew where the arrival is unknown */
+    int64_t end_since_us; /* wall time since when nothing more is there; 0: there may be more */
     enum poll_state state;
     bool idle, done;
     struct ledger ledger;
@@ -65,14 +68,14 @@ struct worker {
     struct windows *windows;
     struct runs *runs;
     struct deliver *deliver;
-    struct lifecycle *lifecycle;     /* alert owner only */
+    struct lifecycle *lifecycle; /* alert owner only */
 
     struct input *inputs;
     unsigned input_count;
     struct partition *partitions;
     size_t partition_count, partition_capacity, next_partition;
 
-    struct partition *at;            /* partition of the batch at hand; NULL: none was taken */
+    struct partition *at; /* partition of the batch at hand; NULL: none was taken */
     struct ledger_entry *entry;
     struct message *messages;
     size_t message_count, message_next;
@@ -80,14 +83,14 @@ struct worker {
 
     struct order order;
     struct epochs epochs;
-    struct watermark_record sent[WATERMARK_STAGES]; /* last values told to others */
+    struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
     int64_t applied_us, closed_us, notified_us;
-    int64_t live_us;                 /* where the wall clock has taken event time while all partitions were idle */
+    int64_t live_us; /* where the wall clock has taken event time while all partitions were idle */
     int64_t commit_due_us, expire_due_us;
     bool rows_final, runs_final, applied_final, closed_final, notified_final;
-    bool stopped;                    /* stopping, and nothing is left to deliver */
+    bool stopped; /* stopping, and nothing is left to deliver */
 
     struct worker_figures figures;
     uint64_t stage_ns[STAGES_MAX];
@@ -116,5 +119,5 @@ struct stage {
 extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
-    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify, stage_deliver,
-    stage_commit;
+    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify,
+    stage_deliver, stage_commit;

@@ -40,6 +40,8 @@ struct alert {
     double score, probability, actual, expected_low, expected_high; /* NaN absent */
     struct span unit;
     bool provisional;
+    bool prompt;   /* told at once to receivers, ahead of the ordered pass; not a line of the episode */
+    bool prompted; /* the line that such a prompt was told for: receivers have it already */
 };
 
 enum { ALERT_TEXTS_MAX = 13 + 2 * KEY_FIELDS_MAX };

@@ -58,6 +58,7 @@ struct sink_figures { /* for /metrics; totals since open, by this instance */
 struct sink_type {
     const char *name, *help;
     enum sink_form form;
+    bool notifies; /* tells people: gets prompts, and not again the line that a prompt was told for */
     const struct option *options;
     size_t option_count, settings_size;
 

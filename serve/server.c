@@ -1,0 +1,378 @@
+/* Each route is one row of the table; answers are built whole in a buffer and handed to libmicrohttpd, which does HEAD,
+ * keep-alive, time limits and partial writes. Runs a few times a second: a page asks for five routes every two
+ * seconds. Four threads, so that a dead-letter store that is busy does not hold up /healthz. */
+#include "serve/server.h"
+
+#include "base/memory.h"
+#include "pipeline/dead_letters.h"
+#include "serve/host.h"
+#include "serve/page.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    THREADS = 4,
+    ANSWER_LIMIT = 128 << 20,
+    LIST_DEFAULT = 200,
+    LETTERS_MAX = 200,
+    LETTERS_DEFAULT = 50,
+    PAYLOAD_SHOWN = 200, /* characters */
+};
+
+struct server {
+    struct MHD_Daemon *daemon;
+    struct host host;
+    struct engine *engine;
+    struct view *view;
+};
+
+struct request {
+    struct server *server;
+    struct MHD_Connection *connection;
+    const char *rest; /* of the path, after a prefix route's own */
+    const char *type; /* of the answer */
+    struct buffer out;
+};
+
+struct route {
+    const char *path;
+    bool prefix; /* also longer paths */
+    const char *type;
+    const struct page_file *file;                /* or: */
+    unsigned (*answer)(struct request *request); /* writes `out`; the HTTP status */
+};
+
+static const char json_type[] = "application/json; charset=utf-8";
+static const char text_type[] = "text/plain; charset=utf-8";
+
+static unsigned refuse(struct request *request, unsigned status, const char *reason)
+{
+    struct json_writer json;
+
+    request->type = json_type;
+    buffer_truncate(&request->out, 0);
+    json_begin(&json, &request->out);
+    json_open(&json, NULL);
+    json_text(&json, "error", span_of(reason));
+    json_close(&json);
+    return status;
+}
+
+/* ?limit=N, or the default. False: refused, the answer is written. */
+static bool read_limit(struct request *request, size_t default_, size_t most, size_t *ret_limit)
+{
+    const char *text = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "limit");
+    char reason[160], *end;
+    unsigned long limit;
+
+    *ret_limit = default_;
+    if (!text)
+        return true;
+    errno = 0;
+    limit = strtoul(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && !*end && !errno && limit >= 1 && limit <= most) {
+        *ret_limit = limit;
+        return true;
+    }
+    snprintf(reason, sizeof reason, "limit: '%.40s' is not a number from 1 to %zu", text, most);
+    refuse(request, MHD_HTTP_BAD_REQUEST, reason);
+    return false;
+}
+
+static unsigned answer_health(struct request *request)
+{
+    buffer_put_text(&request->out, "ok\n");
+    return MHD_HTTP_OK;
+}
+
+static unsigned answer_ready(struct request *request)
+{
+    bool ready = engine_is_ready(request->server->engine);
+
+    buffer_put_text(&request->out, ready ? "ready\n" : "not ready\n");
+    return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+static unsigned answer_metrics(struct request *request)
+{
+    engine_metrics(request->server->engine, &request->out);
+    return MHD_HTTP_OK;
+}
+
+static unsigned answer_list(struct request *request, enum document_kind kind, size_t most)
+{
+    size_t limit;
+
+    if (!read_limit(request, LIST_DEFAULT, most, &limit))
+        return MHD_HTTP_BAD_REQUEST;
+    view_list(request->server->view, kind, limit, &request->out);
+    return MHD_HTTP_OK;
+}
+
+static unsigned answer_alerts(struct request *request)
+{
+    return answer_list(request, DOC_ALERT, VIEW_ALERTS_MAX);
+}
+
+static unsigned answer_runs(struct request *request)
+{
+    return answer_list(request, DOC_RUN, VIEW_RUNS_MAX);
+}
+
+static unsigned answer_series(struct request *request)
+{
+    view_series(request->server->view, &request->out);
+    return MHD_HTTP_OK;
+}
+
+static bool parse_id(const char *hex, struct id128 *ret_id)
+{
+    uint64_t parts[2] = {0};
+
+    for (int i = 0; i < ID_HEX_SIZE; i++) {
+        char c = hex[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        parts[i / 16] = parts[i / 16] << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    if (hex[ID_HEX_SIZE])
+        return false;
+    *ret_id = (struct id128){.high = parts[0], .low = parts[1]};
+    return true;
+}
+
+static unsigned answer_points(struct request *request)
+{
+    struct id128 series;
+
+    if (parse_id(request->rest, &series) && view_points(request->server->view, series, &request->out))
+        return MHD_HTTP_OK;
+    return refuse(request, MHD_HTTP_NOT_FOUND, "no such series; /api/series lists them");
+}
+
+struct letter_ids {
+    int64_t ids[LETTERS_MAX];
+    size_t count;
+};
+
+static bool collect_id(void *owner, const struct stored_letter *stored)
+{
+    struct letter_ids *letters = owner;
+
+    letters->ids[letters->count++] = stored->id;
+    return letters->count < LETTERS_MAX;
+}
+
+/* The first characters of a payload: cut between UTF-8 characters. */
+static struct span beginning(struct span payload)
+{
+    uint32_t at = 0;
+
+    for (unsigned shown = 0; at < payload.size && shown < PAYLOAD_SHOWN; shown++)
+        do
+            at++;
+        while (at < payload.size && (payload.data[at] & 0xC0) == 0x80);
+    return span_make(payload.data, at);
+}
+
+static bool write_letter(void *owner, const struct stored_letter *stored)
+{
+    const struct dead_letter *letter = &stored->letter;
+    struct json_writer *json = owner;
+
+    json_open(json, NULL);
+    json_integer(json, "schema", SCHEMA_VERSION);
+    json_integer(json, "id", stored->id);
+    json_time(json, "at", letter->time_us);
+    json_text(json, "stage", span_of(letter->stage));
+    json_text_if(json, "sink", letter->sink);
+    json_text_if(json, "source", letter->source);
+    json_text_if(json, "topic", letter->topic);
+    json_integer(json, "partition", letter->partition);
+    json_integer(json, "offset", letter->offset);
+    json_integer(json, "item", letter->item);
+    json_text(json, "reason", letter->reason);
+    json_integer(json, "payload_bytes", stored->payload_size);
+    json_text(json, "payload", beginning(letter->payload));
+    json_close(json);
+    return true;
+}
+
+/* A list comes without payloads, and its visitor must not ask the store: hence two rounds. */
+static unsigned answer_dead_letters(struct request *request)
+{
+    struct dead_letters *store = engine_dead_letters(request->server->engine);
+    struct letter_ids letters = {.count = 0};
+    struct json_writer json;
+    struct error error;
+    size_t limit;
+
+    if (!read_limit(request, LETTERS_DEFAULT, LETTERS_MAX, &limit))
+        return MHD_HTTP_BAD_REQUEST;
+    if (!store)
+        return refuse(request, MHD_HTTP_NOT_FOUND, "this run keeps no dead letters");
+    struct dead_letters_query query = {.limit = (int64_t)limit};
+    if (dead_letters_list(store, &query, collect_id, &letters, &error) != STATUS_OK)
+        return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, error.text);
+    json_begin(&json, &request->out);
+    json_open_list(&json, NULL);
+    for (size_t i = 0; i < letters.count; i++) {
+        enum status status = dead_letters_get(store, letters.ids[i], write_letter, &json, &error);
+
+        if (status != STATUS_OK && status != STATUS_SKIP) /* skip: deleted meanwhile */
+            return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, error.text);
+    }
+    json_close_list(&json);
+    return MHD_HTTP_OK;
+}
+
+static const struct route routes[] = {
+    // clang-format off
+    {"/", .file = &page_index_html},
+    {"/style.css", .file = &page_style_css},
+    {"/page.js", .file = &page_page_js},
+    {"/chart.js", .file = &page_chart_js},
+    {"/icon.svg", .file = &page_icon_svg},
+    {"/healthz", .type = text_type, .answer = answer_health},
+    {"/readyz", .type = text_type, .answer = answer_ready},
+    {"/metrics", .type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
+    {"/api/alerts", .type = json_type, .answer = answer_alerts},
+    {"/api/runs", .type = json_type, .answer = answer_runs},
+    {"/api/series", .type = json_type, .answer = answer_series},
+    {"/api/series/", .prefix = true, .type = json_type, .answer = answer_points},
+    {"/api/dead-letters", .type = json_type, .answer = answer_dead_letters},
+    // clang-format on
+};
+
+static const char *const security_headers[][2] = {
+    {"Content-Security-Policy",
+     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+    {"Cache-Control", "no-store"},
+};
+
+static const struct route *find_route(const char *path, const char **ret_rest)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const struct route *route = &routes[i];
+        size_t size = strlen(route->path);
+
+        if (strncmp(path, route->path, size) == 0 && (route->prefix || !path[size])) {
+            *ret_rest = path + size;
+            return route;
+        }
+    }
+    return NULL;
+}
+
+static enum MHD_Result send_answer(struct request *request, unsigned status, struct MHD_Response *response)
+{
+    enum MHD_Result result;
+
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", request->type);
+    for (size_t i = 0; i < sizeof security_headers / sizeof *security_headers; i++)
+        MHD_add_response_header(response, security_headers[i][0], security_headers[i][1]);
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        MHD_add_response_header(response, "Allow", "GET, HEAD");
+    result = MHD_queue_response(request->connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* The status of a request that no route answers, 0 when one does. */
+static unsigned check(struct request *request, const char *method, const struct route *route)
+{
+    const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Host");
+
+    if (!host_answers_to(&request->server->host, host))
+        return refuse(request, MHD_HTTP_MISDIRECTED_REQUEST, "the Host header does not name this server");
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+    if (!route)
+        return refuse(request, MHD_HTTP_NOT_FOUND, "no such page");
+    return 0;
+}
+
+static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, const char *path,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_size, void **state)
+{
+    struct request request = {.server = owner, .connection = connection};
+    const struct route *route = find_route(path, &request.rest);
+    struct MHD_Response *response;
+    unsigned status;
+
+    buffer_init(&request.out, ANSWER_LIMIT);
+    status = check(&request, method, route);
+    if (!status && route->file) {
+        request.type = route->file->type;
+        response = MHD_create_response_from_buffer(route->file->size, (void *)route->file->data,
+                                                   MHD_RESPMEM_PERSISTENT);
+        return send_answer(&request, MHD_HTTP_OK, response);
+    }
+    if (!status) {
+        request.type = route->type;
+        status = route->answer(&request);
+    }
+    if (request.out.full)
+        status = refuse(&request, MHD_HTTP_INTERNAL_SERVER_ERROR,
+                        "the answer is too large; ask for fewer with limit");
+    response = MHD_create_response_from_buffer_with_free_callback(request.out.size, request.out.data, free);
+    if (!response)
+        buffer_free(&request.out);
+    return send_answer(&request, status, response);
+}
+
+enum status server_start(const char *listen, struct engine *engine, struct view *view,
+                         struct server **ret_server, char ret_address[64], struct error *ret_error)
+{
+    struct server *server;
+    struct host host;
+    bool six;
+
+    if (!listen[0]) {
+        *ret_server = NULL;
+        return STATUS_OK;
+    }
+    assert(engine && view);
+    if (host_listen(listen, SERVER_PORTS_TRIED, &host, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    server = memory_new(sizeof *server);
+    *server = (struct server){.host = host, .engine = engine, .view = view};
+    server->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, host.socket,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)SERVER_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_REQUEST_BYTES, MHD_OPTION_END);
+    if (!server->daemon) {
+        close(host.socket);
+        free(server);
+        return fail(ret_error, "cannot start the HTTP server at %s: %s", listen, strerror(errno));
+    }
+    six = strchr(host.numeric, ':') != NULL;
+    snprintf(ret_address, 64, "http://%s%s%s:%u/", six ? "[" : "", host.numeric, six ? "]" : "", host.port);
+    *ret_server = server;
+    return STATUS_OK;
+}
+
+bool server_moved(const struct server *server)
+{
+    return server->host.asked_port && server->host.port != server->host.asked_port;
+}
+
+void server_stop(struct server *server)
+{
+    MHD_stop_daemon(server->daemon); /* closes the socket */
+    free(server);
+}
