@@ -22,9 +22,8 @@ struct condition {
     uint32_t partition; /* place of the evidence, for the order of equal times */
     int64_t offset;
     uint16_t item;
-    struct alert
-        /* dedup, kind, severity, names, labels, texts and numbers are set; the rest is the owner's */
-        evidence;
+    /* dedup, kind, severity, names, labels, texts and numbers are set; the rest is the owner's */
+    struct alert evidence;
 };
 
 struct lifecycle;
@@ -36,7 +35,8 @@ void lifecycle_take(struct lifecycle *lifecycle, const struct condition *conditi
 
 /* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open or prompted
  * already. The ordered pass makes the episode later and marks its firing line as prompted. */
-void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit, void *owner);
+void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit,
+                      void *owner);
 
 /* Everything before `until_us` is known: applies the conditions and due times below it, calling emit in
  * order. `final`: the input has ended at until_us: applies all that was taken and what fell due up to it, and

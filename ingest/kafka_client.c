@@ -53,15 +53,13 @@ bool kafka_warn_due(const struct source *source, int64_t *told_us)
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct source *source = opaque;
+    bool is_total = code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
 
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        snprintf(source->trouble, sizeof source->trouble, "%s", reason);
-        return;
-    }
-    if (source->trouble[0] == '\0')
+    /* the total counts brokers; what went before it says why */
+    if (!is_total || source->trouble[0] == '\0')
         snprintf(source->trouble, sizeof source->trouble, "%s", reason);
     for (size_t i = 0; i < source->partition_count; i++)
-        source->partitions[i]->doubtful = true;
+        source->partitions[i]->doubtful |= is_total;
     source->lookup_us = source->now_us;
 }
 
@@ -190,8 +188,7 @@ bool kafka_reader_open(struct source *source, size_t partition_count)
     assert(!source->reader && partition_count > 0);
     snprintf(kib, sizeof kib, "%lld", (long long)(share > PARTITION_KIB_MIN ? share : PARTITION_KIB_MIN));
     if (!user_property(source, QUEUE_LIMIT)) {
-        rd_kafka_conf_res_t result =
-            rd_kafka_conf_set(source->conf, QUEUE_LIMIT, kib, reason, sizeof reason);
+        rd_kafka_conf_res_t result = rd_kafka_conf_set(source->conf, QUEUE_LIMIT, kib, reason, sizeof reason);
         assert(result == RD_KAFKA_CONF_OK);
     }
     source->reader = client_new(source, reason, sizeof reason);

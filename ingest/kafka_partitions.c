@@ -10,9 +10,10 @@
 #include "ingest/kafka_source.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { LIST_WAIT_MS = 100, QUESTION_WAIT_MS = 1000, QUESTIONS_MAX = 3 };
+enum { LIST_WAIT_MS = 100, QUESTION_WAIT_MS = 1000 };
 
 #define LOOKUP_INTERVAL_US (30 * INT64_C(1000000))
 #define RETRY_INTERVAL_US  INT64_C(1000000)
@@ -36,7 +37,7 @@ static void keep_trouble(struct source *source, rd_kafka_resp_err_t problem)
 {
     /* what librdkafka said by itself tells more */
     if (source->trouble[0] == '\0')
-        memccpy(source->trouble, rd_kafka_err2str(problem), '\0', sizeof source->trouble - 1);
+        snprintf(source->trouble, sizeof source->trouble, "%s", rd_kafka_err2str(problem));
 }
 
 /* The offset of the first message from a time on, in ms; or RD_KAFKA_OFFSET_END, _BEGINNING. Where there is no such
@@ -155,30 +156,25 @@ static bool confirm_ends(struct source *source)
     return is_answered;
 }
 
-/* Fills in where to start, without committed offsets: what comes between a question and the first fetch must be read, so
- * a logical end would not do. */
+/* Fills in where to start without committed offsets. The end is a number: one that librdkafka looks up later would skip what
+ * comes until then. Partitions that appear in mid-run are new, so nothing of them is old. */
 static bool ask_starts(struct source *source, rd_kafka_topic_partition_list_t *starts,
                        const rd_kafka_topic_partition_list_t *ends)
 {
+    enum kafka_start_kind kind = source->ready ? KAFKA_START_EARLIEST : source->start.kind;
     int64_t time_us = source->start.time_us;
 
-    switch (source->ready ? KAFKA_START_EARLIEST : source->start.kind) {
-    case KAFKA_START_EARLIEST:
-        for (int i = 0; i < starts->cnt; i++)
-            starts->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
-        return true;
-    case KAFKA_START_LATEST:
-        break;
-    case KAFKA_START_AGO:
+    if (kind == KAFKA_START_AGO)
         time_us = source->now_us - time_us;
-        /* fall through */
-    case KAFKA_START_AT:
-        if (!ask_offsets(source, starts, time_us > 0 ? time_us / 1000 : 0))
-            return false;
-    }
-    for (int i = 0; i < starts->cnt; i++)
-        if (source->start.kind == KAFKA_START_LATEST || starts->elems[i].offset < 0)
+    if ((kind == KAFKA_START_AGO || kind == KAFKA_START_AT) &&
+        !ask_offsets(source, starts, time_us > 0 ? time_us / 1000 : 0))
+        return false;
+    for (int i = 0; i < starts->cnt; i++) {
+        if (kind == KAFKA_START_EARLIEST)
+            starts->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+        else if (kind == KAFKA_START_LATEST || starts->elems[i].offset < 0)
             starts->elems[i].offset = ends->elems[i].offset;
+    }
     return true;
 }
 
@@ -279,11 +275,12 @@ static bool read_topics(struct source *source, const struct rd_kafka_metadata *a
         source->partitions[i]->doubtful |= !source->partitions[i]->has_leader;
     is_whole &= confirm_ends(source);
 
-    /* at first all or nothing, so that nothing is closed while a partition is not known yet */
+    /* at first all or none, so that nothing is closed before all are known; `once` means what was there at the start */
     bool is_wanted = source->ready ? !source->context.once : is_known;
-    if (fresh->cnt > 0 && is_wanted)
-        is_wanted = add_partitions(source, fresh);
-    source->ready |= is_wanted;
+    if (is_wanted && (fresh->cnt == 0 || add_partitions(source, fresh)))
+        source->ready = true;
+    else
+        is_whole &= !is_wanted;
     rd_kafka_topic_partition_list_destroy(fresh);
     return is_whole && source->ready;
 }
@@ -322,7 +319,8 @@ static void restart(struct source *source, struct kafka_partition *partition)
         return;
     }
     if (position < low)
-        kafka_warn(source, "%s [%d]: %lld offsets were deleted before they were read: goes on at %lld, not %lld",
+        kafka_warn(source,
+                   "%s [%d]: %lld offsets were deleted before they were read: goes on at %lld, not %lld",
                    topic, number, (long long)low - position, (long long)low, position);
     else if (position > high)
         kafka_warn(source,
@@ -351,7 +349,7 @@ void kafka_partitions_advance(struct source *source)
     bool is_whole = look(source);
     source->lookup_us = source->now_us + (is_whole ? LOOKUP_INTERVAL_US : RETRY_INTERVAL_US);
     if (!is_whole && source->trouble[0] && kafka_warn_due(source, &source->trouble_told_us))
-        kafka_warn(source, "cannot reach %s: %s", source->settings->brokers, source->trouble);
+        kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->trouble);
 }
 
 void kafka_partitions_close(struct source *source)

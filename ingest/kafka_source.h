@@ -22,7 +22,7 @@ enum kafka_start_kind { KAFKA_START_EARLIEST, KAFKA_START_LATEST, KAFKA_START_AG
 
 struct kafka_start {
     enum kafka_start_kind kind;
-    int64_t time_us; /* AGO: before the first advance; AT: since 1970 */
+    int64_t time_us; /* AGO: before now; AT: since 1970 */
 };
 
 struct kafka_topic {

@@ -193,6 +193,13 @@ void engine_stop(struct engine *engine)
 
 void engine_free(struct engine *engine)
 {
+    bool under_way = true;
+
+    while (under_way) {
+        under_way = false;
+        for (unsigned i = 0; i < engine->opened; i++)
+            under_way |= worker_discard(&engine->workers[i].worker);
+    }
     for (unsigned i = 0; i < engine->opened; i++)
         worker_close(&engine->workers[i].worker);
     dead_letters_close(engine->dead_letters);

@@ -38,6 +38,15 @@ static bool parse_mark(struct span metadata, char key, int64_t *ret_us)
     return false;
 }
 
+/* Several workers find marks at the same time; the greatest stays. */
+static void raise_had(struct shared *shared, int64_t mark_us)
+{
+    int64_t before = atomic_load(&shared->had_us);
+
+    while (mark_us > before && !atomic_compare_exchange_weak(&shared->had_us, &before, mark_us))
+        continue;
+}
+
 /* A partition seen for the first time goes on where the commit of an earlier process says: with the watermark
  * it had there, so that what was late stays late. */
 static void add_partition(struct worker *worker, unsigned source, size_t index)
@@ -58,9 +67,8 @@ static void add_partition(struct worker *worker, unsigned source, size_t index)
         partition.watermark_us = mark;
         partition.greatest_us = mark + worker->plan->time.lateness;
     }
-    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark) &&
-        mark > atomic_load(&worker->shared->had_us))
-        atomic_store(&worker->shared->had_us, mark);
+    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark))
+        raise_had(worker->shared, mark);
     worker->partitions = memory_reserve(worker->partitions, &worker->partition_capacity,
                                         worker->partition_count + 1, sizeof *worker->partitions);
     worker->partitions[worker->partition_count++] = partition;

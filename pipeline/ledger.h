@@ -15,7 +15,7 @@ struct ledger_entry {
 
 struct ledger {
     struct ledger_entry *first, *last;
-    int64_t committed; /* last offset given out by ledger_advance; INT64_MIN none */
+    int64_t committed; /* last offset given out by ledger_advance; 0: none */
 };
 
 /* A new entry at the end, with one pending mark that the caller takes back when the batch is through. */

@@ -10,7 +10,7 @@ static void tell_alert(void *owner, const struct alert *alert)
 {
     struct worker *worker = owner;
 
-    if (alert->at_us > atomic_load(&worker->shared->had_us))
+    if (alert->at_us >= atomic_load(&worker->shared->had_us))
         deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
 }
 
@@ -116,6 +116,26 @@ bool stage_receive(struct worker *worker, int64_t now_us)
     return taken > 0;
 }
 
+bool worker_discard(struct worker *worker)
+{
+    struct block *block;
+    unsigned sender;
+    bool any = false;
+
+    exchange_flush(worker->port);
+    for (; (block = exchange_receive(worker->port, &sender)); block_release(block)) {
+        any = true;
+        for (uint32_t at = 0; at < block->used;) {
+            struct record *record = (struct record *)(block->bytes + at);
+
+            if (record->type == RECORD_PANE || record->type == RECORD_CORRECTION)
+                windows_discard(worker->windows, (struct pane_record *)record);
+            at += record->size;
+        }
+    }
+    return any;
+}
+
 /* Transitions of the last rows: judged, folded, forgotten. */
 static void finish_transitions(struct worker *worker)
 {
@@ -137,7 +157,8 @@ bool stage_apply(struct worker *worker, int64_t now_us)
         runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
         order_pop(&worker->order);
         applied++;
-        if (worker->transitions.rows == worker->transitions.row_limit)
+        if (worker->transitions.rows == worker->transitions.row_limit ||
+            worker->transitions.text.used > EVENT_TEXT_MAX / 2)
             finish_transitions(worker);
     }
     finish_transitions(worker);

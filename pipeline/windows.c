@@ -121,16 +121,19 @@ static void free_table(struct windows *windows, struct series_table *table)
     free(table);
 }
 
+void windows_discard(const struct windows *windows, struct pane_record *record)
+{
+    for (unsigned m = 0; m < windows->plan->groups[record->group].measure_count; m++)
+        accumulator_free(&record->accumulators[m]);
+}
+
 void windows_free(struct windows *windows)
 {
     for (size_t i = 0; i < (size_t)SHARDS * windows->plan->group_count; i++)
         if (windows->tables[i])
             free_table(windows, windows->tables[i]);
     while (order_first(&windows->corrections)) {
-        struct pane_record *record = (struct pane_record *)order_first(&windows->corrections)->record;
-
-        for (unsigned m = 0; m < windows->plan->groups[record->group].measure_count; m++)
-            accumulator_free(&record->accumulators[m]);
+        windows_discard(windows, (struct pane_record *)order_first(&windows->corrections)->record);
         order_pop(&windows->corrections);
     }
     order_free(&windows->corrections);
@@ -550,8 +553,7 @@ void windows_merge(struct windows *windows, struct pane_record *record)
     assert(shard_of(record->key) % windows->workers == windows->worker);
     if (!series) {
         windows->figures.too_many++;
-        for (unsigned m = 0; m < table->group->measure_count; m++)
-            accumulator_free(&record->accumulators[m]);
+        windows_discard(windows, record);
         return;
     }
     node = add_pane(windows, table, series, record);
@@ -581,23 +583,28 @@ void windows_correct_later(struct windows *windows, struct pane_record *record, 
 static void correct(struct windows *windows, struct pane_record *record, const struct windows_time *time)
 {
     struct series_table *table = find_table(windows, shard_of(record->key), record->group);
+    int64_t every = table->group->every_us, end;
+    int64_t last_end = floor_div(record->start_us + table->group->window_us, every) * every;
+    int64_t lost_us = record->order_us - windows->plan->time.correct_for;
+    struct windows_time now = *time;
     struct series *series;
     struct pane_node *node;
 
     /* what ends before the row's order time is closed without it, whatever was closed so far */
     close_table(windows, table, record->order_us, time, SIZE_MAX);
     series = find_series(windows, table, record->key, record->texts);
-    if (!series ||
-        record->start_us + table->group->window_us + windows->plan->time.correct_for < record->order_us) {
-        windows->figures.lost++;
-        for (unsigned m = 0; m < table->group->measure_count; m++)
-            accumulator_free(&record->accumulators[m]);
+    windows->figures.lost += !series || record->first_end_us <= lost_us;
+    if (!series || last_end <= lost_us) {
+        windows_discard(windows, record);
         return;
     }
     node = add_pane(windows, table, series, record);
     node->late++;
-    tell_again(windows, table, series, node, record->order_us, time);
-    int64_t end = next_end(node, table->closed_us, table->group->every_us);
+    /* of a window that ended so long ago the older panes are gone */
+    if (lost_us > now.had_us)
+        now.had_us = lost_us;
+    tell_again(windows, table, series, node, record->order_us, &now);
+    end = next_end(node, table->closed_us, every);
     if (end < table->next_end_us)
         table->next_end_us = end;
 }

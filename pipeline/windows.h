@@ -32,6 +32,9 @@ void windows_merge(struct windows *windows, struct pane_record *record);
 /* A late row's pane: kept (with its block) until the watermark passes its order time. */
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block);
 
+/* Frees the sketches of a record that nobody will take. */
+void windows_discard(const struct windows *windows, struct pane_record *record);
+
 struct windows_time {
     int64_t events_us,
         runs_us;     /* close buckets that end at or before these, of measures on events and on runs */

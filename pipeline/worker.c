@@ -27,7 +27,7 @@ static void tell_run(void *owner, const struct run_record *run)
 {
     struct worker *worker = owner;
 
-    if (run->at_us > atomic_load(&worker->shared->had_us))
+    if (run->at_us >= atomic_load(&worker->shared->had_us))
         deliver_run(worker->deliver, run, &worker->epochs.current->pending);
 }
 

@@ -100,6 +100,10 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                         const struct deliver_context *deliver, bool once, struct error *ret_error);
 void worker_close(struct worker *worker);
 
+/* Throws away what others have sent and nobody took; true when there was something. Called after the threads
+ * have ended, for all workers until none has anything: full rings refill. */
+bool worker_discard(struct worker *worker);
+
 /* One turn over all stages; true when something was done (else the caller may sleep a little). */
 bool worker_step(struct worker *worker, int64_t now_us);
 

@@ -269,6 +269,7 @@ const struct sink_type sink_webhook = {
     .name = "webhook",
     .help = "One HTTP POST for each document",
     .form = SINK_LINES,
+    .notifies = true,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .settings_size = sizeof(struct webhook_settings),

@@ -1,8 +1,10 @@
 """Each examples/*.yaml must pass `weir check`. Where examples/NAME.expected.jsonl is there too, `weir replay NAME.yaml
 --alerts -` must print just those lines: an example whose alerts changed is a changed behaviour."""
 import glob
+import json
 import os
 import subprocess
+import tempfile
 
 from integration import services
 from report import Skip
@@ -26,12 +28,30 @@ def replay(path, expected_path):
         raise AssertionError(f"{len(expected)} lines expected, {len(found)} found")
 
 
+def reference_page():
+    with open(os.path.join(services.ROOT, "docs", "options.md"), encoding="utf-8") as file:
+        if file.read() != weir("options"):
+            raise AssertionError("docs/options.md is stale: write it again with `weir options > docs/options.md`")
+
+
+def quickstart():
+    """The first screen is not empty: at least three alerts fire, and failures, slow tasks and load are all measured."""
+    lines = weir("run", "examples/quickstart.yaml", "--once", "--set", "http.listen=127.0.0.1:18470", "--set",
+                 "store.path=" + os.path.join(tempfile.mkdtemp(), "q.db")).splitlines()
+    firing = [line for line in lines if json.loads(line)["state"] == "firing"]
+    if len(firing) < 3 or not any(json.loads(line)["rule"] == "slow_task" for line in firing):
+        raise AssertionError(f"{len(firing)} alerts fire")
+
+
 def run(report, names):
     if not os.path.exists(services.program()):
         raise Skip("the program is not built")
     paths = sorted(glob.glob(os.path.join(services.ROOT, "examples", "*.yaml")))
     if not paths:
         raise Skip("no examples yet")
+    for check in (reference_page, quickstart):
+        if not names or any(part in check.__name__ for part in names):
+            report.run(f"examples/{check.__name__}", check)
     for path in paths:
         name = os.path.basename(path)[: -len(".yaml")]
         if names and not any(part in name for part in names):
