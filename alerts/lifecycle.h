@@ -33,8 +33,8 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
 void lifecycle_free(struct lifecycle *lifecycle);
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
 
-/* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open or prompted
- * already. The ordered pass makes the episode later and marks its firing line as prompted. */
+/* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open
+ * or prompted already. The ordered pass makes the episode later and marks its firing line as prompted. */
 void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit,
                       void *owner);
 

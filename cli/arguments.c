@@ -28,7 +28,8 @@ bool arguments_read(int argc, char **argv, const struct argument *own, struct fi
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--set") == 0) {
             if (i + 1 >= argc || ret_arguments->assignment_count == ASSIGNMENTS_MAX) {
-                fprintf(stderr, "weir %s: --set needs path.key=value, at most %d times\n", argv[0], ASSIGNMENTS_MAX);
+                fprintf(stderr, "weir %s: --set needs path.key=value, at most %d times\n", argv[0],
+                        ASSIGNMENTS_MAX);
                 return false;
             }
             ret_arguments->assignments[ret_arguments->assignment_count++] = argv[++i];
@@ -52,7 +53,8 @@ struct plan *arguments_plan(const struct file_arguments *arguments)
     struct plan *plan;
     struct error error;
 
-    if (plan_load(arguments->path, arguments->assignments, arguments->assignment_count, &plan, &error) == STATUS_OK)
+    if (plan_load(arguments->path, arguments->assignments, arguments->assignment_count, &plan, &error) ==
+        STATUS_OK)
         return plan;
     fprintf(stderr, "%s\n", error.text);
     return NULL;

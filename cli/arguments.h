@@ -1,10 +1,11 @@
-/* What the subcommands that take a configuration file share: its name, repeated --set, and options with a value. */
+/* What the subcommands that take a configuration file share: its name, repeated --set, and options with a
+ * value. */
 #pragma once
 #include "pipeline/plan.h"
 
 enum { ASSIGNMENTS_MAX = 256 };
 
-struct argument { /* an option of one command */
+struct argument {       /* an option of one command */
     const char *name;   /* "--input" */
     const char **value; /* set to the text after it, or NULL for a flag */
     bool *flag;
@@ -16,7 +17,8 @@ struct file_arguments {
     size_t assignment_count;
 };
 
-/* Reads FILE, --set and the command's own options (ended by a NULL name); prints what is wrong and returns false. */
+/* Reads FILE, --set and the command's own options (ended by a NULL name); prints what is wrong and returns
+ * false. */
 bool arguments_read(int argc, char **argv, const struct argument *own, struct file_arguments *ret_arguments);
 
 /* Loads the plan and prints the error on stderr; NULL on failure. */

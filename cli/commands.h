@@ -1,9 +1,10 @@
-/* The subcommands. Each takes its own arguments (argv[0] is its name) and returns the exit code: 0 done, 1 what the
- * command's help says, 2 usage or configuration, 3 outside failure. */
+/* The subcommands. Each takes its own arguments (argv[0] is its name) and returns the exit code: 0 done, 1
+ * what the command's help says, 2 usage or configuration, 3 outside failure. */
 #pragma once
 
 enum exit_code { EXIT_DONE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2, EXIT_OUTSIDE = 3 };
 
 typedef int cli_command(int argc, char **argv);
 
-cli_command cli_run, cli_replay, cli_check, cli_options, cli_setup, cli_eval, cli_detect, cli_dead_letters, cli_bench;
+cli_command cli_run, cli_replay, cli_check, cli_options, cli_setup, cli_eval, cli_detect, cli_dead_letters,
+    cli_bench;

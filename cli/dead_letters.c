@@ -1,11 +1,11 @@
 /* weir dead-letters list|show|delete: looks into the dead-letter store, also beside a running pipeline.
  * `list` tells what is there, one line a letter, newest first; `show` writes one letter, with the original
  * bytes as they came. */
-#include "cli/commands.h"
 #include "pipeline/dead_letters.h"
 #include "base/json_writer.h"
 #include "base/options.h"
 #include "base/timestamp.h"
+#include "cli/commands.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* weir eval: one expression with bindings, or JSON lines on stdin, one answer line each. For trying rules by hand. */
+/* weir eval: one expression with bindings, or JSON lines on stdin, one answer line each. For trying rules
+ * by hand. */
 #include "cli/commands.h"
 #include "rules/cel.h"
 
@@ -41,7 +42,9 @@ int cli_eval(int argc, char **argv)
         } else if (!expression && strcmp(argv[i], "--bind") != 0) {
             expression = argv[i];
         } else {
-            fprintf(stderr, "usage: weir eval EXPR [--bind name=JSON]... (at most %d); JSON lines on stdin without EXPR\n",
+            fprintf(stderr,
+                    "usage: weir eval EXPR [--bind name=JSON]... (at most %d); JSON lines on stdin without "
+                    "EXPR\n",
                     BINDINGS_MAX);
             return EXIT_USAGE;
         }

@@ -1,4 +1,5 @@
-/* weir options: the reference page, from the option rows. docs/options.md is its output; a test compares them. */
+/* weir options: the reference page, from the option rows. docs/options.md is its output; a test compares
+ * them. */
 #include "cli/commands.h"
 #include "pipeline/clean.h"
 #include "pipeline/plan.h"
@@ -7,7 +8,8 @@
 
 enum { PAGE_MAX = 4 * 1024 * 1024 };
 
-static void section(struct buffer *out, const char *title, const char *help, const struct option *rows, size_t count)
+static void section(struct buffer *out, const char *title, const char *help, const struct option *rows,
+                    size_t count)
 {
     buffer_print(out, "\n## %s\n\n", title);
     if (help)
@@ -18,8 +20,8 @@ static void section(struct buffer *out, const char *title, const char *help, con
     options_describe(rows, count, out);
 }
 
-static void typed(struct buffer *out, const char *what, const char *name, const char *help, const struct option *rows,
-                  size_t count)
+static void typed(struct buffer *out, const char *what, const char *name, const char *help,
+                  const struct option *rows, size_t count)
 {
     char title[128];
 
@@ -53,8 +55,8 @@ int cli_options(int argc, char **argv)
         typed(&page, "clean[]", name, help, rows, count);
     section(&page, "detectors[]: every type", "The common back end.", backend_options, backend_option_count);
     for (size_t i = 0; detector_types[i]; i++)
-        typed(&page, "detectors[]", detector_types[i]->name, detector_types[i]->help, detector_types[i]->options,
-              detector_types[i]->option_count);
+        typed(&page, "detectors[]", detector_types[i]->name, detector_types[i]->help,
+              detector_types[i]->options, detector_types[i]->option_count);
     for (size_t i = 0; sink_types[i]; i++)
         typed(&page, "sinks[]", sink_types[i]->name, sink_types[i]->help, sink_types[i]->options,
               sink_types[i]->option_count);

@@ -1,5 +1,5 @@
-/* weir replay: recorded input in event time only. It starts empty, reads and writes no store, commits nothing, sends to no
- * sink; it writes only the files named. */
+/* weir replay: recorded input in event time only. It starts empty, reads and writes no store, commits
+ * nothing, sends to no sink; it writes only the files named. */
 #include "base/memory.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
@@ -52,7 +52,8 @@ static struct plan_source *input_source(struct plan *plan, const char *input, co
 }
 
 /* Turns the named sources into file sources; with any --input, sources that got none are left out. */
-static enum status use_inputs(struct plan *plan, const struct replay_arguments *arguments, struct error *error)
+static enum status use_inputs(struct plan *plan, const struct replay_arguments *arguments,
+                              struct error *error)
 {
     const struct source_type *file = source_type_find("file");
     bool *used = memory_new(plan->source_count * sizeof *used);
@@ -63,12 +64,15 @@ static enum status use_inputs(struct plan *plan, const struct replay_arguments *
         struct plan_source *source = input_source(plan, arguments->inputs[i], &path);
 
         if (source->type != file) {
-            options_free(&(struct option_table){source->type->options, source->type->option_count, source->settings}, 1);
+            options_free(
+                &(struct option_table){source->type->options, source->type->option_count, source->settings},
+                1);
             free(source->settings);
             source->type = file;
             source->settings = memory_new(file->settings_size);
         }
-        if (option_assign(file->options, file->option_count, source->settings, "path", path, error) != STATUS_OK)
+        if (option_assign(file->options, file->option_count, source->settings, "path", path, error) !=
+            STATUS_OK)
             return STATUS_FATAL;
         used[source - plan->sources] = true;
     }

@@ -43,7 +43,8 @@ static int run(const struct plan *plan, bool once)
     if (status != STATUS_OK)
         fprintf(stderr, "weir: no page: %s\n", error.text);
     else if (server)
-        fprintf(stderr, "weir: %s reads; page at %s\n", plan->general.name, address);
+        fprintf(stderr, "weir: %s reads; page at %s%s\n", plan->general.name, address,
+                server_moved(server) ? " (http.listen is taken)" : "");
     do /* live: files may be read to their end, the page stays */
         status = engine_wait(engine, WAIT_MS, &error);
     while (!stop_asked && (status == STATUS_RETRY || (status == STATUS_OK && !once)));

@@ -1,4 +1,5 @@
-/* weir setup elasticsearch FILE.yaml: installs the index templates in every search server that the file names. */
+/* weir setup elasticsearch FILE.yaml: installs the index templates in every search server that the file
+ * names. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "sinks/elasticsearch_setup.h"

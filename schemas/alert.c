@@ -57,9 +57,10 @@ size_t alert_target_limit(const struct alert *alert)
 
 size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX])
 {
-    struct span *fixed[] = {&alert->rule,     &alert->source,   &alert->namespace_, &alert->workflow, &alert->task,
-                            &alert->run,      &alert->run_name, &alert->host,       &alert->summary,  &alert->description,
-                            &alert->runbook,  &alert->url,      &alert->unit};
+    struct span *fixed[] = {&alert->rule,    &alert->source,      &alert->namespace_, &alert->workflow,
+                            &alert->task,    &alert->run,         &alert->run_name,   &alert->host,
+                            &alert->summary, &alert->description, &alert->runbook,    &alert->url,
+                            &alert->unit};
     size_t count = sizeof fixed / sizeof *fixed;
 
     memcpy(ret_texts, fixed, sizeof fixed);
