@@ -15,7 +15,8 @@ struct bench_options {
 /* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times each. Appends one
  * JSON object: events_per_second, cpu_us_per_event of process time, their medians and ranges, what was delivered, and
  * whether the buckets' counts add up to the events. */
-enum status bench_throughput(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+enum status bench_throughput(const struct bench_options *options, struct buffer *out,
+                             struct error *ret_error);
 
 /* The whole engine once over a backlog in Kafka, with the resident size of the process by messages taken. Appends one
  * JSON object: the samples, and the largest of the second half relative to the one at a fifth of the backlog. */

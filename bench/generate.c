@@ -51,11 +51,10 @@ static int64_t choose_time(struct generator *generator)
     double since = (double)generator->next / options->rate * 1e6;
     double early = random_unit(&generator->random) * (double)options->jitter_us;
 
+    if (generator->next == options->events)
+        early = -(double)options->closing_us;
     return options->start_us + (int64_t)(since - early);
 }
-
-static void write_printed(struct json_writer *json, const char *key, const char *format, uint64_t number)
-    __attribute__((format(printf, 3, 0)));
 
 static void write_printed(struct json_writer *json, const char *key, const char *format, uint64_t number)
 {
@@ -80,7 +79,7 @@ bool generator_next(struct generator *generator, struct buffer *out)
     int64_t time_us;
     double duration_ms;
 
-    if (generator->next >= generator->options.events)
+    if (generator->next >= generator->options.events + (generator->options.closing_us != 0))
         return false;
     task = choose_task(generator);
     time_us = choose_time(generator);
@@ -104,8 +103,9 @@ bool generator_next(struct generator *generator, struct buffer *out)
     json_text(&json, "queue", SPAN_LITERAL("default"));
     json_text(&json, "level", failed ? SPAN_LITERAL("ERROR") : SPAN_LITERAL("INFO"));
     json_text(&json, "message",
-              failed ? SPAN_LITERAL("Task failed with exception: connection to the warehouse was refused, 111")
-                     : SPAN_LITERAL("Marking task as SUCCESS; all downstream checks of the table have passed"));
+              failed
+                  ? SPAN_LITERAL("Task failed with exception: connection to the warehouse was refused, 111")
+                  : SPAN_LITERAL("Marking task as SUCCESS; all downstream checks of the table have passed"));
     json_close(&json);
     generator->next++;
     return true;

@@ -61,8 +61,9 @@ static void write_bulk_answer(size_t documents, struct buffer *out)
     buffer_put_text(out, "]}");
 }
 
-static enum MHD_Result answer(void *owner, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *data, size_t *data_size, void **request)
+static enum MHD_Result answer(void *owner, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *data, size_t *data_size,
+                              void **request)
 {
     struct buffer *body = *request, out;
     struct MHD_Response *response;
@@ -114,9 +115,10 @@ static _Noreturn void serve(int listener, struct server *server, pid_t parent)
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(0);
-    daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, answer, server,
-                              MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                              (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, forget, NULL, MHD_OPTION_END);
+    daemon =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, answer, server,
+                         MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, forget, NULL, MHD_OPTION_END);
     while (daemon)
         pause();
     _exit(1);
@@ -139,14 +141,16 @@ static int listen_anywhere(uint16_t *ret_port)
     return listener;
 }
 
-enum status null_server_start(const char *counted_measure, struct null_server *ret_server, struct error *ret_error)
+enum status null_server_start(const char *counted_measure, struct null_server *ret_server,
+                              struct error *ret_error)
 {
     struct null_server started = {0};
     struct server server;
     pid_t parent = getpid();
     int listener;
 
-    started.figures = mmap(NULL, sizeof *started.figures, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    started.figures =
+        mmap(NULL, sizeof *started.figures, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (started.figures == MAP_FAILED)
         return fail(ret_error, "no shared memory: %s", strerror(errno));
     server.figures = started.figures;

@@ -18,5 +18,6 @@ struct null_server {
 };
 
 /* Forks, so it is called before any thread exists. The server ends with its parent at the latest. */
-enum status null_server_start(const char *counted_measure, struct null_server *ret_server, struct error *ret_error);
+enum status null_server_start(const char *counted_measure, struct null_server *ret_server,
+                              struct error *ret_error);
 void null_server_stop(struct null_server *server); /* does nothing when it was never started */

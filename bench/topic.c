@@ -12,8 +12,10 @@ struct property {
 };
 
 static const struct property producer_properties[] = {
-    {"compression.codec", "lz4"},        {"linger.ms", "20"},
-    {"batch.size", "1000000"},           {"queue.buffering.max.kbytes", "131072"},
+    {"compression.codec", "lz4"},
+    {"linger.ms", "20"},
+    {"batch.size", "1000000"},
+    {"queue.buffering.max.kbytes", "131072"},
     {"queue.buffering.max.messages", "400000"},
 };
 
@@ -37,7 +39,8 @@ static enum status client_open(const char *brokers, uint64_t *failures, rd_kafka
     char reason[256];
 
     for (size_t i = 0; i < sizeof producer_properties / sizeof *producer_properties; i++)
-        if (rd_kafka_conf_set(conf, producer_properties[i].key, producer_properties[i].value, reason, sizeof reason))
+        if (rd_kafka_conf_set(conf, producer_properties[i].key, producer_properties[i].value, reason,
+                              sizeof reason))
             goto fail;
     if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, reason, sizeof reason))
         goto fail;
@@ -135,8 +138,8 @@ static enum status produce_all(rd_kafka_t *client, rd_kafka_topic_t *topic, unsi
     while (status == STATUS_OK && generator_next(&generator, &event)) {
         int32_t partition = (int32_t)((generator.next - 1) % partitions);
 
-        while (status == STATUS_OK &&
-               rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, event.data, event.size, NULL, 0, NULL) != 0)
+        while (status == STATUS_OK && rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, event.data,
+                                                       event.size, NULL, 0, NULL) != 0)
             if (rd_kafka_last_error() == RD_KAFKA_RESP_ERR__QUEUE_FULL)
                 rd_kafka_poll(client, FULL_WAIT_MS);
             else
@@ -164,7 +167,8 @@ enum status topic_fill(const char *brokers, const char *name, unsigned partition
         if (rd_kafka_flush(client, FLUSH_WAIT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR && status == STATUS_OK)
             status = fail(ret_error, "topic %s: the broker did not take all events in time", name);
         if (failures > 0 && status == STATUS_OK)
-            status = fail(ret_error, "topic %s: %llu events were not taken", name, (unsigned long long)failures);
+            status =
+                fail(ret_error, "topic %s: %llu events were not taken", name, (unsigned long long)failures);
         rd_kafka_topic_destroy(topic);
     } else {
         status = fail(ret_error, "topic %s: %s", name, rd_kafka_err2str(rd_kafka_last_error()));

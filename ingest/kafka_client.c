@@ -50,16 +50,15 @@ bool kafka_warn_due(const struct source *source, int64_t *told_us)
     return true;
 }
 
+/* Whatever it is about, no end that was confirmed before is taken for granted after it. (That all brokers are down is said
+ * of those that were tried, so it may not be said at all.) */
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct source *source = opaque;
-    bool is_total = code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
 
-    /* the total counts brokers; what went before it says why */
-    if (!is_total || source->trouble[0] == '\0')
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || source->trouble[0] == '\0')
         snprintf(source->trouble, sizeof source->trouble, "%s", reason);
-    for (size_t i = 0; i < source->partition_count; i++)
-        source->partitions[i]->doubtful |= is_total;
+    kafka_partitions_doubt(source);
     source->lookup_us = source->now_us;
 }
 

@@ -296,6 +296,7 @@ static bool look(struct source *source)
     problem = rd_kafka_metadata(source->client, 0, NULL, &answer, LIST_WAIT_MS);
     if (problem) {
         keep_trouble(source, problem);
+        kafka_partitions_doubt(source);
         return false;
     }
     source->trouble[0] = '\0';
@@ -350,6 +351,12 @@ void kafka_partitions_advance(struct source *source)
     source->lookup_us = source->now_us + (is_whole ? LOOKUP_INTERVAL_US : RETRY_INTERVAL_US);
     if (!is_whole && source->trouble[0] && kafka_warn_due(source, &source->trouble_told_us))
         kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->trouble);
+}
+
+void kafka_partitions_doubt(struct source *source)
+{
+    for (size_t i = 0; i < source->partition_count; i++)
+        source->partitions[i]->doubtful = true;
 }
 
 void kafka_partitions_close(struct source *source)

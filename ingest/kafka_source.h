@@ -95,4 +95,5 @@ bool kafka_start_parse(const char *text, struct kafka_start *ret_start);
 /* Looks for new partitions and for trouble when it is time to, and starts what must be started. Waits at most 100 ms for the
  * list of partitions, and 1 s for each of the three questions that must be asked of new ones. */
 void kafka_partitions_advance(struct source *source);
+void kafka_partitions_doubt(struct source *source); /* until the cluster answers again */
 void kafka_partitions_close(struct source *source);

@@ -140,17 +140,18 @@ function showAlerts() {
     "No alerts. What a rule or a detector finds is listed here.");
 }
 
+/* Roles are given again because the narrow layout takes the table's display away. */
 function runNode(run) {
-  const details = [run.task, run.map_index !== undefined ? `[${run.map_index}]` : "", run.attempt > 1 ? `attempt ${run.attempt}` : ""];
+  const task = run.task ? ` / ${run.task}` + (run.map_index === undefined ? "" : ` [${run.map_index}]`) : "";
   const ended = Number.isFinite(run.duration_ms) || run.ended_at;
   const duration = ended ? spanText(run.duration_ms) : run.started_at ? ageNode(run.started_at) : "–";
-  return element("tr", { "data-run": run.state, title: run.run_name || run.run },
-    element("th", { scope: "row" }, element("b", {}, run.workflow || run.run || "–"),
-      element("span", { class: "detail" }, details.some(Boolean) ? ` / ${details.filter(Boolean).join(" ")}` : ""),
+  return element("tr", { role: "row", "data-run": run.state, title: run.run_name || run.run },
+    element("th", { role: "rowheader", scope: "row" }, element("b", {}, run.workflow || run.run || "–"),
+      element("span", { class: "detail" }, task + (run.attempt > 1 ? `, attempt ${run.attempt}` : "")),
       run.error ? element("span", { class: "failure", title: run.error }, run.error) : ""),
-    element("td", {}, element("span", { class: "run-state" }, RUN_STATES[run.state] || run.state || "–")),
-    element("td", {}, run.started_at ? timeNode(run.started_at) : "–"),
-    element("td", { class: "number" }, duration, ended || !run.started_at ? "" : " so far"));
+    element("td", { role: "cell" }, element("span", { class: "run-state" }, RUN_STATES[run.state] || run.state || "–")),
+    element("td", { role: "cell" }, run.started_at ? timeNode(run.started_at) : "–"),
+    element("td", { role: "cell", class: "number" }, duration, ended || !run.started_at ? "" : " so far"));
 }
 
 function showRuns() {

@@ -1,0 +1,153 @@
+/* Does the process keep its size while a backlog is read? Every series has an event in every bucket, so state is complete
+ * after the first buckets, and whatever grows later is a leak, a queue or a heap in pieces. The resident size is asked at
+ * each engine publication (5 a second); samples are taken from it at round numbers of messages. */
+#include "bench/report.h"
+#include "bench/workload.h"
+
+#include "base/memory.h"
+#include "pipeline/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { EVERY_S = 60, WAIT_MS = 50, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024 };
+
+struct sample {
+    uint64_t messages, resident_bytes;
+    double seconds;
+};
+
+struct samples {
+    struct sample items[SAMPLES + 1];
+    unsigned count;
+    uint64_t step;
+};
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file) {
+        if (fscanf(file, "%*u %llu", &pages) != 1)
+            pages = 0;
+        (void)fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t messages_taken(const struct engine *engine, struct buffer *metrics)
+{
+    static const char name[] = "\nweir_messages_total ";
+    const char *found;
+
+    buffer_clear(metrics);
+    engine_metrics(engine, metrics);
+    buffer_put_char(metrics, '\0');
+    found = metrics->full ? NULL : strstr(metrics->data, name);
+    return found ? strtoull(found + strlen(name), NULL, 10) : 0;
+}
+
+static void take_sample(struct samples *samples, uint64_t messages, double seconds)
+{
+    if (samples->count > SAMPLES || messages < samples->step * (samples->count + 1))
+        return;
+    while (samples->count < SAMPLES && messages >= samples->step * (samples->count + 2))
+        samples->count++; /* missed between two looks: left zero */
+    samples->items[samples->count++] =
+        (struct sample){.messages = messages, .resident_bytes = resident_bytes(), .seconds = seconds};
+}
+
+static enum status run_engine(const struct plan *plan, struct samples *samples, double *ret_seconds,
+                              struct error *ret_error)
+{
+    struct engine_options options = {.mode = ENGINE_ONCE};
+    struct usage before = usage_now();
+    struct engine *engine;
+    struct buffer metrics;
+    enum status status;
+
+    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    buffer_init(&metrics, METRICS_BYTES_MAX);
+    do {
+        status = engine_wait(engine, WAIT_MS, ret_error);
+        take_sample(samples, messages_taken(engine, &metrics), usage_since(before).wall);
+    } while (status == STATUS_RETRY);
+    *ret_seconds = usage_since(before).wall;
+    buffer_free(&metrics);
+    engine_stop(engine);
+    engine_free(engine);
+    return status;
+}
+
+static void report_samples(struct json_writer *json, const struct samples *samples)
+{
+    uint64_t reference = 0, largest = 0, half = samples->step * SAMPLES / 2;
+
+    json_open_list(json, "samples");
+    for (unsigned i = 0; i < samples->count; i++) {
+        const struct sample *sample = &samples->items[i];
+
+        if (sample->messages == 0)
+            continue;
+        if (reference == 0 && sample->messages >= samples->step * SAMPLES / 5)
+            reference = sample->resident_bytes;
+        if (sample->messages >= half && sample->resident_bytes > largest)
+            largest = sample->resident_bytes;
+        json_open(json, NULL);
+        json_unsigned(json, "messages", sample->messages);
+        json_unsigned(json, "resident_bytes", sample->resident_bytes);
+        json_number(json, "seconds", sample->seconds);
+        json_close(json);
+    }
+    json_close_list(json);
+    if (reference == 0)
+        return;
+    json_number(json, "ratio", (double)largest / (double)reference);
+    json_number(json, "ratio_asked_at_most", 1.05);
+}
+
+static void report(const struct workload *workload, const struct samples *samples, double seconds,
+                   struct buffer *out)
+{
+    const struct generator_options *input = &workload->options.generator;
+    const struct null_server_figures *served = workload->server.figures;
+    struct json_writer json;
+
+    json_begin(&json, out);
+    json_open(&json, NULL);
+    json_text(&json, "case", SPAN_LITERAL("memory"));
+    report_machine(&json);
+    json_unsigned(&json, "events", input->events);
+    json_unsigned(&json, "series", input->tasks);
+    json_unsigned(&json, "partitions", workload->options.partitions);
+    json_unsigned(&json, "workers", workload->options.workers);
+    json_number(&json, "seconds", seconds);
+    report_samples(&json, samples);
+    json_unsigned(&json, "documents", atomic_load(&served->documents));
+    json_unsigned(&json, "rows_in_buckets", atomic_load(&served->counted));
+    json_bool(&json, "rows_match", atomic_load(&served->counted) == input->events);
+    json_close(&json);
+}
+
+enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error)
+{
+    struct samples samples = {.step = options->generator.events / SAMPLES};
+    struct workload workload;
+    struct plan *plan = NULL;
+    double seconds = 0;
+    enum status status = workload_open(options, &workload, ret_error);
+
+    if (status == STATUS_OK)
+        status = workload_plan(&workload, EVERY_S, &plan, ret_error);
+    if (status == STATUS_OK)
+        status = run_engine(plan, &samples, &seconds, ret_error);
+    if (status == STATUS_OK)
+        report(&workload, &samples, seconds, out);
+    if (plan)
+        plan_free(plan);
+    workload_close(&workload);
+    return status;
+}

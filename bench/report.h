@@ -1,0 +1,18 @@
+/* Pieces of the cases' reports, and the clocks they are made with. */
+#pragma once
+#include "base/json_writer.h"
+
+#include <stdint.h>
+
+struct usage { /* seconds; of the whole process, all threads */
+    double wall, cpu;
+};
+
+struct usage usage_now(void);
+struct usage usage_since(struct usage before);
+
+/* "machine": what figures must be read with. */
+void report_machine(struct json_writer *json);
+
+/* An object with median, min and max of `count` >= 1 values, which it sorts; returns the median. */
+double report_range(struct json_writer *json, const char *key, double *values, unsigned count);

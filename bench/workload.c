@@ -1,0 +1,216 @@
+/* Made once a case. The input is made in a forked process: the producer's threads and the heap it leaves behind would
+ * show in the figures, of memory above all. */
+#include "bench/workload.h"
+
+#include "bench/topic.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Less than time.max_skew, above which a single row would not be believed; more than a bucket and the jitter. */
+#define CLOSING_US (180 * INT64_C(1000000))
+
+enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
+
+static const char counted_measure[] = "arrivals";
+
+static const char plan_head[] = "name: bench\n"
+                                "http: {listen: \"\"}\n"
+                                "store: {path: bench.db}\n"
+                                "time: {lateness: 10s}\n"
+                                "formats:\n"
+                                "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
+                                "workflow, task: task, run: run, state: state,\n"
+                                "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
+                                "level: level, message: message}}\n";
+
+static const char plan_measures[] =
+    "measures:\n"
+    "  - {name: %s, of: count, by: [workflow, task], every: %us}\n"
+    "  - {name: latency, of: duration_ms, statistics: [mean, p95], by: [workflow, task], every: %us}\n"
+    "detectors:\n"
+    "  - {name: slow, type: zscore, measure: latency, statistic: mean, direction: up}\n"
+    "rules:\n"
+    "  - {name: failed_again, on: event, when: 'state == \"failed\" && attempt >= 3', by: [workflow, task]}\n"
+    "  - {name: crowd, on: bucket, measure: %s, when: 'count > 100000'}\n"
+    "sinks:\n"
+    "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [buckets], setup: "
+    "auto}\n";
+
+void workload_tell(const struct workload *workload, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!workload->options.progress)
+        return;
+    va_start(arguments, format);
+    (void)fputs("weir bench: ", stderr);
+    (void)vfprintf(stderr, format, arguments);
+    (void)fputc('\n', stderr);
+    va_end(arguments);
+}
+
+static void path_in(const struct workload *workload, const char *name, char ret_path[2 * WORKLOAD_PATH_BYTES])
+{
+    (void)snprintf(ret_path, 2 * WORKLOAD_PATH_BYTES, "%s/%s", workload->folder, name);
+}
+
+static enum status write_file(const struct workload *workload, const char *path, struct error *error)
+{
+    struct generator generator;
+    struct buffer event;
+    FILE *file = fopen(path, "w");
+    bool written = file != NULL;
+
+    generator_init(&generator, &workload->options.generator);
+    buffer_init(&event, EVENT_BYTES_MAX);
+    while (written && generator_next(&generator, &event)) {
+        buffer_put_char(&event, '\n');
+        written = fwrite(event.data, 1, event.size, file) == event.size;
+        buffer_clear(&event);
+    }
+    buffer_free(&event);
+    if (file)
+        written = fclose(file) == 0 && written;
+    return written ? STATUS_OK : fail(error, "%s: %s", path, strerror(errno));
+}
+
+static enum status make_input(const struct workload *workload, struct error *error)
+{
+    const struct bench_options *options = &workload->options;
+    char path[2 * WORKLOAD_PATH_BYTES];
+
+    if (!options->brokers) {
+        path_in(workload, "events.jsonl", path);
+        return write_file(workload, path, error);
+    }
+    if (topic_create(options->brokers, workload->topic, options->partitions, error) != STATUS_OK)
+        return STATUS_FATAL;
+    return topic_fill(options->brokers, workload->topic, options->partitions, &options->generator, error);
+}
+
+/* The child's error text comes back through a pipe; an empty one is success. */
+static enum status make_input_apart(const struct workload *workload, struct error *ret_error)
+{
+    struct error error = {.text = "making the input ended without a word"};
+    int ends[2];
+    ssize_t got;
+    pid_t child;
+
+    if (pipe(ends) != 0)
+        return fail(ret_error, "cannot make a pipe: %s", strerror(errno));
+    child = fork();
+    if (child == 0) {
+        if (make_input(workload, &error) == STATUS_OK)
+            error.text[0] = '\0';
+        got = write(ends[1], &error, sizeof error);
+        _exit(got != (ssize_t)sizeof error);
+    }
+    close(ends[1]);
+    got = child > 0 ? read(ends[0], &error, sizeof error) : 0;
+    close(ends[0]);
+    if (child > 0)
+        (void)waitpid(child, NULL, 0);
+    return got >= 0 && error.text[0] == '\0' ? STATUS_OK : fail(ret_error, "%s", error.text);
+}
+
+enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
+                          struct error *ret_error)
+{
+    struct workload *workload = ret_workload;
+    const char *parent = getenv("TMPDIR");
+    uint64_t number;
+
+    *workload = (struct workload){.options = *options};
+    workload->options.generator.closing_us = CLOSING_US;
+    (void)snprintf(workload->folder, sizeof workload->folder, "%s/weir-bench-XXXXXX",
+                   parent && parent[0] ? parent : "/tmp");
+    if (!mkdtemp(workload->folder)) {
+        fail(ret_error, "%s: %s", workload->folder, strerror(errno));
+        workload->folder[0] = '\0';
+        return STATUS_FATAL;
+    }
+    if (null_server_start(counted_measure, &workload->server, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    if (options->brokers) {
+        if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+            return fail(ret_error, "no random number: %s", strerror(errno));
+        (void)snprintf(workload->topic, sizeof workload->topic, "weir-bench-%016llx",
+                       (unsigned long long)number);
+    }
+    workload_tell(workload, "making %llu events", (unsigned long long)options->generator.events);
+    return make_input_apart(workload, ret_error);
+}
+
+static void write_plan(const struct workload *workload, unsigned every_s, struct buffer *out)
+{
+    const struct bench_options *options = &workload->options;
+
+    buffer_put_text(out, plan_head);
+    buffer_print(out, "workers: %u\nsources:\n", options->workers);
+    if (options->brokers)
+        buffer_print(
+            out,
+            "  - {name: tasks, type: kafka, brokers: \"%s\", topics: [%s], group: %s-%u, start: earliest,\n"
+            "     format: task_json}\n",
+            options->brokers, workload->topic, workload->topic, workload->plans);
+    else
+        buffer_put_text(out, "  - {name: tasks, type: file, path: events.jsonl, format: task_json}\n");
+    buffer_print(out, plan_measures, counted_measure, every_s, every_s, counted_measure,
+                 (unsigned)workload->server.port);
+}
+
+enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
+                          struct error *ret_error)
+{
+    char path[2 * WORKLOAD_PATH_BYTES];
+    struct buffer text;
+    FILE *file;
+    bool written;
+
+    workload->plans++;
+    buffer_init(&text, PLAN_BYTES_MAX);
+    write_plan(workload, every_s, &text);
+    path_in(workload, "bench.yaml", path);
+    file = fopen(path, "w");
+    written = file && !text.full && fwrite(text.data, 1, text.size, file) == text.size;
+    if (file)
+        written = fclose(file) == 0 && written;
+    buffer_free(&text);
+    if (!written)
+        return fail(ret_error, "%s: cannot be written", path);
+    return plan_load(path, NULL, 0, ret_plan, ret_error);
+}
+
+/* Only plain files are made in it. */
+static void remove_folder(const struct workload *workload)
+{
+    char path[2 * WORKLOAD_PATH_BYTES];
+    DIR *folder = opendir(workload->folder);
+    const struct dirent *entry;
+
+    while (folder && (entry = readdir(folder))) {
+        path_in(workload, entry->d_name, path);
+        (void)unlink(path);
+    }
+    if (folder)
+        (void)closedir(folder);
+    (void)rmdir(workload->folder);
+}
+
+void workload_close(struct workload *workload)
+{
+    struct error error;
+
+    null_server_stop(&workload->server);
+    if (workload->topic[0] && topic_delete(workload->options.brokers, workload->topic, &error) != STATUS_OK)
+        workload_tell(workload, "%s", error.text);
+    if (workload->folder[0])
+        remove_folder(workload);
+    *workload = (struct workload){0};
+}

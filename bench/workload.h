@@ -1,0 +1,30 @@
+/* What the cases share: the input in a file or a topic, the configuration of the program, the null server. */
+#pragma once
+#include "bench/bench.h"
+#include "bench/null_server.h"
+
+#include "pipeline/plan.h"
+
+enum { WORKLOAD_NAME_BYTES = 64, WORKLOAD_PATH_BYTES = 256 };
+
+struct workload {
+    struct bench_options options;
+    struct null_server server;
+    char folder[WORKLOAD_PATH_BYTES]; /* "" when there is none yet */
+    char topic[WORKLOAD_NAME_BYTES];  /* "" without Kafka */
+    unsigned plans;                   /* made so far; each has a consumer group of its own */
+};
+
+/* Starts the server and makes the input in a process that ends before this returns, so that nothing of it is measured.
+ * On failure too the workload is to be closed. */
+enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
+                          struct error *ret_error);
+
+/* A plan that reads the whole input from its beginning: two measures of each task every `every_s` seconds, a detector, a
+ * rule on events and one on buckets, buckets to the null server. To be freed with plan_free. */
+enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
+                          struct error *ret_error);
+void workload_close(struct workload *workload); /* removes all of it */
+
+void workload_tell(const struct workload *workload, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));

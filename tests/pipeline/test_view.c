@@ -1,0 +1,334 @@
+/* The view against plain arrays of everything written, its limits, and two threads at a time. */
+#include "base/memory.h"
+#include "pipeline/view.h"
+#include "tests/base/random.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { STEPS = 6000, GROUPS = 3000, OUT_LIMIT = 1 << 28 };
+
+static struct id128 group_id(uint64_t group)
+{
+    return (struct id128){.high = group * 0x9E3779B97F4A7C15u, .low = group};
+}
+
+static void put_number(struct view *view, enum document_kind kind, uint64_t group, int64_t time_us,
+                       unsigned number)
+{
+    char line[16];
+    int size = snprintf(line, sizeof line, "%u", number);
+
+    view_put(view, kind, group_id(group), time_us, span_make(line, (size_t)size));
+}
+
+/* What a bucket's line has at least; `number` tells lines apart. */
+static void put_bucket(struct view *view, uint64_t group, int64_t time_us, unsigned number, bool anomaly)
+{
+    char line[160];
+    int size =
+        snprintf(line, sizeof line,
+                 "{\"schema\":1,\"measure\":\"m%u\",\"key\":{\"a\":\"x}{\\\"\"},\"count\":%u,\"anomaly\":%s}",
+                 (unsigned)group, number, anomaly ? "true" : "false");
+
+    view_put(view, DOC_BUCKET, group_id(group), time_us, span_make(line, (size_t)size));
+}
+
+static void assert_out(struct buffer *out, const char *expected)
+{
+    buffer_put(out, "", 1);
+    assert_false(out->full);
+    assert_string_equal(out->data, expected);
+    buffer_clear(out);
+}
+
+static size_t count(const struct buffer *out, const char *text)
+{
+    size_t found = 0;
+
+    for (const char *at = out->data;
+         (at = memmem(at, (size_t)(out->data + out->size - at), text, strlen(text))); at += strlen(text))
+        found++;
+    return found;
+}
+
+struct written {
+    uint64_t group;
+    int64_t time_us;
+    unsigned number;
+};
+
+/* Newest time first, of equal times the last written. */
+static int compare_written(const void *left, const void *right)
+{
+    const struct written *a = left, *b = right;
+
+    if (a->time_us != b->time_us)
+        return a->time_us < b->time_us ? 1 : -1;
+    return (a->number < b->number) - (a->number > b->number);
+}
+
+/* All lines of one kind, the naive way: one a group, sorted at each addition, cut at the limit. */
+static size_t naive_put(struct written *all, size_t used, size_t limit, struct written line)
+{
+    size_t at = 0;
+
+    while (at < used && all[at].group != line.group)
+        at++;
+    all[at] = line;
+    used += at == used;
+    qsort(all, used, sizeof *all, compare_written);
+    return used > limit ? limit : used;
+}
+
+static void lists_agree_with_a_sorted_array(void **state)
+{
+    static struct written all[VIEW_ALERTS_MAX + 1];
+    struct view *view = view_new();
+    struct buffer out, expected;
+    uint64_t random = 3;
+    size_t used = 0;
+
+    buffer_init(&out, OUT_LIMIT);
+    buffer_init(&expected, OUT_LIMIT);
+    for (unsigned i = 0; i < STEPS; i++) {
+        struct written line = {random_below(&random, GROUPS), (int64_t)(i / 4 + random_below(&random, 200)),
+                               i};
+
+        used = naive_put(all, used, VIEW_ALERTS_MAX, line);
+        put_number(view, DOC_ALERT, line.group, line.time_us, line.number);
+        if (i % 500 != 499)
+            continue;
+        size_t limit = 1 + random_below(&random, 1200);
+        buffer_put_char(&expected, '[');
+        for (size_t k = 0; k < used && k < limit; k++)
+            buffer_print(&expected, "%s%u", k ? "," : "", all[k].number);
+        buffer_put(&expected, "]", 2);
+        view_list(view, DOC_ALERT, limit, &out);
+        assert_out(&out, expected.data);
+        buffer_clear(&expected);
+    }
+    assert_int_equal(used, VIEW_ALERTS_MAX);
+    buffer_free(&out);
+    buffer_free(&expected);
+    view_free(view);
+}
+
+static void kinds_are_kept_apart_and_others_ignored(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    view_list(view, DOC_RUN, 10, &out);
+    assert_out(&out, "[]");
+    view_series(view, &out);
+    assert_out(&out, "[]");
+    put_number(view, DOC_ALERT, 1, 1, 11);
+    put_number(view, DOC_RUN, 1, 1, 12);
+    put_number(view, DOC_EVENT, 1, 1, 13);
+    put_number(view, DOC_SIGNAL, 1, 1, 14);
+    view_list(view, DOC_ALERT, 10, &out);
+    assert_out(&out, "[11]");
+    view_list(view, DOC_RUN, 10, &out);
+    assert_out(&out, "[12]");
+    assert_false(view_points(view, group_id(1), &out));
+    assert_int_equal(out.size, 0);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void runs_are_bounded_by_number_and_by_bytes(void **state)
+{
+    struct view *view = view_new();
+    size_t size = VIEW_LINES_BYTES / 8;
+    char *large = memory_new(size);
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    for (unsigned i = 0; i < VIEW_RUNS_MAX + 10; i++)
+        put_number(view, DOC_RUN, i, i, 100000 + i);
+    view_list(view, DOC_RUN, VIEW_RUNS_MAX + 10, &out);
+    assert_int_equal(count(&out, ",") + 1, VIEW_RUNS_MAX);
+    buffer_clear(&out);
+    memset(large, 'x', size);
+    for (unsigned i = 0; i < 20; i++)
+        view_put(view, DOC_RUN, group_id(i), 1000000 + i, span_make(large, size));
+    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    assert_in_range(out.size, 6 * size, VIEW_LINES_BYTES);
+    free(large);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void points_come_in_order_of_time_and_replace(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    uint64_t random = 5;
+    unsigned newest[1000] = {0};
+
+    buffer_init(&out, OUT_LIMIT);
+    put_bucket(view, 7, 20, 2, false);
+    put_bucket(view, 7, 10, 1, true);
+    put_bucket(view, 7, 20, 3, false);
+    assert_true(view_points(view, group_id(7), &out));
+    assert_out(
+        &out, "[{\"schema\":1,\"measure\":\"m7\",\"key\":{\"a\":\"x}{\\\"\"},\"count\":1,\"anomaly\":true},"
+              "{\"schema\":1,\"measure\":\"m7\",\"key\":{\"a\":\"x}{\\\"\"},\"count\":3,\"anomaly\":false}]");
+    for (unsigned i = 0; i < 1000; i++) {
+        put_bucket(view, 8, i, i, false);
+        newest[i] = i;
+        unsigned earlier = i - (unsigned)random_below(&random, i < 200 ? i + 1 : 200);
+        put_bucket(view, 8, earlier, 1000 + i, false);
+        newest[earlier] = 1000 + i;
+    }
+    assert_true(view_points(view, group_id(8), &out));
+    assert_int_equal(count(&out, "\"count\":"), VIEW_POINTS_MAX);
+    buffer_put(&out, "", 1);
+    const char *at = out.data;
+    for (unsigned i = 1000 - VIEW_POINTS_MAX; i < 1000; i++) {
+        at = strstr(at, "\"count\":") + strlen("\"count\":");
+        assert_int_equal(strtoul(at, NULL, 10), newest[i]);
+    }
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void series_tell_what_they_are(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    put_bucket(view, 0, 1000000, 1, true);
+    put_bucket(view, 0, 2000000, 1, true);
+    put_bucket(view, 0, 3000000, 1, false);
+    view_series(view, &out);
+    assert_out(
+        &out,
+        "[{\"series\":\"00000000000000000000000000000000\",\"measure\":\"m0\",\"key\":{\"a\":\"x}{\\\"\"},"
+        "\"points\":3,\"newest\":\"1970-01-01T00:00:03.000Z\",\"anomaly_at\":\"1970-01-01T00:00:02.000Z\"}]");
+    put_bucket(view, 0, 1000000, 1, false);
+    put_bucket(view, 0, 2000000, 1, false);
+    put_bucket(view, 1, 1, 1, false);
+    view_series(view, &out);
+    assert_int_equal(count(&out, "anomaly_at"), 0);
+    assert_int_equal(count(&out, "\"series\""), 2);
+    assert_true(strstr(out.data, "\"m0\"") < strstr(out.data, "\"m1\""));
+    buffer_free(&out);
+    view_free(view);
+}
+
+/* More live series than fit do not push each other out; one that has become quiet gives way. */
+static void only_a_quiet_series_gives_way(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    int64_t now = 1000;
+
+    buffer_init(&out, OUT_LIMIT);
+    for (unsigned i = 0; i < VIEW_SERIES_MAX + 500; i++)
+        put_bucket(view, i, now, i, false);
+    assert_false(view_points(view, group_id(VIEW_SERIES_MAX), &out));
+    now += VIEW_SERIES_QUIET_US;
+    for (unsigned i = 1; i < VIEW_SERIES_MAX; i++)
+        put_bucket(view, i, now, i, false);
+    put_bucket(view, 5000, now, 1, false);
+    assert_false(view_points(view, group_id(5000), &out));
+    now++;
+    put_bucket(view, 5000, now, 1, false);
+    assert_true(view_points(view, group_id(5000), &out));
+    assert_false(view_points(view, group_id(0), &out));
+    put_bucket(view, 5001, now, 1, false);
+    assert_false(view_points(view, group_id(5001), &out));
+    buffer_clear(&out);
+    view_series(view, &out);
+    assert_int_equal(count(&out, "\"series\""), VIEW_SERIES_MAX);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void series_share_the_bytes(void **state)
+{
+    enum { SHARERS = 8, LINE = 1 << 16 };
+    struct view *view = view_new();
+    char *line = memory_new(LINE);
+    struct buffer out;
+    size_t total = 0;
+
+    buffer_init(&out, OUT_LIMIT);
+    int head = snprintf(line, LINE, "{\"measure\":\"m\",\"key\":{},\"text\":\"");
+    memset(line + head, 'x', (size_t)(LINE - head));
+    for (int i = 0; i < 2 * VIEW_POINTS_MAX; i++)
+        for (unsigned k = 0; k < SHARERS; k++)
+            view_put(view, DOC_BUCKET, group_id(k), i, span_make(line, LINE));
+    for (unsigned k = 0; k < SHARERS; k++) {
+        view_points(view, group_id(k), &out);
+        assert_in_range(out.size, VIEW_POINTS_BYTES / SHARERS / 2, VIEW_POINTS_BYTES / SHARERS * 2);
+        total += out.size;
+        buffer_clear(&out);
+    }
+    assert_in_range(total, VIEW_POINTS_BYTES / 2, 2 * VIEW_POINTS_BYTES);
+    free(line);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void *write_all(void *argument)
+{
+    for (unsigned i = 0; i < STEPS; i++) {
+        put_number(argument, DOC_ALERT, i, i, 100000 + i);
+        put_number(argument, DOC_RUN, i % 100, i, 100000 + i);
+        put_bucket(argument, i % 50, i, 100000 + i, i % 7 == 0);
+    }
+    return NULL;
+}
+
+static void readers_and_writers_at_a_time(void **state)
+{
+    struct view *view = view_new();
+    pthread_t writers[2];
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&writers[i], NULL, write_all, view), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        view_list(view, DOC_ALERT, 50, &out);
+        assert_true(out.data[0] == '[' && out.data[out.size - 1] == ']');
+        assert_true(count(&out, ",") < 50);
+        view_series(view, &out);
+        view_points(view, group_id(i % 50), &out);
+        buffer_clear(&out);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(writers[i], NULL);
+    view_list(view, DOC_ALERT, 1, &out);
+    assert_out(&out, "[105999]");
+    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    assert_int_equal(count(&out, ",") + 1, 100);
+    buffer_free(&out);
+    view_free(view);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lists_agree_with_a_sorted_array),
+        cmocka_unit_test(kinds_are_kept_apart_and_others_ignored),
+        cmocka_unit_test(runs_are_bounded_by_number_and_by_bytes),
+        cmocka_unit_test(points_come_in_order_of_time_and_replace),
+        cmocka_unit_test(series_tell_what_they_are),
+        cmocka_unit_test(only_a_quiet_series_gives_way),
+        cmocka_unit_test(series_share_the_bytes),
+        cmocka_unit_test(readers_and_writers_at_a_time),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

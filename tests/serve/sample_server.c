@@ -1,0 +1,181 @@
+/* A real server with a sample view, for page_test.py: prints its address, serves until its input ends.
+ * Arguments: `empty` leaves the view empty. The sample's times end at 2026-11-21T10:00:00Z. */
+#include "serve/server.h"
+#include "tests/serve/engine_stand_in.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define END_US ((int64_t)1795255200 * 1000000)
+enum { MINUTE_US = 60 * 1000000, POINTS = 180, SPIKE = 131, HOLE = 60, HOLE_MINUTES = 8 };
+
+struct sample {
+    struct view *view;
+    struct buffer line;
+};
+
+static struct id128 number_id(uint64_t kind, uint64_t number)
+{
+    return (struct id128){.high = kind << 32, .low = number};
+}
+
+static void put(struct sample *sample, enum document_kind kind, struct id128 group, int64_t time_us)
+{
+    view_put(sample->view, kind, group, time_us, buffer_span(&sample->line));
+    buffer_clear(&sample->line);
+}
+
+static void put_alerts(struct sample *sample)
+{
+    static const struct {
+        enum severity severity;
+        enum alert_state state;
+        enum alert_kind kind;
+        const char *rule, *workflow, *task, *host, *summary;
+        int minutes;
+    } rows[] = {
+        {SEVERITY_CRITICAL, ALERT_FIRING, ALERT_FAILURE, "failure", "orders_daily", "load_warehouse", "",
+         "load_warehouse failed: connection refused by warehouse-2:5432 after 3 attempts", 12},
+        {SEVERITY_WARNING, ALERT_FIRING, ALERT_DURATION, "slow", "customer_360", "join/sessions", "",
+         "took 42 min, expected 8 min to 15 min", 31},
+        {SEVERITY_ERROR, ALERT_FIRING, ALERT_MISSING, "missing", "billing_export", "", "",
+         "no run since 06:00, expected one every hour", 118},
+        {SEVERITY_WARNING, ALERT_PENDING, ALERT_VOLUME, "volume", "clickstream", "", "",
+         "count is 312, expected 880 to 1140", 2},
+        {SEVERITY_INFO, ALERT_FIRING, ALERT_TEMPLATE, "new_template", "", "", "worker-17",
+         "new log message: <script>alert(1)</script> retrying in <*> s", 8},
+        {SEVERITY_CRITICAL, ALERT_RESOLVED, ALERT_FAILURE, "failure", "orders_daily", "check_counts", "",
+         "check_counts failed: 2 of 14 counts differ", 205},
+        {SEVERITY_WARNING, ALERT_RESOLVED, ALERT_RETRY, "retry_storm",
+         "ingest_partner_feeds_with_a_rather_long_name", "download", "", "11 retries within 10 min", 260},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool resolved = rows[i].state == ALERT_RESOLVED;
+        struct alert alert = {.id = number_id(1, i),
+                              .episode = number_id(2, i),
+                              .at_us = END_US - rows[i].minutes * (int64_t)MINUTE_US,
+                              .state = rows[i].state,
+                              .kind = rows[i].kind,
+                              .severity = rows[i].severity,
+                              .rule = span_of(rows[i].rule),
+                              .workflow = span_of(rows[i].workflow),
+                              .task = span_of(rows[i].task),
+                              .host = span_of(rows[i].host),
+                              .summary = span_of(rows[i].summary),
+                              .description = SPAN_LITERAL("What the rule says at greater length."),
+                              .runbook = SPAN_LITERAL("https://example.org/runbooks/one"),
+                              .score = 0.987,
+                              .probability = 0.001,
+                              .actual = 42,
+                              .expected_low = 8,
+                              .expected_high = 15,
+                              .unit = SPAN_LITERAL("min")};
+
+        alert.starts_us = alert.at_us;
+        alert.ends_us = resolved ? alert.at_us + 7 * (int64_t)MINUTE_US : TIME_NONE;
+        line_of_alert(&alert, &sample->line);
+        put(sample, DOC_ALERT, alert.episode, alert.at_us);
+    }
+}
+
+static void put_runs(struct sample *sample)
+{
+    static const enum run_state states[] = {STATE_RUNNING, STATE_SUCCESS, STATE_FAILED,  STATE_SUCCESS,
+                                            STATE_QUEUED,  STATE_SKIPPED, STATE_RETRYING};
+    static const char *const workflows[] = {"orders_daily", "customer_360", "billing_export", "clickstream"};
+    static const char *const tasks[] = {"extract", "load_warehouse", "", "check_counts", "join/sessions"};
+
+    for (unsigned i = 0; i < 60; i++) {
+        enum run_state state = states[i % 7];
+        bool ended = run_state_is_terminal(state), started = state != STATE_QUEUED;
+        int64_t first_us = END_US - (int64_t)(i * 4 + 1) * MINUTE_US;
+        struct run_record run = {
+            .id = number_id(3, i),
+            .is_task = i % 5 != 2,
+            .state = state,
+            .first_us = first_us,
+            .scheduled_us = TIME_NONE,
+            .queued_us = TIME_NONE,
+            .started_us = started ? first_us : TIME_NONE,
+            .ended_us = ended ? first_us + 90 * 1000000 : TIME_NONE,
+            .duration_ms = ended ? 1234.5 * (i + 1) : NAN,
+            .workflow = span_of(workflows[i % 4]),
+            .task = span_of(tasks[i % 5]),
+            .run = SPAN_LITERAL("scheduled__2026-11-21T06:00:00+00:00"),
+            .attempt = (uint16_t)(i % 3 + 1),
+            .map_index = i % 5 == 4 ? 7 : INT32_MIN,
+            .error = state == STATE_FAILED
+                         ? SPAN_LITERAL(
+                               "psycopg2.OperationalError: connection to server at \"warehouse-2\" failed")
+                         : (struct span){0}};
+
+        line_of_run(&run, &sample->line);
+        put(sample, DOC_RUN, run.id, first_us);
+    }
+}
+
+/* Series 0 is quiet, series 1 has a spike, an expected band and an hour without buckets. */
+static void put_buckets(struct sample *sample)
+{
+    static const struct measure_shape shape = {.name = "latency",
+                                               .statistics = 1u << STAT_COUNT | 1u << STAT_P95,
+                                               .by_count = 1,
+                                               .by_names = {"workflow"},
+                                               .every_us = MINUTE_US,
+                                               .window_us = MINUTE_US};
+    const struct span keys[] = {SPAN_LITERAL("billing_export"), SPAN_LITERAL("orders_daily")};
+
+    for (unsigned series = 0; series < 2; series++)
+        for (int i = 0; i < POINTS; i++) {
+            int64_t start_us = END_US - (int64_t)(POINTS - i) * MINUTE_US;
+            bool spike = series == 1 && i == SPIKE;
+            double expected = 820 + 220 * sin(i / 24.0), noise = ((i * 7919) % 97 - 48) * 1.6;
+            struct bucket bucket = {.shape = &shape,
+                                    .key = &keys[series],
+                                    .id = number_id(4 + series, (uint64_t)i),
+                                    .start_us = start_us,
+                                    .end_us = start_us + MINUTE_US,
+                                    .rows = 40,
+                                    .version = 41,
+                                    .score = series ? spike ? 0.997 : 0.2 : NAN,
+                                    .expected_low = expected - 140,
+                                    .expected_high = expected + 140,
+                                    .anomaly = spike};
+
+            if (series == 1 && i >= HOLE && i < HOLE + HOLE_MINUTES)
+                continue;
+            bucket.values[STAT_COUNT] = 40 + i % 9;
+            bucket.values[STAT_P95] = expected + noise + (spike ? 900 : 0);
+            line_of_bucket(&bucket, &sample->line);
+            put(sample, DOC_BUCKET, number_id(8, series), start_us);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    struct engine engine = {.ready = true, .name = "airflow", .watermark_s = END_US / 1e6};
+    struct sample sample = {.view = view_new()};
+    struct server *server;
+    struct error error;
+    char address[64];
+
+    if (argc < 2 || strcmp(argv[1], "empty") != 0) {
+        buffer_init(&sample.line, 1 << 16);
+        put_alerts(&sample);
+        put_runs(&sample);
+        put_buckets(&sample);
+        buffer_free(&sample.line);
+    }
+    if (server_start("127.0.0.1:0", &engine, sample.view, &server, address, &error) != STATUS_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return 1;
+    }
+    puts(address);
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    server_stop(server);
+    view_free(sample.view);
+    return 0;
+}
