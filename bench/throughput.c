@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVERY_S = 10, WAIT_MS = 20, BATCH_ROWS = 1024, SLEEP_US = 1000 };
+enum { EVERY_S = 10, WAIT_MS = 20, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct floor_reader {
     const struct source_type *source_type;
@@ -33,6 +33,7 @@ struct throughput {
     struct side floor, main;
     uint64_t documents, counted; /* of the last run of the program */
     bool rows_match;             /* in all of them */
+    struct buffer metrics;       /* of the last run, with a final null byte */
 };
 
 static void warn(void *owner, const char *text)
@@ -128,7 +129,8 @@ static enum status read_input(struct plan *plan, uint64_t events, struct usage *
     return status;
 }
 
-static enum status run_engine(const struct plan *plan, struct usage *ret_used, struct error *ret_error)
+static enum status run_engine(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
+                              struct error *ret_error)
 {
     struct engine_options options = {.mode = ENGINE_ONCE};
     struct usage before = usage_now();
@@ -141,6 +143,9 @@ static enum status run_engine(const struct plan *plan, struct usage *ret_used, s
         continue;
     *ret_used = usage_since(before);
     engine_stop(engine);
+    buffer_clear(metrics);
+    engine_metrics(engine, metrics);
+    buffer_put_char(metrics, '\0');
     engine_free(engine);
     return status;
 }
@@ -173,7 +178,7 @@ static enum status run_once(struct throughput *bench, unsigned run, struct error
     documents = atomic_load(&served->documents);
     counted = atomic_load(&served->counted);
     if (status == STATUS_OK)
-        status = run_engine(plan, &used, ret_error);
+        status = run_engine(plan, &used, &bench->metrics, ret_error);
     plan_free(plan);
     if (status != STATUS_OK)
         return status;
@@ -205,6 +210,22 @@ static void report_side(struct json_writer *json, const char *key, const struct 
     json_close(json);
 }
 
+/* Where the last run spent its time, as the engine itself counts it. */
+static void report_stages(struct json_writer *json, const char *metrics, double events)
+{
+    static const char head[] = "\nweir_stage_seconds_total{stage=\"";
+
+    json_open(json, "stage_us_per_event");
+    for (const char *at = metrics; (at = strstr(at, head));) {
+        const char *name = at + strlen(head), *end = strchr(name, '"');
+
+        json_key(json, span_make(name, (size_t)(end - name)));
+        json_number(json, NULL, strtod(end + strlen("\"} "), NULL) / events * 1e6);
+        at = end;
+    }
+    json_close(json);
+}
+
 static void report(struct throughput *bench, struct buffer *out)
 {
     const struct bench_options *options = &bench->workload.options;
@@ -223,6 +244,7 @@ static void report(struct throughput *bench, struct buffer *out)
     json_unsigned(&json, "runs", options->runs);
     report_side(&json, "floor", &bench->floor, options->runs, floor_medians);
     report_side(&json, "main", &bench->main, options->runs, main_medians);
+    report_stages(&json, bench->metrics.data, (double)options->generator.events);
     json_number(&json, "ratio", floor_medians[0] / main_medians[0]);
     json_number(&json, "cpu_ratio", main_medians[1] / floor_medians[1]);
     json_unsigned(&json, "documents", bench->documents);
@@ -238,6 +260,7 @@ enum status bench_throughput(const struct bench_options *options, struct buffer 
 
     side_init(&bench.floor, options->runs);
     side_init(&bench.main, options->runs);
+    buffer_init(&bench.metrics, METRICS_BYTES_MAX);
     status = workload_open(options, &bench.workload, ret_error);
     for (unsigned run = 0; run < options->runs && status == STATUS_OK; run++)
         status = run_once(&bench, run, ret_error);
@@ -246,5 +269,6 @@ enum status bench_throughput(const struct bench_options *options, struct buffer 
     workload_close(&bench.workload);
     side_free(&bench.floor);
     side_free(&bench.main);
+    buffer_free(&bench.metrics);
     return status;
 }

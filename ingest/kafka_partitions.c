@@ -17,6 +17,7 @@ enum { LIST_WAIT_MS = 100, QUESTION_WAIT_MS = 1000 };
 
 #define LOOKUP_INTERVAL_US (30 * INT64_C(1000000))
 #define RETRY_INTERVAL_US  INT64_C(1000000)
+#define GRACE_US           (3 * INT64_C(1000000))
 
 bool kafka_start_parse(const char *text, struct kafka_start *ret_start)
 {
@@ -87,6 +88,11 @@ static void tell_topic(struct source *source, struct kafka_topic *topic, rd_kafk
 {
     const char *brokers = source->settings->brokers;
 
+    if (source->context.once && problem == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        snprintf(source->refusal, sizeof source->refusal, "topic '%s' does not exist on %s", topic->name,
+                 brokers);
+        return;
+    }
     if (!kafka_warn_due(source, &topic->told_us))
         return;
     if (problem == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
@@ -285,15 +291,11 @@ static bool read_topics(struct source *source, const struct rd_kafka_metadata *a
     return is_whole && source->ready;
 }
 
-/* Before the first contact it does not wait at all. */
 static bool look(struct source *source)
 {
     const struct rd_kafka_metadata *answer;
-    rd_kafka_resp_err_t problem;
+    rd_kafka_resp_err_t problem = rd_kafka_metadata(source->client, 0, NULL, &answer, LIST_WAIT_MS);
 
-    if (rd_kafka_controllerid(source->client, 0) < 0)
-        return false;
-    problem = rd_kafka_metadata(source->client, 0, NULL, &answer, LIST_WAIT_MS);
     if (problem) {
         keep_trouble(source, problem);
         kafka_partitions_doubt(source);
@@ -306,7 +308,7 @@ static bool look(struct source *source)
 }
 
 /* Goes on at what is left of a partition whose position is not in the log any more, and says what is gone. */
-static void restart(struct source *source, struct kafka_partition *partition)
+static bool restart(struct source *source, struct kafka_partition *partition)
 {
     const char *topic = partition->about.topic;
     int32_t number = partition->about.partition;
@@ -317,7 +319,7 @@ static void restart(struct source *source, struct kafka_partition *partition)
 
     if (problem) {
         keep_trouble(source, problem);
-        return;
+        return false;
     }
     if (position < low)
         kafka_warn(source,
@@ -338,19 +340,38 @@ static void restart(struct source *source, struct kafka_partition *partition)
     assign(source, list);
     rd_kafka_topic_partition_list_destroy(list);
     partition->out_of_range = false;
+    return true;
+}
+
+/* Much passes within seconds: a leader that just moved, a coordinator that is loading. */
+static void tell_trouble(struct source *source)
+{
+    if (source->trouble[0] == '\0') {
+        source->trouble_since_us = TIME_NONE;
+        return;
+    }
+    if (source->trouble_since_us == TIME_NONE)
+        source->trouble_since_us = source->now_us;
+    if (source->now_us - source->trouble_since_us >= GRACE_US &&
+        kafka_warn_due(source, &source->trouble_told_us))
+        kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->trouble);
 }
 
 void kafka_partitions_advance(struct source *source)
 {
     if (source->now_us < source->lookup_us)
         return;
+    /* a controller is known from the first contact on: before it, nothing waits */
+    if (rd_kafka_controllerid(source->client, 0) < 0) {
+        tell_trouble(source);
+        return;
+    }
     for (size_t i = 0; i < source->partition_count; i++)
-        if (source->partitions[i]->out_of_range)
-            restart(source, source->partitions[i]);
+        if (source->partitions[i]->out_of_range && !restart(source, source->partitions[i]))
+            break;
     bool is_whole = look(source);
     source->lookup_us = source->now_us + (is_whole ? LOOKUP_INTERVAL_US : RETRY_INTERVAL_US);
-    if (!is_whole && source->trouble[0] && kafka_warn_due(source, &source->trouble_told_us))
-        kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->trouble);
+    tell_trouble(source);
 }
 
 void kafka_partitions_doubt(struct source *source)

@@ -66,8 +66,9 @@ struct source {
 
     bool ready;        /* the partitions that exist are known */
     int64_t lookup_us; /* when to ask next */
+    char refusal[256]; /* with `once`: a topic that does not exist */
     char trouble[256]; /* librdkafka's last complaint since the last answer */
-    int64_t trouble_told_us;
+    int64_t trouble_since_us, trouble_told_us;
 
     bool commit_in_flight;
     int64_t commit_us;        /* of the last sent */

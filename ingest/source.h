@@ -37,12 +37,16 @@ struct source_type {
     const struct option *options;
     size_t option_count, settings_size;
 
+    /* Takes over nothing; `settings` outlive the source. */
     enum status (*open)(const void *settings, const struct source_context *context,
                         struct source **ret_source, struct error *ret_error);
 
     /* False while the partitions are not known yet (broker not reached): nothing may be closed before that.
      * NULL: always known. */
     bool (*ready)(const struct source *source);
+
+    /* With `once`: why there is nothing to read at all (a topic that does not exist); NULL: all is well. */
+    const char *(*refusal)(const struct source *source);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);
@@ -60,7 +64,8 @@ struct source_type {
 
     /* Highest offset known to exist + 1, for lag; -1 unknown. May be NULL. */
     int64_t (*high_offset)(const struct source *source, size_t index);
-    void (*close)(struct source *source); /* flushes commits, waiting at most a few seconds */
+    /* Flushes commits, waiting at most a few seconds. All messages are released before. */
+    void (*close)(struct source *source);
 };
 
 extern const struct source_type *const source_types[]; /* ends with NULL */

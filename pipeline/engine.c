@@ -66,7 +66,7 @@ static void *run_worker(void *argument)
             publish_due = now + PUBLISH_EVERY_US;
             metrics_publish(&mine->worker, mine->values);
         }
-        if (worker_is_done(&mine->worker) || (give_up && now >= give_up))
+        if (worker_is_done(&mine->worker) || mine->worker.refusal || (give_up && now >= give_up))
             break;
         if (!busy)
             usleep(SLEEP_US);
@@ -172,6 +172,9 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
         if (!done && engine->options.collect &&
             collect_write(engine->options.collect, passed_by_all(engine), ret_error) != STATUS_OK)
             return STATUS_FATAL;
+        for (unsigned i = 0; i < engine->shared.workers; i++)
+            if (atomic_load(&engine->workers[i].done) && engine->workers[i].worker.refusal)
+                return fail(ret_error, "%s", engine->workers[i].worker.refusal);
         if (wall_clock_us() >= until)
             return done ? STATUS_OK : STATUS_RETRY;
         if (done && engine->options.mode != ENGINE_LIVE)

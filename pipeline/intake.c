@@ -83,6 +83,8 @@ static void find_partitions(struct worker *worker, int64_t now_us)
 
         type->advance(input->source, now_us);
         input->ready = !type->ready || type->ready(input->source);
+        if (type->refusal && !worker->refusal)
+            worker->refusal = type->refusal(input->source);
         for (size_t p = 0; p < worker->partition_count; p++)
             known += worker->partitions[p].source == i;
         for (size_t p = known; p < type->partition_count(input->source); p++)
@@ -397,7 +399,7 @@ static bool all_done(const struct worker *worker)
     for (unsigned i = 0; i < worker->input_count; i++)
         if (!worker->inputs[i].ready)
             return false;
-    return !worker->at;
+    return !worker->at && !worker->refusal;
 }
 
 static void publish_slowest(struct worker *worker)

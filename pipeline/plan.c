@@ -9,13 +9,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* The key under which the node stands. */
+static const char *key_of(const struct node *node)
+{
+    for (size_t i = 0; node->parent && node->parent->type == NODE_MAP && i < node->parent->count; i++)
+        if (node->parent->items[i] == node)
+            return node->parent->keys[i];
+    return "here";
+}
+
 static enum status read_one(const struct node *map, const struct option_rows *rows, void *settings,
                             struct error *error)
 {
     struct option_table table = {rows->rows, rows->count, settings};
 
     if (map && map->type != NODE_MAP)
-        return node_fail(map, error, "expected a map of keys");
+        return node_fail(map, error, "%s: expected a map of keys", key_of(map));
     return options_read(map, &table, 1, error);
 }
 
@@ -57,10 +66,10 @@ static const void *find_type(const void *types, const struct node *map, const ch
     }
     near = given ? nearest_name(given, names, count) : NULL;
     if (!given)
-        node_fail(map, error, "%s needs a type", what);
+        node_fail(map, error, "'type' is missing: what kind of %s?", what);
     else
         node_fail(node_find(map, "type"), error, "unknown %s type '%s'%s%s%s", what, given,
-                  near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+                  near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return NULL;
 }
 
@@ -86,6 +95,22 @@ static enum status read_format(struct plan *plan, const struct node *map, void *
     return status;
 }
 
+static enum status unknown_format(const struct plan *plan, const struct node *map, const char *name,
+                                  struct error *error)
+{
+    const char *names[TYPE_NAMES_MAX], *near;
+    size_t count = 0;
+
+    for (unsigned i = 0; i < plan->format_count && count < TYPE_NAMES_MAX; i++)
+        names[count++] = plan->formats[i].name;
+    for (size_t i = 0; format_types[i] && count < TYPE_NAMES_MAX; i++)
+        names[count++] = format_types[i]->name;
+    near = nearest_name(name, names, count);
+    return node_fail(node_find(map, "format"), error,
+                     "format: '%s' is neither under formats nor built in%s%s%s", name,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 /* The index of a named format, adding a built-in one with its defaults when the name is a type. */
 static enum status find_format(struct plan *plan, const struct node *map, const char *name,
                                unsigned *ret_index, struct error *error)
@@ -100,7 +125,7 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         }
     type = format_type_find(name);
     if (!type)
-        return node_fail(map, error, "no format named '%s' under formats, and none is built in", name);
+        return unknown_format(plan, map, name, error);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
     format = &plan->formats[plan->format_count];
     *format = (struct plan_format){
@@ -144,7 +169,7 @@ static enum status read_sink(struct plan *plan, const struct node *map, void *en
             kind++;
         if (!document_kind_names[kind])
             return node_fail(node_find(map, "send"), error,
-                             "unknown kind '%s' (events, runs, buckets, signals, alerts)",
+                             "send: unknown kind '%s' (events, runs, buckets, signals, alerts)",
                              sink->send.items[i]);
         sink->kinds |= 1u << kind;
     }

@@ -46,7 +46,7 @@ static enum status link_fields(struct plan *plan, const struct node *map, const 
                 known[f] = field_rows[f].name;
             near = nearest_name(names->items[i], known, FIELD_COUNT);
             return node_fail(node_find(map, "by"), error, "by: unknown field '%s'%s%s%s", names->items[i],
-                             near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+                             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         }
     }
     *ret_count = (unsigned)names->count;
@@ -192,7 +192,7 @@ static enum status find_measure(const struct plan *plan, const struct node *map,
     size_t count = 0;
 
     if (!name)
-        return node_fail(map, error, "needs a measure");
+        return node_fail(map, error, "'measure' is missing: a bucket rule judges the buckets of one");
     for (unsigned i = 0; i < plan->measure_count; i++) {
         if (strcmp(plan->measures[i].name, name) == 0) {
             *ret_index = i;
@@ -203,7 +203,7 @@ static enum status find_measure(const struct plan *plan, const struct node *map,
     }
     near = nearest_name(name, names, count);
     return node_fail(node_find(map, "measure"), error, "no measure named '%s'%s%s%s", name,
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static enum status link_detector(struct plan *plan, struct plan_detector *detector, struct error *error)
@@ -355,12 +355,13 @@ static bool known_name(void *owner, struct span name, struct buffer *out)
 static enum status check_texts(struct plan *plan, const struct node *map,
                                const struct plan_annotations *texts, struct error *error)
 {
-    const char *all[] = {texts->summary, texts->description};
+    static const char *const keys[] = {"summary", "description"};
+    const char *const all[] = {texts->summary, texts->description};
     struct error inner;
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] && text_check(span_of(all[i]), known_name, plan, &inner) != STATUS_OK)
-            return node_fail(map, error, "%.500s", inner.text);
+            return node_fail(node_find(map, keys[i]), error, "%s: %.500s", keys[i], inner.text);
     return STATUS_OK;
 }
 

@@ -1,18 +1,18 @@
-/* What the page shows: the newest lines of alerts, runs and buckets, kept in memory for readers of the HTTP
- * API. Written by the workers, read by the server's threads; one mutex, held for a copy. Bounded: the oldest
- * give way. */
+/* What the page shows: the newest lines of alerts, runs and buckets, kept in memory for readers of the
+ * HTTP API. Written by the workers, read by the server's threads; one mutex, held for a copy. Bounded: the
+ * oldest give way. */
 #pragma once
 #include "schemas/encode.h"
 
 enum { VIEW_ALERTS_MAX = 1000, VIEW_RUNS_MAX = 2000, VIEW_SERIES_MAX = 2000, VIEW_POINTS_MAX = 360 };
 
-/* Beside the numbers: bytes of the lines of one kind. Series share theirs evenly once it is reached, and pass
- * it at most twofold. */
+/* Beside the numbers: bytes of the lines of one kind. Series share theirs evenly once it is reached, and
+ * pass it at most twofold. */
 #define VIEW_LINES_BYTES  ((size_t)16 << 20)
 #define VIEW_POINTS_BYTES ((size_t)64 << 20)
 
-/* With VIEW_SERIES_MAX kept, a new one is shown only in place of one whose newest point is so much older than
- * its first: with more live series than fit, they would push each other out at every bucket. */
+/* With VIEW_SERIES_MAX kept, a new one is shown only in place of one whose newest point is so much older
+ * than its first: with more live series than fit, they would push each other out at every bucket. */
 #define VIEW_SERIES_QUIET_US ((int64_t)3600 * 1000 * 1000)
 
 struct view;
@@ -20,17 +20,18 @@ struct view;
 struct view *view_new(void);
 void view_free(struct view *view);
 
-/* A line of alerts (group = episode), runs (group = id) or buckets (group = series, in order of time). Other
- * kinds are ignored. A newer line of the same group replaces the older one; of a series the newest
+/* A line of alerts (group = episode), runs (group = id) or buckets (group = series, in order of time).
+ * Other kinds are ignored. A newer line of the same group replaces the older one; of a series the newest
  * VIEW_POINTS_MAX are kept (a line of the same time replaces). */
 void view_put(struct view *view, enum document_kind kind, struct id128 group, int64_t time_us,
               struct span line);
 
-/* A JSON array of the lines of alerts or runs, newest time_us first; of equal times the last written first. */
+/* A JSON array of the lines of alerts or runs, newest time_us first; of equal times the last written
+ * first. */
 void view_list(struct view *view, enum document_kind kind, size_t limit, struct buffer *out);
 
-/* [{"series": hex, "measure": .., "key": {..}, "points": n, "newest": time, "anomaly_at": time}], in order of
- * first appearance; anomaly_at is the newest anomalous point's time, left out when there is none. */
+/* [{"series": hex, "measure": .., "key": {..}, "points": n, "newest": time, "anomaly_at": time}], in order
+ * of first appearance; anomaly_at is the newest anomalous point's time, left out when there is none. */
 void view_series(struct view *view, struct buffer *out);
 
 /* A JSON array of the lines of one series, oldest first. False: no such series. */

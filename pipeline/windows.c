@@ -64,7 +64,7 @@ struct windows {
     struct series_table **tables; /* shard * groups + group; NULL until a pane comes */
     unsigned worker, workers;
     uint32_t series_limit;
-    struct order corrections;
+    struct order corrections[2]; /* of measures on events, on runs: each waits for its own time */
     struct closing closing;
     size_t closed; /* buckets closed in this call */
     struct windows_figures figures;
@@ -132,11 +132,13 @@ void windows_free(struct windows *windows)
     for (size_t i = 0; i < (size_t)SHARDS * windows->plan->group_count; i++)
         if (windows->tables[i])
             free_table(windows, windows->tables[i]);
-    while (order_first(&windows->corrections)) {
-        windows_discard(windows, (struct pane_record *)order_first(&windows->corrections)->record);
-        order_pop(&windows->corrections);
+    for (unsigned on_run = 0; on_run < 2; on_run++) {
+        struct order *corrections = &windows->corrections[on_run];
+
+        for (; order_first(corrections); order_pop(corrections))
+            windows_discard(windows, (struct pane_record *)order_first(corrections)->record);
+        order_free(corrections);
     }
-    order_free(&windows->corrections);
     free(windows->tables);
     free(windows->closing.signals);
     free(windows);
@@ -571,13 +573,14 @@ void windows_merge(struct windows *windows, struct pane_record *record)
 
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block)
 {
-    order_push(&windows->corrections, &(struct order_entry){.order_us = record->order_us,
-                                                            .time_us = record->start_us,
-                                                            .partition = record->partition,
-                                                            .offset = record->offset,
-                                                            .item = record->item,
-                                                            .record = &record->head,
-                                                            .block = block});
+    order_push(&windows->corrections[windows->plan->groups[record->group].on_run],
+               &(struct order_entry){.order_us = record->order_us,
+                                     .time_us = record->start_us,
+                                     .partition = record->partition,
+                                     .offset = record->offset,
+                                     .item = record->item,
+                                     .record = &record->head,
+                                     .block = block});
 }
 
 static void correct(struct windows *windows, struct pane_record *record, const struct windows_time *time)
@@ -609,18 +612,28 @@ static void correct(struct windows *windows, struct pane_record *record, const s
         table->next_end_us = end;
 }
 
-bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget)
+/* Those that wait for a time that has come; false: there are more than the budget allows. */
+static bool apply_corrections(struct windows *windows, bool on_run, const struct windows_time *time,
+                              size_t budget)
 {
+    struct order *corrections = &windows->corrections[on_run];
+    int64_t until_us = on_run ? time->runs_us : time->events_us;
     const struct order_entry *first;
 
-    windows->closed = 0;
-    while ((first = order_first(&windows->corrections)) &&
-           (time->final || (first->order_us < time->events_us && first->order_us < time->runs_us))) {
+    while ((first = order_first(corrections)) && (time->final || first->order_us < until_us)) {
         if (windows->closed >= budget)
             return false;
         correct(windows, (struct pane_record *)first->record, time);
-        order_pop(&windows->corrections);
+        order_pop(corrections);
     }
+    return true;
+}
+
+bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget)
+{
+    windows->closed = 0;
+    if (!apply_corrections(windows, false, time, budget) || !apply_corrections(windows, true, time, budget))
+        return false;
     for (unsigned shard = windows->worker; shard < SHARDS; shard += windows->workers)
         for (unsigned group = 0; group < windows->plan->group_count; group++) {
             struct series_table *table = windows->tables[shard * windows->plan->group_count + group];

@@ -92,6 +92,7 @@ struct worker {
     bool rows_final, runs_final, applied_final, closed_final, notified_final;
     bool stopped; /* stopping, and nothing is left to deliver */
 
+    const char *refusal; /* a source cannot be read at all: the run ends with this */
     struct worker_figures figures;
     uint64_t stage_ns[STAGES_MAX];
 };

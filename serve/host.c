@@ -1,5 +1,6 @@
-/* Listening and the Host check. host_answers_to runs once a request; a DNS rebinding attack comes with the attacker's
- * name in Host, which is why names are compared and numeric addresses on a wildcard are not (no name was resolved). */
+/* Listening and the Host check. host_answers_to runs once a request; a DNS rebinding attack comes with the
+ * attacker's name in Host, which is why names are compared and numeric addresses on a wildcard are not (no
+ * name was resolved). */
 #include "serve/host.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
-/* Where the server listens and under which names it may be asked: parsing, binding, and the check of a request's Host
- * header. */
+/* Where the server listens and under which names it may be asked: parsing, binding, and the check of a
+ * request's Host header. */
 #pragma once
 #include "base/status.h"
 
@@ -18,6 +18,6 @@ struct host {
 /* Binds and listens; tries `ports` numbers from the asked one on. The socket is the caller's to close. */
 enum status host_listen(const char *listen, unsigned ports, struct host *ret_host, struct error *ret_error);
 
-/* Whether a Host header ("name", "name:port", "[v6]:port"; NULL: there was none) names this server. The port is not
- * compared: a tunnel may have another one. */
+/* Whether a Host header ("name", "name:port", "[v6]:port"; NULL: there was none) names this server. The
+ * port is not compared: a tunnel may have another one. */
 bool host_answers_to(const struct host *host, const char *header);

@@ -1,5 +1,5 @@
-/* The files of the web page, put into the program at build time by page/embed.py. Served as they are: no templates, so
- * the content security policy needs no inline code. */
+/* The files of the web page, put into the program at build time by page/embed.py. Served as they are: no
+ * templates, so the content security policy needs no inline code. */
 #pragma once
 #include <stddef.h>
 

@@ -1,6 +1,7 @@
-/* Each route is one row of the table; answers are built whole in a buffer and handed to libmicrohttpd, which does HEAD,
- * keep-alive, time limits and partial writes. Runs a few times a second: a page asks for five routes every two
- * seconds. Four threads, so that a dead-letter store that is busy does not hold up /healthz. */
+/* Each route is one row of the table; answers are built whole in a buffer and handed to libmicrohttpd,
+ * which does HEAD, keep-alive, time limits and partial writes. Runs a few times a second: a page asks for
+ * five routes every two seconds. Four threads, so that a dead-letter store that is busy does not hold up
+ * /healthz. */
 #include "serve/server.h"
 
 #include "base/memory.h"

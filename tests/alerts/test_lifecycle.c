@@ -1,5 +1,5 @@
-/* The life of an alert as a table of scripts, then the promise that neither the order of arrival nor the times of
- * the advances change what is told. */
+/* The life of an alert as a table of scripts, then the promise that neither the order of arrival nor the
+ * times of the advances change what is told. */
 #include "alerts/lifecycle.h"
 #include "base/memory.h"
 #include "tests/base/random.h"
@@ -56,7 +56,8 @@ static void tell(void *owner, const struct alert *alert)
 
 static struct condition condition_of(char key, bool outcome, int64_t at_s)
 {
-    struct condition condition = {.outcome = outcome ? CONDITION_TRUE : CONDITION_FALSE, .at_us = at_s * SECOND};
+    struct condition condition = {.outcome = outcome ? CONDITION_TRUE : CONDITION_FALSE,
+                                  .at_us = at_s * SECOND};
 
     condition.evidence.dedup.low = (uint64_t)key;
     condition.evidence.ends_us = TIME_NONE;
@@ -148,7 +149,8 @@ static void test_scripts(void **state)
         take_script(lifecycle, script->script);
         lifecycle_advance(lifecycle, script->until_s * SECOND, script->final, tell, &told);
         if (!span_is(buffer_span(&told.text), script->expected))
-            fail_msg("%s: %.*s, expected %s", script->name, (int)told.text.size, told.text.data, script->expected);
+            fail_msg("%s: %.*s, expected %s", script->name, (int)told.text.size, told.text.data,
+                     script->expected);
         lifecycle_free(lifecycle);
         buffer_free(&told.text);
     }
@@ -179,7 +181,10 @@ static void test_figures(void **state)
 
 static const struct alert_policy mixed[] = {
     {.name = SPAN_LITERAL("rule"), .for_us = 0, .keep_firing_us = 7 * SECOND, .momentary = true},
-    {.name = SPAN_LITERAL("rule"), .for_us = 10 * SECOND, .keep_firing_us = 5 * SECOND, .expire_us = 30 * SECOND},
+    {.name = SPAN_LITERAL("rule"),
+     .for_us = 10 * SECOND,
+     .keep_firing_us = 5 * SECOND,
+     .expire_us = 30 * SECOND},
     {.name = SPAN_LITERAL("rule"), .expire_us = 12 * SECOND},
 };
 

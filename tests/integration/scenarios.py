@@ -133,7 +133,7 @@ def once(kind, partitions, workers):
         bench.server(kind)
         name = f"once-{kind}-p{partitions}-w{workers}"
         start = time.monotonic()
-        bench.weir(name, recording.topic, "--once", workers=workers).wait(60)
+        bench.weir(name, recording.topic, "--once", workers=workers).wait(180)
         bench.must_agree(name, recording, time.monotonic() - start)
 
     return scenario
@@ -151,7 +151,7 @@ def new_topic(bench, name, rows=8000, seconds=None, create=True):
 def finish(bench, name, recording, start):
     """After the last stop: the rest, to the end of the input."""
     bench.kafka.must_hold(recording.topic, recording.messages)
-    bench.weir(name, recording.topic, "--once").wait(60)
+    bench.weir(name, recording.topic, "--once").wait(180)
     bench.must_agree(name, recording, time.monotonic() - start)
 
 
@@ -166,7 +166,7 @@ def interrupted(name, number):
             before = bench.events_of(name)
             weir = bench.weir(name, recording.topic)
             producer.run(share)
-            services.wait_until(lambda: bench.events_of(name) > before, 20, "more events in the search server")
+            services.wait_until(lambda: bench.events_of(name) > before, 60, "more events in the search server")
             weir.must_run()
             weir.stop(number)
             if bench.events_of(name) >= len(recording.expected.events):
@@ -192,7 +192,7 @@ def live(bench):
     weir = bench.weir(name, recording.topic, workers=4)
     producer.run()
     producer.close()
-    all_arrive(bench, name, recording, weir, 30)
+    all_arrive(bench, name, recording, weir, 90)
     weir.stop()
     finish(bench, name, recording, start)
 
@@ -204,7 +204,7 @@ def missing_topic(bench):
     recording, _ = new_topic(bench, name, rows=2000, create=False)
     start = time.monotonic()
     weir = bench.weir(name, recording.topic, "--once")
-    weir.wait(30, code=3)
+    weir.wait(90, code=3)
     if name not in weir.said().replace("group", ""):
         raise AssertionError(f"the missing topic is not named: {weir.said()[-500:]}")
     weir = bench.weir(name, recording.topic)
@@ -212,7 +212,7 @@ def missing_topic(bench):
     weir.must_run()
     bench.kafka.topic(name, 4)
     bench.kafka.produce(name, recording.messages)
-    all_arrive(bench, name, recording, weir, 40)
+    all_arrive(bench, name, recording, weir, 120)
     weir.stop()
     finish(bench, name, recording, start)
 
@@ -230,7 +230,7 @@ def broker_down(bench):
         weir.must_run()
     finally:
         bench.kafka.start()
-    all_arrive(bench, name, recording, weir, 40)
+    all_arrive(bench, name, recording, weir, 120)
     weir.stop()
     finish(bench, name, recording, start)
 
@@ -248,7 +248,7 @@ def search_down(bench):
         weir.must_run()
     finally:
         bench.search.start()
-    all_arrive(bench, name, recording, weir, 60)
+    all_arrive(bench, name, recording, weir, 180)
     weir.stop()
     finish(bench, name, recording, start)
 

@@ -1,7 +1,7 @@
-/* Records between two threads arrive once, in order and whole, also when rings are full and records are larger than
- * a block. */
-#include "pipeline/exchange.h"
+/* Records between two threads arrive once, in order and whole, also when rings are full and records are
+ * larger than a block. */
 #include "base/memory.h"
+#include "pipeline/exchange.h"
 #include "tests/base/random.h"
 
 #include <pthread.h>
@@ -80,7 +80,8 @@ struct peer {
     bool stalled;
 };
 
-/* Sends to itself and to the other as a worker does: nothing new while a ring is full, but always receiving. */
+/* Sends to itself and to the other as a worker does: nothing new while a ring is full, but always receiving.
+ * */
 static void *run_peer(void *argument)
 {
     struct peer *peer = argument;

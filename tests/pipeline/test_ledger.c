@@ -46,10 +46,12 @@ static void test_offsets(void **state)
                 batch->next_offset = offset + 1 + (int64_t)random_below(&random, 9);
                 batch->watermark_us = watermark;
                 batch->entry = ledger_add(&ledger, offset, batch->next_offset, watermark);
-                offset = batch->next_offset + (int64_t)random_below(&random, 2); /* gaps of compacted topics */
+                offset =
+                    batch->next_offset + (int64_t)random_below(&random, 2); /* gaps of compacted topics */
                 batch->entry->pending += batch->pending = random_below(&random, 3);
                 batch->pending++;
-                batch->latest_us = random_below(&random, 8) ? needed + (int64_t)random_below(&random, 30) : INT64_MIN;
+                batch->latest_us =
+                    random_below(&random, 8) ? needed + (int64_t)random_below(&random, 30) : INT64_MIN;
                 batch->entry->latest_us = batch->latest_us;
                 watermark += (int64_t)random_below(&random, 5);
             }

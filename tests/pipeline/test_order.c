@@ -1,4 +1,5 @@
-/* The heap against a sorted array, with pushes and pops mixed; blocks are given back with their last record. */
+/* The heap against a sorted array, with pushes and pops mixed; blocks are given back with their last record.
+ * */
 #include "base/memory.h"
 #include "pipeline/order.h"
 #include "tests/base/random.h"
@@ -15,8 +16,8 @@ enum { ENTRIES = 500, BLOCKS = 7 };
 static int compare(const void *left, const void *right)
 {
     const struct order_entry *a = left, *b = right;
-    const int64_t pairs[][2] = {{a->order_us, b->order_us}, {a->time_us, b->time_us}, {a->rank, b->rank},
-                                {a->partition, b->partition}, {a->offset, b->offset}, {a->item, b->item}};
+    const int64_t pairs[][2] = {{a->order_us, b->order_us},   {a->time_us, b->time_us}, {a->rank, b->rank},
+                                {a->partition, b->partition}, {a->offset, b->offset},   {a->item, b->item}};
 
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (pairs[i][0] != pairs[i][1])

@@ -1,16 +1,95 @@
-/* Wrong configurations: each error names the place, the key and what was expected. And what a right one becomes. */
+/* Wrong configurations: each error names the place, the key and what was expected. And what a right one
+ * becomes. */
 #include "tests/pipeline/support.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BASE "name: t\nsources: [{name: s, type: file, path: x}]\n"
-#define MEASURES                                                                                              \
-    BASE "measures:\n- {name: latency, of: duration_ms, statistics: [mean, p95], by: [workflow], every: 1m}\n"
+#define MEASURES                                                                                             \
+    BASE "measures:\n- {name: latency, of: duration_ms, statistics: [mean, p95], by: [workflow], every: "    \
+         "1m}\n"
 
 // clang-format off
 static const char *const wrong[][2] = {
-#include "/tmp/pt/wrong.inc"
+    {"name: t\nsources: [{name: s\n", "3:1: did not find expected ',' or '}'"},
+    {"name: t\nsuorces: []\n", "2:1: unknown key 'suorces'; did you mean 'sources'?"},
+    {"sources: [{name: s, type: file, path: x}]\n", "1:1: 'name' is missing"},
+    {"name: t\n", "1:1: no sources: name at least one under sources"},
+    {"name: t\nsources: []\n", "1:1: no sources: name at least one under sources"},
+    {"name: t\nsources: {name: s}\n", "2:10: sources must be a list"},
+    {"name: t\nsources: [file]\n", "2:11: an entry of sources must be a map"},
+    {"name: t\nsources: [{name: s}]\n", "2:11: 'type' is missing: what kind of source?"},
+    {"name: t\nsources: [{name: s, type: flie, path: x}]\n",
+     "2:27: unknown source type 'flie'; did you mean 'file'?"},
+    {"name: t\nsources: [{name: s, type: file}]\n", "2:11: sources.s: 'path' is missing"},
+    {"name: t\nsources: [{type: file, path: x}]\n", "2:11: sources.0: 'name' is missing"},
+    {"name: t\nsources: [{name: s, type: file, path: x, format: celary}]\n",
+     "2:50: format: 'celary' is neither under formats nor built in; did you mean 'celery'?"},
+    {"name: t\nname: u\n", "2:1: key 'name' was given at line 1 already"},
+    {BASE "time: {lateness: soon}\n",
+     "3:18: time.lateness: 'soon' is not a duration (like 500ms, 30s, 5m, 1h, 1d)"},
+    {BASE "time: {lateness: 90d}\n", "3:18: time.lateness: 90d is out of range 0s..30d"},
+    {BASE "time: 10s\n", "3:7: time: expected a map of keys"},
+    {BASE "time: {late: never}\n", "3:14: time.late: 'never' is not one of drop, dead_letter, correct"},
+    {BASE "workers: 65\n", "3:10: workers: 65 is out of range 0..64"},
+    {BASE "batch_rows: 0\n", "3:13: batch_rows: 0 is out of range 1..8192"},
+    {BASE "batch_rows: many\n", "3:13: batch_rows: 'many' is not a whole number"},
+    {BASE "measures: [{of: count}]\n", "3:12: measures.0: 'name' is missing"},
+    {BASE "measures: [{name: m, evry: 1m}]\n", "3:22: unknown key 'evry'; did you mean 'every'?"},
+    {BASE "measures:\n- {name: m}\n- {name: m}\n", "5:3: the name 'm' is used twice in measures"},
+    {BASE "measures: [{name: m, by: [workflw]}]\n",
+     "3:26: by: unknown field 'workflw'; did you mean 'workflow'?"},
+    {BASE "measures: [{name: m, by: [a1, a2, a3, a4, a5, a6, a7, a8, a9]}]\n", "3:26: by: at most 8 fields"},
+    {BASE "measures: [{name: m, every: 1m, window: 30s}]\n", "3:41: window: shorter than every leaves gaps"},
+    {BASE "measures: [{name: m, every: 1ms, window: 1h}]\n",
+     "3:42: window: more than 4096 panes (window / gcd(window, every))"},
+    {BASE "measures: [{name: m, statistics: [p96]}]\n",
+     "3:34: statistics: unknown statistic 'p96' (count sum min max mean variance p50 p90 p95 p99 distinct ratio)"},
+    {BASE "measures: [{name: m, statistics: [ratio]}]\n",
+     "3:12: the statistic ratio needs `ratio: EXPRESSION`"},
+    {BASE "measures: [{name: m, of: value, statistics: [distinct]}]\n",
+     "3:12: the statistic distinct needs `of` a text field"},
+    {BASE "measures: [{name: m, of: task, statistics: [mean]}]\n",
+     "3:12: `of: task` is a text: only count, distinct and ratio"},
+    {BASE "measures:\n- name: m\n  where: 'state = \"failed\"'\n",
+     "5:10: where: 1:7: '=' must be written twice"},
+    {BASE "measures:\n- name: m\n  where: 'duration_ms + 1.0'\n",
+     "5:10: where: 1:1: the expression must be bool but is double"},
+    {BASE "measures:\n- name: m\n  of: 'duration * 2.0'\n",
+     "5:7: of: 1:1: unknown name 'duration'; did you mean 'duration_ms'?"},
+    {MEASURES "detectors: [{name: d, type: zscore, measure: latancy}]\n",
+     "5:46: no measure named 'latancy'; did you mean 'latency'?"},
+    {MEASURES "detectors: [{name: d, type: zscroe, measure: latency}]\n",
+     "5:29: unknown detector type 'zscroe'; did you mean 'zscore'?"},
+    {MEASURES "detectors: [{name: d, type: zscore}]\n", "5:13: detectors.d: 'measure' is missing"},
+    {MEASURES "detectors: [{name: d, type: zscore, measure: latency, statistic: p90}]\n",
+     "5:66: the measure 'latency' has no statistic 'p90'"},
+    {MEASURES "rules: [{name: r, on: bucket, when: 'mean > 1.0'}]\n",
+     "5:9: 'measure' is missing: a bucket rule judges the buckets of one"},
+    {MEASURES "rules: [{name: r, on: bucket, measure: latncy, when: 'mean > 1.0'}]\n",
+     "5:40: no measure named 'latncy'; did you mean 'latency'?"},
+    {MEASURES "rules: [{name: r, on: bucket, measure: latency, by: [task], when: 'mean > 1.0'}]\n",
+     "5:53: by: a bucket rule has the key of its measure"},
+    {MEASURES "rules: [{name: r, on: bucket, measure: latency, when: 'p99 > 1.0'}]\n",
+     "5:55: when: the measure 'latency' does not have the statistic p99; add it to its statistics"},
+    {MEASURES "rules:\n- name: r\n  on: bucket\n  measure: latency\n  when: |\n    mean > 1.0 &&\n    p95 > \"x\"\n",
+     "9:9: when: 2:5: no '>' for double and string"},
+    {MEASURES "rules: [{name: r, when: 'state == \"failed\"', measure: latency}]\n",
+     "5:55: measure: only for rules with on: bucket"},
+    {MEASURES "rules: [{name: r, when: 'state == \"failed\"', for: 1m}]\n",
+     "5:51: for: only for rules with on: bucket"},
+    {MEASURES "rules: [{name: r}]\n", "5:9: rules.r: 'when' is missing"},
+    {MEASURES "rules: [{name: r, on: buckets, when: 'true'}]\n",
+     "5:23: rules.r.on: 'buckets' is not one of event, bucket, run; did you mean 'bucket'?"},
+    {MEASURES "rules: [{name: r, when: 'true', annotations: {summary: '{{tsk}}'}}]\n",
+     "5:56: summary: '{{tsk}}' names nothing known"},
+    {MEASURES "rules: [{name: r, when: 'true', annotations: {sumary: x}}]\n",
+     "5:47: unknown key 'sumary'; did you mean 'summary'?"},
+    {BASE "sinks: [{name: s, type: stdout, send: [alert]}]\n",
+     "3:39: send: unknown kind 'alert' (events, runs, buckets, signals, alerts)"},
+    {BASE "sinks: [{name: s, type: stdout}]\n", "3:9: sinks.s: 'send' is missing"},
+    {BASE "clean: [{drpo: 'true'}]\n", "3:9: unknown clean step 'drpo'; did you mean 'drop'?"},
 };
 // clang-format on
 
@@ -36,10 +115,69 @@ static void test_wrong(void **state)
     folder_close(&folder);
     assert_int_equal(failed, 0);
 }
+
+/* Missing files, and --set that names nothing. */
+static void test_outside(void **state)
+{
+    static const char *const assignments[][2] = {{"time.latenes=5s", NULL}, {"workers=-1", NULL}};
+    static const char *const expected[] = {"unknown key 'latenes'; did you mean 'lateness'?",
+                                           "out of range 0..64"};
+    struct folder folder;
+    struct plan *plan = NULL;
+    struct error error;
+
+    folder_open(&folder);
+    assert_int_equal(plan_load(folder_path(&folder, "none.yaml"), NULL, 0, &plan, &error), STATUS_FATAL);
+    assert_non_null(strstr(error.text, "none.yaml: cannot read"));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(plan_try(&folder, BASE, assignments[i], &plan, &error), STATUS_FATAL);
+        if (!strstr(error.text, expected[i]))
+            fail_msg("%s", error.text);
+    }
+    folder_close(&folder);
+    assert_null(plan);
+}
+
+/* Measures of one key and window are one group; names become places; defaults follow from the measure. */
+static void test_links(void **state)
+{
+    struct plan *plan =
+        plan_of(BASE "measures:\n- {name: a, by: [workflow], every: 10s, window: 25s}\n"
+                     "- {name: b, of: duration_ms, by: [workflow], every: 10s, window: 25s}\n"
+                     "- {name: c, of: host, by: [labels.team], on: run}\n"
+                     "detectors: [{name: d, type: zscore, measure: b}]\n"
+                     "rules:\n- {name: r, on: bucket, measure: a, when: 'count > 2.0 && d.anomaly'}\n"
+                     "- {name: q, on: bucket, measure: a, when: 'count > 2.0 || b.mean > 5.0'}\n"
+                     "- {name: e, when: 'state == \"failed\"', by: [task]}\n"
+                     "alerts: {rest: 3m}\n");
+
+    assert_int_equal(plan->group_count, 2);
+    assert_int_equal(plan->groups[0].measure_count, 2);
+    assert_true(plan->groups[0].pane_us == 5000000);
+    assert_int_equal(plan->measures[1].place, 1);
+    assert_int_equal(plan->measures[0].shape.statistics, 1 << STAT_COUNT);
+    assert_int_equal(plan->measures[1].shape.statistics, 1 << STAT_COUNT | 1 << STAT_MEAN | 1 << STAT_P95);
+    assert_int_equal(plan->measures[2].shape.statistics, 1 << STAT_COUNT | 1 << STAT_DISTINCT);
+    assert_true(plan->groups[1].on_run && plan->wants_runs);
+    assert_string_equal(plan->labels.names[0], "team");
+    assert_int_equal(plan->detectors[0].statistic, STAT_COUNT);
+    assert_true(plan->detectors[0].empty == 0);
+    assert_int_equal(plan->groups[0].rule_count, 2);
+    assert_false(plan->rules[0].defined_on_empty); /* reads the detector */
+    assert_false(plan->rules[1].defined_on_empty); /* reads a mean */
+    assert_int_equal(plan->policy_count, 4);
+    assert_true(plan->policies[2].momentary && plan->policies[2].keep_firing_us == 180000000);
+    assert_false(plan->policies[0].momentary);
+    assert_true(plan->longest_window_us == 60000000);
+    plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_links),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
-/* The run table: what each order of events of an engine makes of a run, eviction, expiry, and from where a restart
- * must read. Rows go the real way: batch, rows_send, exchange, order, runs_apply. */
-#include "pipeline/runs.h"
+/* The run table: what each order of events of an engine makes of a run, eviction, expiry, and from where a
+ * restart must read. Rows go the real way: batch, rows_send, exchange, order, runs_apply. */
 #include "base/memory.h"
 #include "pipeline/order.h"
+#include "pipeline/runs.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/support.h"
 
@@ -100,10 +100,12 @@ static void apply(struct rig *rig)
 
             assert_int_equal(row->head.type, RECORD_ROW);
             rig->shard = row->shard;
-            order_push(&rig->order,
-                       &(struct order_entry){.order_us = row->order_us, .time_us = row->time_us,
-                                             .offset = row->offset, .rank = row->state, .record = &row->head,
-                                             .block = block});
+            order_push(&rig->order, &(struct order_entry){.order_us = row->order_us,
+                                                          .time_us = row->time_us,
+                                                          .offset = row->offset,
+                                                          .rank = row->state,
+                                                          .record = &row->head,
+                                                          .block = block});
             at += row->head.size;
         }
     while ((first = order_first(&rig->order))) {
@@ -210,7 +212,8 @@ static void test_cases(void **state)
             send(&rig, &cases[i].steps[sent], INT64_MIN, (int64_t)sent);
         apply(&rig);
         if (!span_is(buffer_span(&rig.told), cases[i].expected))
-            fail_msg("%s: %.*s, expected %s", cases[i].name, (int)rig.told.size, rig.told.data, cases[i].expected);
+            fail_msg("%s: %.*s, expected %s", cases[i].name, (int)rig.told.size, rig.told.data,
+                     cases[i].expected);
         runs_figures(rig.runs, &figures);
         assert_true(figures.transitions + figures.ignored <= sent);
         rig_close(&rig);
@@ -275,7 +278,8 @@ static void test_eviction(void **state)
     step_now(&rig, &(struct step){5, STATE_SUCCESS, NULL, names[0], NULL, 0, 0});
     assert_true(rig.last.duration_ms == 4000);
     step_now(&rig, &(struct step){6, STATE_RUNNING, "w", names[1], NULL, 0, 0});
-    step_now(&rig, &(struct step){7, STATE_RUNNING, "w", names[0], NULL, 0, 0}); /* the oldest open one goes */
+    step_now(&rig,
+             &(struct step){7, STATE_RUNNING, "w", names[0], NULL, 0, 0}); /* the oldest open one goes */
     runs_figures(rig.runs, &figures);
     assert_int_equal(figures.evicted, 3);
     step_now(&rig, &(struct step){9, STATE_SUCCESS, NULL, names[1], NULL, 0, 0});
@@ -303,9 +307,10 @@ static void test_many_runs(void **state)
 
             snprintf(name, sizeof name, "r%u", (unsigned)random_below(&random, 1500));
             rig.last_id = (struct id128){0};
-            step_now(&rig, &(struct step){i, (enum run_state)(1 + random_below(&random, STATE_COUNT - 1)),
-                                          workflows[random_below(&random, 3)], name,
-                                          tasks[random_below(&random, 4)], (uint16_t)random_below(&random, 3), 0});
+            step_now(&rig,
+                     &(struct step){i, (enum run_state)(1 + random_below(&random, STATE_COUNT - 1)),
+                                    workflows[random_below(&random, 3)], name,
+                                    tasks[random_below(&random, 4)], (uint16_t)random_below(&random, 3), 0});
             if (i % 500 == 499)
                 runs_expire(rig.runs, i * (int64_t)SECOND);
         }

@@ -1,5 +1,5 @@
-/* An engine that says what a test wants to hear: these definitions take the place of pipeline/engine.c's in programs
- * that link them. */
+/* An engine that says what a test wants to hear: these definitions take the place of pipeline/engine.c's
+ * in programs that link them. */
 #pragma once
 #include "pipeline/engine.h"
 

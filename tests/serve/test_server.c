@@ -406,14 +406,17 @@ static void a_taken_port_moves_the_server(void **state)
 
 static void no_address_is_no_server(void **state)
 {
-    struct server *server = (struct server *)&server;
+    struct engine engine = {.ready = true};
+    struct view *view = view_new();
+    struct server *server = (struct server *)&engine;
     struct error error;
     char address[64] = "untouched";
 
     assert_int_equal(server_start("", NULL, NULL, &server, address, &error), STATUS_OK);
     assert_null(server);
-    assert_int_equal(server_start("nowhere", NULL, NULL, &server, address, &error), STATUS_FATAL);
+    assert_int_equal(server_start("nowhere", &engine, view, &server, address, &error), STATUS_FATAL);
     assert_string_equal(address, "untouched");
+    view_free(view);
 }
 
 struct asker {

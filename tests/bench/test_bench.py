@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""weir bench, small: the report has its keys and no event is lost on the way to the buckets.
+
+usage: test_bench.py WEIR
+"""
+import json
+import subprocess
+import sys
+
+EVENTS = 20000
+
+
+def weir(*arguments):
+    return subprocess.run([sys.argv[1], "bench", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def check_generate():
+    lines = weir("generate", "--events", "500", "--seed", "7").splitlines()
+    events = [json.loads(line) for line in lines]
+    assert len(events) == 500
+    assert 300 <= sum(map(len, lines)) / len(lines) <= 500
+    assert len({event["task"] for event in events}) > 50
+    assert lines == weir("generate", "--events", "500", "--seed", "7").splitlines()
+    assert lines != weir("generate", "--events", "500", "--seed", "8").splitlines()
+
+
+def check_file():
+    report = json.loads(weir("file", "--events", str(EVENTS), "--runs", "1"))
+    assert report["case"] == "file" and report["events"] == EVENTS
+    assert report["machine"].keys() >= {"cores", "kernel", "librdkafka"}
+    for side in "floor", "main":
+        for figure in "events_per_second", "cpu_us_per_event":
+            spread = report[side][figure]
+            assert 0 < spread["min"] <= spread["median"] <= spread["max"], (side, figure, spread)
+    assert report["ratio"] > 0 and report["cpu_ratio"] > 0
+    assert report["documents"] > 0
+    assert report["rows_match"] is True and report["rows_in_buckets"] == EVENTS, report
+
+
+def check_usage():
+    for arguments in [], ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["file", "--events", "0"], ["file", "--events"]:
+        run = subprocess.run([sys.argv[1], "bench", *arguments], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 2 and run.stderr.startswith("usage:"), (arguments, run)
+
+
+check_generate()
+check_file()
+check_usage()
