@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "pipeline/engine.h"
 
+#include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,11 +17,14 @@ enum { EVERY_S = 60, WAIT_MS = 50, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024
 
 struct sample {
     uint64_t messages, resident_bytes;
+    uint64_t heap_bytes;  /* given out by malloc: resident without it growing is a heap in pieces */
+    uint64_t state_bytes; /* of it, as the engine reckons its panes and detectors */
+    uint64_t queue_bytes; /* and what waits for order or for sinks */
     double seconds;
 };
 
 struct samples {
-    struct sample items[SAMPLES + 1];
+    struct sample items[SAMPLES];
     unsigned count;
     uint64_t step;
 };
@@ -37,26 +42,46 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t messages_taken(const struct engine *engine, struct buffer *metrics)
+/* The sum over a metric's labels. */
+static uint64_t metric_sum(const struct buffer *metrics, const char *name)
 {
-    static const char name[] = "\nweir_messages_total ";
-    const char *found;
+    size_t size = strlen(name);
+    uint64_t sum = 0;
+
+    for (const char *at = metrics->data; (at = strstr(at, name)); at += size) {
+        const char *value = at + size;
+
+        if (at[-1] == '\n' && *value == '{')
+            value = strchr(value, '}') + 1;
+        if (at[-1] == '\n' && *value == ' ')
+            sum += strtoull(value, NULL, 10);
+    }
+    return sum;
+}
+
+static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
+                        double seconds)
+{
+    struct mallinfo2 heap;
+    uint64_t messages;
 
     buffer_clear(metrics);
     engine_metrics(engine, metrics);
     buffer_put_char(metrics, '\0');
-    found = metrics->full ? NULL : strstr(metrics->data, name);
-    return found ? strtoull(found + strlen(name), NULL, 10) : 0;
-}
-
-static void take_sample(struct samples *samples, uint64_t messages, double seconds)
-{
-    if (samples->count > SAMPLES || messages < samples->step * (samples->count + 1))
+    assert(!metrics->full && metrics->data[0] == '#'); /* so that a name found has a character before it */
+    messages = metric_sum(metrics, "weir_messages_total");
+    if (samples->count >= SAMPLES || messages < samples->step * (samples->count + 1))
         return;
-    while (samples->count < SAMPLES && messages >= samples->step * (samples->count + 2))
+    while (samples->count + 1 < SAMPLES && messages >= samples->step * (samples->count + 2))
         samples->count++; /* missed between two looks: left zero */
-    samples->items[samples->count++] =
-        (struct sample){.messages = messages, .resident_bytes = resident_bytes(), .seconds = seconds};
+    heap = mallinfo2();
+    samples->items[samples->count++] = (struct sample){
+        .messages = messages,
+        .resident_bytes = resident_bytes(),
+        .heap_bytes = heap.uordblks + heap.hblkhd,
+        .state_bytes = metric_sum(metrics, "weir_state_bytes"),
+        .queue_bytes = metric_sum(metrics, "weir_queue_bytes") + metric_sum(metrics, "weir_sink_queue_bytes"),
+        .seconds = seconds};
 }
 
 static enum status run_engine(const struct plan *plan, struct samples *samples, double *ret_seconds,
@@ -73,7 +98,7 @@ static enum status run_engine(const struct plan *plan, struct samples *samples, 
     buffer_init(&metrics, METRICS_BYTES_MAX);
     do {
         status = engine_wait(engine, WAIT_MS, ret_error);
-        take_sample(samples, messages_taken(engine, &metrics), usage_since(before).wall);
+        take_sample(samples, engine, &metrics, usage_since(before).wall);
     } while (status == STATUS_RETRY);
     *ret_seconds = usage_since(before).wall;
     buffer_free(&metrics);
@@ -99,6 +124,9 @@ static void report_samples(struct json_writer *json, const struct samples *sampl
         json_open(json, NULL);
         json_unsigned(json, "messages", sample->messages);
         json_unsigned(json, "resident_bytes", sample->resident_bytes);
+        json_unsigned(json, "heap_bytes", sample->heap_bytes);
+        json_unsigned(json, "state_bytes", sample->state_bytes);
+        json_unsigned(json, "queue_bytes", sample->queue_bytes);
         json_number(json, "seconds", sample->seconds);
         json_close(json);
     }

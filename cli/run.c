@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { WAIT_MS = 100 };
 
@@ -45,9 +46,14 @@ static int run(const struct plan *plan, bool once)
     else if (server)
         fprintf(stderr, "weir: %s reads; page at %s%s\n", plan->general.name, address,
                 server_moved(server) ? " (http.listen is taken)" : "");
-    do /* live: files may be read to their end, the page stays */
+    do
         status = engine_wait(engine, WAIT_MS, &error);
-    while (!stop_asked && (status == STATUS_RETRY || (status == STATUS_OK && !once)));
+    while (!stop_asked && status == STATUS_RETRY);
+    if (status == STATUS_OK && !once && server) {
+        fprintf(stderr, "weir: all input is read; the page stays at %s until Ctrl-C\n", address);
+        while (!stop_asked)
+            usleep(WAIT_MS * 1000);
+    }
     engine_stop(engine);
     if (server)
         server_stop(server);

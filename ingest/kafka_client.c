@@ -1,7 +1,7 @@
-/* librdkafka's handles as the Kafka source needs them, and what librdkafka has to say while it runs. The handles are made
- * once; their events are served once a batch, which costs two short locks when there are none.
- * Tried and dropped: librdkafka's own lines on standard error, which double its error events; they are only passed on when
- * somebody sets `debug`. */
+/* librdkafka's handles as the Kafka source needs them, and what librdkafka has to say while it runs. The
+ * handles are made once; their events are served once a batch, which costs two short locks when there are
+ * none. Tried and dropped: librdkafka's own lines on standard error, which double its error events; they
+ * are only passed on when somebody sets `debug`. */
 #include "ingest/kafka_source.h"
 
 #include <assert.h>
@@ -50,8 +50,8 @@ bool kafka_warn_due(const struct source *source, int64_t *told_us)
     return true;
 }
 
-/* Whatever it is about, no end that was confirmed before is taken for granted after it. (That all brokers are down is said
- * of those that were tried, so it may not be said at all.) */
+/* Whatever it is about, no end that was confirmed before is taken for granted after it. (That all brokers
+ * are down is said of those that were tried, so it may not be said at all.) */
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct source *source = opaque;
@@ -97,7 +97,8 @@ static const struct option_pair *user_property(const struct source *source, cons
     return NULL;
 }
 
-/* After the user's properties: an alias may have changed what its other name set, so the values are looked at. */
+/* After the user's properties: an alias may have changed what its other name set, so the values are looked
+ * at. */
 static enum status check_conf(const struct source *source, struct error *ret_error)
 {
     const struct kafka_settings *settings = source->settings;

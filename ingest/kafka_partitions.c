@@ -1,11 +1,10 @@
-/* Which partitions there are, which are this worker's, and where each of them starts. Runs every 30 s and costs one round
- * trip then; every second while something is missing or out of reach.
- *
- * A partition's worker is (place of its topic by name + its number) mod workers. Workers look at different moments, so a
- * running number over all partitions, which shifts when a topic grows, could give one to two workers or to none.
- *
- * Tried and dropped: asking on the reading connection (the answer waits for the fetch before it: 50 ms on average), a
- * statistics callback (no word on topics that do not exist), and librdkafka's own reset of lost offsets (skips silently). */
+/* Which partitions there are, which are this worker's, and where each of them starts. Runs every 30 s and
+ * costs one round trip then; every second while something is missing or out of reach. A partition's worker
+ * is (place of its topic by name + its number) mod workers. Workers look at different moments, so a
+ * running number over all partitions, which shifts when a topic grows, could give one to two workers or to
+ * none. Tried and dropped: asking on the reading connection (the answer waits for the fetch before it: 50
+ * ms on average), a statistics callback (no word on topics that do not exist), and librdkafka's own reset
+ * of lost offsets (skips silently). */
 #include "base/memory.h"
 #include "ingest/kafka_source.h"
 
@@ -41,8 +40,8 @@ static void keep_trouble(struct source *source, rd_kafka_resp_err_t problem)
         snprintf(source->trouble, sizeof source->trouble, "%s", rd_kafka_err2str(problem));
 }
 
-/* The offset of the first message from a time on, in ms; or RD_KAFKA_OFFSET_END, _BEGINNING. Where there is no such
- * message the answer is RD_KAFKA_OFFSET_END. */
+/* The offset of the first message from a time on, in ms; or RD_KAFKA_OFFSET_END, _BEGINNING. Where there
+ * is no such message the answer is RD_KAFKA_OFFSET_END. */
 static bool ask_offsets(struct source *source, rd_kafka_topic_partition_list_t *list, int64_t when)
 {
     rd_kafka_resp_err_t problem;
@@ -101,8 +100,8 @@ static void tell_topic(struct source *source, struct kafka_topic *topic, rd_kafk
         kafka_warn(source, "topic '%s' on %s: %s", topic->name, brokers, rd_kafka_err2str(problem));
 }
 
-/* Notes which partitions have leaders and adds this worker's new ones to the list. False: something should be looked at
- * again soon; *ret_known is false when it is not even known which partitions there are. */
+/* Notes which partitions have leaders and adds this worker's new ones to the list. False: something should
+ * be looked at again soon; *ret_known is false when it is not even known which partitions there are. */
 static bool read_topic(struct source *source, const struct rd_kafka_metadata_topic *found,
                        rd_kafka_topic_partition_list_t *fresh, bool *ret_known)
 {
@@ -137,7 +136,8 @@ static bool read_topic(struct source *source, const struct rd_kafka_metadata_top
     return is_whole;
 }
 
-/* Messages may have come while the cluster was out of reach: an end confirmed before is one only if it still is. */
+/* Messages may have come while the cluster was out of reach: an end confirmed before is one only if it
+ * still is. */
 static bool confirm_ends(struct source *source)
 {
     rd_kafka_topic_partition_list_t *ends = rd_kafka_topic_partition_list_new((int)source->partition_count);
@@ -162,8 +162,9 @@ static bool confirm_ends(struct source *source)
     return is_answered;
 }
 
-/* Fills in where to start without committed offsets. The end is a number: one that librdkafka looks up later would skip what
- * comes until then. Partitions that appear in mid-run are new, so nothing of them is old. */
+/* Fills in where to start without committed offsets. The end is a number: one that librdkafka looks up
+ * later would skip what comes until then. Partitions that appear in mid-run are new, so nothing of them is
+ * old. */
 static bool ask_starts(struct source *source, rd_kafka_topic_partition_list_t *starts,
                        const rd_kafka_topic_partition_list_t *ends)
 {
@@ -249,8 +250,8 @@ static void start_partitions(struct source *source, const rd_kafka_topic_partiti
     assign(source, starts);
 }
 
-/* All or none; false: ask again later. The ends come first: a message that comes after that question is read, whichever
- * of the others it falls between. */
+/* All or none; false: ask again later. The ends come first: a message that comes after that question is
+ * read, whichever of the others it falls between. */
 static bool add_partitions(struct source *source, rd_kafka_topic_partition_list_t *fresh)
 {
     rd_kafka_topic_partition_list_sort(fresh, NULL, NULL);

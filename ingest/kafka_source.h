@@ -1,9 +1,8 @@
-/* What the files of the Kafka source share: kafka_client.c makes librdkafka's handles, kafka_partitions.c finds the
- * partitions and where to start, kafka.c reads and commits. All of it belongs to one worker and its thread.
- *
- * There are two handles. `client` asks and commits, `reader` only fetches: a question on a fetching connection would wait
- * behind the fetch that the broker holds back, and what a partition may keep in memory is settled when a handle is made,
- * so the number of partitions must be known by then. */
+/* What the files of the Kafka source share: kafka_client.c makes librdkafka's handles, kafka_partitions.c
+ * finds the partitions and where to start, kafka.c reads and commits. All of it belongs to one worker and
+ * its thread. There are two handles. `client` asks and commits, `reader` only fetches: a question on a
+ * fetching connection would wait behind the fetch that the broker holds back, and what a partition may
+ * keep in memory is settled when a handle is made, so the number of partitions must be known by then. */
 #pragma once
 #include "ingest/source.h"
 
@@ -79,7 +78,8 @@ struct source {
 
 /* kafka_client.c */
 
-/* Checks all properties, as far as librdkafka can without a broker, and makes `client` and the reader's `conf`. */
+/* Checks all properties, as far as librdkafka can without a broker, and makes `client` and the reader's
+ * `conf`. */
 enum status kafka_client_open(struct source *source, struct error *ret_error);
 bool kafka_reader_open(struct source *source, size_t partition_count); /* false: told, may be tried again */
 void kafka_clients_serve(struct source *source);                       /* librdkafka's events; never waits */
@@ -93,8 +93,9 @@ bool kafka_warn_due(const struct source *source, int64_t *told_us);
 
 bool kafka_start_parse(const char *text, struct kafka_start *ret_start);
 
-/* Looks for new partitions and for trouble when it is time to, and starts what must be started. Waits at most 100 ms for the
- * list of partitions, and 1 s for each of the three questions that must be asked of new ones. */
+/* Looks for new partitions and for trouble when it is time to, and starts what must be started. Waits at
+ * most 100 ms for the list of partitions, and 1 s for each of the three questions that must be asked of
+ * new ones. */
 void kafka_partitions_advance(struct source *source);
 void kafka_partitions_doubt(struct source *source); /* until the cluster answers again */
 void kafka_partitions_close(struct source *source);

@@ -1,10 +1,19 @@
-/* One measure as a line with its expected band, its anomalies marked, drawn as SVG. Redrawn whole when points or width
-   change: at most 360 points, so nothing is kept between drawings but the scales that the pointer needs. */
+/* One measure as a line with its expected band, its anomalies marked, drawn as SVG. Redrawn whole when points
+   or width change: at most 360 points, so nothing is kept between drawings but the scales that the pointer
+   needs. */
 
-const MARGIN = { top: 10, right: 12, bottom: 24, left: 52 };
+const MARGIN = {
+  top: 10,
+  right: 12,
+  bottom: 24,
+  left: 52
+};
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-const TIME_STEPS = [SECOND, 5 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE,
-  30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY, 365 * DAY];
+const TIME_STEPS = [
+  SECOND, 5 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE,
+  HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY,
+  365 * DAY
+];
 const TICK_WIDTH = 84, TICK_HEIGHT = 48;
 const GAP = 2.5; /* hops without a bucket after which the line breaks: an empty stretch is not a value */
 
@@ -12,7 +21,8 @@ const exact = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
 const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4, notation: "compact" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const second = new Intl.DateTimeFormat(
+    undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 function shape(name, attributes, text) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -22,7 +32,7 @@ function shape(name, attributes, text) {
 }
 
 /* Round numbers that span low to high: steps of 1, 2 or 5 times a power of ten. */
-export function valueTicks(low, high, most) {
+function valueTicks(low, high, most) {
   const rough = (high - low) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
@@ -31,7 +41,7 @@ export function valueTicks(low, high, most) {
 }
 
 /* Round local times within from..to. */
-export function timeTicks(from, to, most) {
+function timeTicks(from, to, most) {
   const step = TIME_STEPS.find((size) => (to - from) / size <= most) || TIME_STEPS.at(-1);
   const shift = new Date(from).getTimezoneOffset() * MINUTE;
   const ticks = [];
@@ -68,8 +78,16 @@ function stretches(points, has) {
 function readPoints(lines, statistic, banded) {
   return lines.filter((line) => Number.isFinite(line[statistic])).map((line) => {
     const from = Date.parse(line.start), to = Date.parse(line.end);
-    return { at: (from + to) / 2, from, to, value: line[statistic], anomaly: banded && line.anomaly === true,
-      expected: banded ? line.expected : undefined, score: line.score, provisional: line.provisional };
+    return {
+      at: (from + to) / 2,
+      from,
+      to,
+      value: line[statistic],
+      anomaly: banded && line.anomaly === true,
+      expected: banded ? line.expected : undefined,
+      score: line.score,
+      provisional: line.provisional
+    };
   });
 }
 
@@ -101,8 +119,9 @@ export class Chart {
   describe(name) {
     if (!this.points.length) return `${name}: no values`;
     const last = this.points.at(-1), anomalies = this.points.filter((point) => point.anomaly).length;
-    return `${name}, ${this.statistic}: ${this.points.length} points up to ${new Date(last.to).toLocaleString()}, ` +
-      `latest ${exact.format(last.value)}, anomalies: ${anomalies}. Arrow keys move along the line.`;
+    return `${name}, ${this.statistic}: ${this.points.length} points up to ${
+               new Date(last.to).toLocaleString()}, ` +
+        `latest ${exact.format(last.value)}, anomalies: ${anomalies}. Arrow keys move along the line.`;
   }
 
   scale() {
@@ -139,19 +158,22 @@ export class Chart {
     for (const value of ticks) {
       const y = this.y(value).toFixed(1);
       nodes.push(shape("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y, y2: y }));
-      nodes.push(shape("text", { class: "tick", x: MARGIN.left - 8, y, dy: "0.32em", "text-anchor": "end" }, short.format(value)));
+      nodes.push(shape("text", { class: "tick", x: MARGIN.left - 8, y, dy: "0.32em", "text-anchor": "end" },
+          short.format(value)));
     }
     const times = timeTicks(from, to, (right - MARGIN.left) / TICK_WIDTH);
     for (const at of times.ticks) {
       const x = this.x(at), anchor = x > right - TICK_WIDTH / 3 ? "end" : "middle";
       nodes.push(shape("line", { class: "grid", x1: x, x2: x, y1: bottom, y2: bottom + 5 }));
-      nodes.push(shape("text", { class: "tick", x, y: bottom + 18, "text-anchor": anchor }, timeLabel(at, times.step)));
+      nodes.push(shape(
+          "text", { class: "tick", x, y: bottom + 18, "text-anchor": anchor }, timeLabel(at, times.step)));
     }
     return nodes;
   }
 
   path(points, value) {
-    return points.map((point) => `${this.x(point.at).toFixed(1)},${this.y(value(point)).toFixed(1)}`).join("L");
+    return points.map((point) => `${this.x(point.at).toFixed(1)},${this.y(value(point)).toFixed(1)}`)
+        .join("L");
   }
 
   bands() {
@@ -164,16 +186,19 @@ export class Chart {
 
   line() {
     const parts = stretches(this.points, () => true);
-    const d = parts.filter((points) => points.length > 1).map((points) => "M" + this.path(points, (point) => point.value));
-    const alone = parts.filter((points) => points.length === 1).map(([point]) =>
-      shape("circle", { class: "dot", cx: this.x(point.at), cy: this.y(point.value), r: 2.5 }));
+    const d = parts.filter((points) => points.length > 1)
+                  .map((points) => "M" + this.path(points, (point) => point.value));
+    const alone = parts.filter((points) => points.length === 1).map(([
+      point
+    ]) => shape("circle", { class: "dot", cx: this.x(point.at), cy: this.y(point.value), r: 2.5 }));
     return [shape("path", { class: "line", d: d.join("") }), ...alone];
   }
 
   anomalies() {
     return this.points.filter((point) => point.anomaly).map((point) => {
       const x = this.x(point.at), y = this.y(point.value);
-      return shape("path", { class: "anomaly", d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z` });
+      return shape(
+          "path", { class: "anomaly", d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z` });
     });
   }
 
@@ -202,7 +227,7 @@ export class Chart {
     if (index < 0 || !this.cursor) return;
     const point = this.points[index], x = this.x(point.at);
     this.cursor.append(shape("line", { class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: this.bottom }),
-      shape("circle", { class: "at", cx: x, cy: this.y(point.value), r: 4.5 }));
+        shape("circle", { class: "at", cx: x, cy: this.y(point.value), r: 4.5 }));
     this.tell(point);
     const offset = this.svg.getBoundingClientRect().left - this.figure.getBoundingClientRect().left;
     const left = x > this.svg.clientWidth / 2 ? x - this.tooltip.offsetWidth - 12 : x + 12;
@@ -211,13 +236,16 @@ export class Chart {
 
   tell(point) {
     const rows = [`${day.format(point.from)}, ${second.format(point.from)} – ${second.format(point.to)}`];
-    if (point.expected) rows.push(`expected ${exact.format(point.expected[0])} to ${exact.format(point.expected[1])}`);
+    if (point.expected)
+      rows.push(`expected ${exact.format(point.expected[0])} to ${exact.format(point.expected[1])}`);
     if (Number.isFinite(point.score)) rows.push(`score ${exact.format(point.score)}`);
     if (point.provisional) rows.push("provisional");
     const value = document.createElement("strong");
     value.textContent = `${this.statistic} ${exact.format(point.value)}`;
     const nodes = rows.map((text) => Object.assign(document.createElement("div"), { textContent: text }));
-    if (point.anomaly) nodes.unshift(Object.assign(document.createElement("div"), { className: "spoke", textContent: "anomaly" }));
+    if (point.anomaly)
+      nodes.unshift(
+          Object.assign(document.createElement("div"), { className: "spoke", textContent: "anomaly" }));
     this.tooltip.replaceChildren(value, ...nodes);
   }
 }

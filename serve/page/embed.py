@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the page's files as a C source: embed.py OUTPUT INPUT...  (the build runs it; needs nothing but Python)."""
+"""Writes the page's files as a C source: embed.py OUTPUT INPUT... (the build runs it)."""
 import os
 import re
 import sys

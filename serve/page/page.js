@@ -1,30 +1,46 @@
-/* The page: asks the API every two seconds and redraws what changed. Texts from events are only ever set as text, never
-   parsed as HTML. Ages are told in event time, against the watermark: the page of a replayed day says what that day's
-   would have said. */
+/* The page: asks the API every two seconds and redraws what changed. Texts from events are only ever set as
+   text, never parsed as HTML. Ages are told in event time, against the watermark: the page of a replayed day
+   says what that day's would have said. */
 import { Chart } from "./chart.js";
 
 const REFRESH_MS = 2000, TIMEOUT_MS = 8000;
-const RANKS = { state: ["firing", "pending", "resolved"], severity: ["critical", "error", "warning", "info"] };
-const STATISTICS = ["count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99", "distinct", "ratio"];
-const RUN_STATES = { upstream_failed: "upstream failed", timed_out: "timed out" };
+const RANKS = {
+  state: ["firing", "pending", "resolved"],
+  severity: ["critical", "error", "warning", "info"]
+};
+const STATISTICS =
+    ["count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99", "distinct", "ratio"];
+const RUN_STATES = {
+  upstream_failed: "upstream failed",
+  timed_out: "timed out"
+};
 
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
 const integer = new Intl.NumberFormat();
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(
+    undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const date = new Intl.DateTimeFormat(
+    undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const full =
+    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
-const shown = { alerts: [], runs: [], series: [], points: [] };
+const shown = {
+  alerts: [],
+  runs: [],
+  series: [],
+  points: []
+};
 const chart = new Chart(byId("chart"));
-let watermark = NaN;          /* ms */
-let before = null;            /* rows and time of the last refresh, for the rate */
-let answered = null;          /* time of the last answer */
+let watermark = NaN; /* ms */
+let before = null;   /* rows and time of the last refresh, for the rate */
+let answered = null; /* time of the last answer */
 let chosen = { series: "", byHand: false, anomalous: false, statistic: "" };
 
 function element(name, attributes, ...children) {
   const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) node.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes))
+    if (value !== undefined) node.setAttribute(key, value);
   node.append(...children.filter((child) => child !== undefined && child !== ""));
   return node;
 }
@@ -52,10 +68,12 @@ function ageNode(from) {
 }
 
 function ageAll() {
-  for (const node of document.querySelectorAll("[data-from]")) node.textContent = spanText(watermark - node.dataset.from);
+  for (const node of document.querySelectorAll("[data-from]"))
+    node.textContent = spanText(watermark - node.dataset.from);
 }
 
-/* Brings a list's nodes up to date and keeps those whose item did not change, so that focus and open details stay. */
+/* Brings a list's nodes up to date and keeps those whose item did not change, so that focus and open details
+ * stay. */
 function update(list, items, key, build) {
   const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const nodes = items.map((item) => {
@@ -67,7 +85,8 @@ function update(list, items, key, build) {
     node.item = text;
     return node;
   });
-  if (nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i])) list.replaceChildren(...nodes);
+  if (nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i]))
+    list.replaceChildren(...nodes);
 }
 
 /* Shows the items that hold all words of the filter, or why there are none. */
@@ -89,17 +108,23 @@ function targetText(target) {
 }
 
 function link(url) {
-  return /^https?:\/\//i.test(url || "") ? element("a", { href: url, rel: "noreferrer", target: "_blank" }, url) : url;
+  return /^https?:\/\//i.test(url || "")
+      ? element("a", { href: url, rel: "noreferrer", target: "_blank" }, url)
+      : url;
 }
 
 function alertDetails(alert) {
-  const band = alert.expected ? `, expected ${alert.expected.map((value) => number.format(value)).join(" to ")}` : "";
+  const band =
+      alert.expected ? `, expected ${alert.expected.map((value) => number.format(value)).join(" to ")}` : "";
   const rows = [
     ["Description", alert.annotations?.description],
     ["Rule", `${alert.rule} (${alert.kind})`],
     ["Run", alert.run_name || alert.run],
     ["Host", alert.host],
-    ["Actual", Number.isFinite(alert.actual) ? `${number.format(alert.actual)} ${alert.unit || ""}${band}` : undefined],
+    [
+      "Actual",
+      Number.isFinite(alert.actual) ? `${number.format(alert.actual)} ${alert.unit || ""}${band}` : undefined
+    ],
     ["Score", Number.isFinite(alert.score) ? number.format(alert.score) : undefined],
     ["Labels", Object.entries(alert.labels || {}).map(([name, value]) => `${name}=${value}`).join(", ")],
     ["Runbook", link(alert.annotations?.runbook)],
@@ -107,20 +132,22 @@ function alertDetails(alert) {
     ["Provisional", alert.provisional ? "made while a source was silent; may be corrected" : undefined],
     ["Episode", alert.episode],
   ];
-  return element("dl", { class: "more" }, ...rows.filter(([, value]) => value)
-    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  const told = rows.filter(([, value]) => value);
+  return element("dl", { class: "more" },
+      ...told.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 }
 
 function alertNode(alert) {
-  const lasted = alert.ends_at ? spanText(Date.parse(alert.ends_at) - Date.parse(alert.starts_at)) : ageNode(alert.starts_at);
-  const summary = element("summary", {},
-    element("span", { class: "severity" }, alert.severity),
-    element("span", { class: "target" }, targetText(alert.target) || alert.rule),
-    element("span", { class: "when" }, "since ", timeNode(alert.starts_at), alert.ends_at ? ", lasted " : ", ", lasted),
-    element("span", { class: "told" }, alert.state),
-    element("span", { class: "text" }, alert.annotations?.summary || alert.rule));
+  const lasted = alert.ends_at ? spanText(Date.parse(alert.ends_at) - Date.parse(alert.starts_at))
+                               : ageNode(alert.starts_at);
+  const summary = element("summary", {}, element("span", { class: "severity" }, alert.severity),
+      element("span", { class: "target" }, targetText(alert.target) || alert.rule),
+      element("span", { class: "when" }, "since ", timeNode(alert.starts_at),
+          alert.ends_at ? ", lasted " : ", ", lasted),
+      element("span", { class: "told" }, alert.state),
+      element("span", { class: "text" }, alert.annotations?.summary || alert.rule));
   return element("li", { class: "alert", "data-severity": alert.severity, "data-state": alert.state },
-    element("details", {}, summary, alertDetails(alert)));
+      element("details", {}, summary, alertDetails(alert)));
 }
 
 function compareAlerts(a, b) {
@@ -132,12 +159,15 @@ function compareAlerts(a, b) {
 }
 
 function showAlerts() {
-  const counts = RANKS.state.slice(0, 2).map((state) => [state, shown.alerts.filter((alert) => alert.state === state).length]);
-  byId("alerts-count").textContent = counts.filter(([, count]) => count).map(([state, count]) => `${count} ${state}`).join(", ");
+  const counts = RANKS.state.slice(0, 2).map(
+      (state) => [state, shown.alerts.filter((alert) => alert.state === state).length]);
+  byId("alerts-count").textContent =
+      counts.filter(([, count]) => count).map(([state, count]) => `${count} ${state}`).join(", ");
   document.title = (counts[0][1] ? `(${counts[0][1]}) ` : "") + byId("name").textContent;
-  showList("alerts", "episode", (alert) => [alert.state, alert.severity, targetText(alert.target), alert.rule, alert.kind,
-    alert.annotations?.summary || "", alert.run_name || "", alert.host || ""], alertNode,
-    "No alerts. What a rule or a detector finds is listed here.");
+  showList("alerts", "episode",
+      (alert) => [alert.state, alert.severity, targetText(alert.target), alert.rule, alert.kind,
+          alert.annotations?.summary || "", alert.run_name || "", alert.host || ""],
+      alertNode, "No alerts. What a rule or a detector finds is listed here.");
 }
 
 /* Roles are given again because the narrow layout takes the table's display away. */
@@ -146,34 +176,43 @@ function runNode(run) {
   const ended = Number.isFinite(run.duration_ms) || run.ended_at;
   const duration = ended ? spanText(run.duration_ms) : run.started_at ? ageNode(run.started_at) : "–";
   return element("tr", { role: "row", "data-run": run.state, title: run.run_name || run.run },
-    element("th", { role: "rowheader", scope: "row" }, element("b", {}, run.workflow || run.run || "–"),
-      element("span", { class: "detail" }, task + (run.attempt > 1 ? `, attempt ${run.attempt}` : "")),
-      run.error ? element("span", { class: "failure", title: run.error }, run.error) : ""),
-    element("td", { role: "cell" }, element("span", { class: "run-state" }, RUN_STATES[run.state] || run.state || "–")),
-    element("td", { role: "cell" }, run.started_at ? timeNode(run.started_at) : "–"),
-    element("td", { role: "cell", class: "number" }, duration, ended || !run.started_at ? "" : " so far"));
+      element("th", { role: "rowheader", scope: "row" }, element("b", {}, run.workflow || run.run || "–"),
+          element("span", { class: "detail" }, task + (run.attempt > 1 ? `, attempt ${run.attempt}` : "")),
+          run.error ? element("span", { class: "failure", title: run.error }, run.error) : ""),
+      element("td", { role: "cell" },
+          element("span", { class: "run-state" }, RUN_STATES[run.state] || run.state || "–")),
+      element("td", { role: "cell" }, run.started_at ? timeNode(run.started_at) : "–"),
+      element("td", { role: "cell", class: "number" }, duration, ended || !run.started_at ? "" : " so far"));
 }
 
 function showRuns() {
   const running = shown.runs.filter((run) => run.state === "running").length;
   byId("runs-count").textContent = running ? `${running} running` : "";
-  showList("runs", "id", (run) => [run.workflow || "", run.task || "", RUN_STATES[run.state] || run.state || "",
-    run.run_name || run.run || "", run.error || ""], runNode,
-    "No runs yet. They appear with the first event that tells of a run or a task.");
+  showList("runs", "id",
+      (run) => [run.workflow || "", run.task || "", RUN_STATES[run.state] || run.state || "",
+          run.run_name || run.run || "", run.error || ""],
+      runNode, "No runs yet. They appear with the first event that tells of a run or a task.");
 }
 
 function seriesText(series) {
   return [series.measure, ...Object.values(series.key)].join(" · ");
 }
 
-/* The one with the newest anomaly, else the first; stays until another is chosen, or the first anomaly comes. */
+/* The one with the newest anomaly, else the first; stays until another is chosen, or the first anomaly comes.
+ */
 function chooseSeries() {
   const present = shown.series.some((series) => series.series === chosen.series);
   if (present && (chosen.byHand || chosen.anomalous)) return;
   const anomalous = shown.series.filter((series) => series.anomaly_at);
-  const newest = anomalous.reduce((best, series) => !best || series.anomaly_at > best.anomaly_at ? series : best, null);
+  const newest =
+      anomalous.reduce((best, series) => !best || series.anomaly_at > best.anomaly_at ? series : best, null);
   if (present && !newest) return;
-  chosen = { series: (newest || shown.series[0])?.series || "", byHand: false, anomalous: Boolean(newest), statistic: "" };
+  chosen = {
+    series: (newest || shown.series[0])?.series || "",
+    byHand: false,
+    anomalous: Boolean(newest),
+    statistic: ""
+  };
 }
 
 function fillSelect(select, options, value) {
@@ -188,7 +227,10 @@ function fillSelect(select, options, value) {
 
 /* A bucket's band is about one statistic, which its line does not name: the one that it holds most often. */
 function bandStatistic(lines, present) {
-  const held = (name) => lines.filter((line) => line.expected && line[name] >= line.expected[0] && line[name] <= line.expected[1]).length;
+  const held = (name) =>
+      lines
+          .filter((line) => line.expected && line[name] >= line.expected[0] && line[name] <= line.expected[1])
+          .length;
   if (!lines.some((line) => line.expected)) return "";
   return present.reduce((best, name) => !best || held(name) > held(best) ? name : best, "");
 }
@@ -202,8 +244,10 @@ function showChart() {
   fillSelect(byId("statistic"), present.map((name) => [name, name]), statistic);
   byId("chart").hidden = !present.length;
   byId("chart-empty").hidden = present.length > 0;
-  byId("chart-empty").textContent = "No measures yet. The first bucket is shown when the watermark has passed its end.";
-  byId("chart").querySelector(".key-band").hidden = byId("chart").querySelector(".key-anomaly").hidden = statistic !== banded;
+  byId("chart-empty").textContent =
+      "No measures yet. The first bucket is shown when the watermark has passed its end.";
+  byId("chart").querySelector(".key-band").hidden = byId("chart").querySelector(".key-anomaly").hidden =
+      statistic !== banded;
   if (!present.length) return;
   const last = shown.points.filter((line) => Number.isFinite(line[statistic])).at(-1);
   byId("latest").textContent = `latest ${number.format(last[statistic])}`;
@@ -213,7 +257,8 @@ function showChart() {
 /* Prometheus text -> {name: sum over labels}, and the pipeline's name where it is told. */
 function readMetrics(text) {
   const sums = {};
-  for (const [, name, value] of text.matchAll(/^(\w+)(?:\{.*\})? (\S+)$/gm)) sums[name] = (sums[name] || 0) + Number(value);
+  for (const [, name, value] of text.matchAll(/^(\w+)(?:\{.*\})? (\S+)$/gm))
+    sums[name] = (sums[name] || 0) + Number(value);
   const name = text.match(/^weir_info\{(?:.*,)?pipeline="((?:[^"\\]|\\.)*)"/m)?.[1].replace(/\\(.)/g, "$1");
   return { sums, name };
 }
@@ -239,14 +284,16 @@ function showHeader(text, ready) {
   }
   const behind = Date.now() - watermark;
   const aside = behind > 0 && behind < 86400000 ? ` ${spanText(behind)} ago` : "";
-  byId("watermark").replaceChildren(timeNode(new Date(watermark).toISOString()), element("span", { class: "aside" }, aside));
+  byId("watermark")
+      .replaceChildren(
+          timeNode(new Date(watermark).toISOString()), element("span", { class: "aside" }, aside));
 }
 
 function showOffline(reason) {
   showState("no answer");
   byId("offline").hidden = false;
   byId("offline").textContent = `weir does not answer (${reason}).` +
-    (answered ? ` What is shown is from ${clock.format(answered)}.` : " Asking again every two seconds.");
+      (answered ? ` What is shown is from ${clock.format(answered)}.` : " Asking again every two seconds.");
 }
 
 async function ask(path, allowed = []) {
@@ -265,8 +312,10 @@ async function loadPoints() {
 
 async function refresh() {
   try {
-    const [metrics, ready, alerts, runs, series] = await Promise.all([ask("/metrics").then((answer) => answer.text()),
-      ask("/readyz", [503]), askJson("/api/alerts?limit=200"), askJson("/api/runs?limit=200"), askJson("/api/series")]);
+    const [metrics, ready, alerts, runs, series] = await Promise.all([
+      ask("/metrics").then((answer) => answer.text()), ask("/readyz", [503]),
+      askJson("/api/alerts?limit=200"), askJson("/api/runs?limit=200"), askJson("/api/series")
+    ]);
     showHeader(metrics, ready.ok);
     Object.assign(shown, { alerts: alerts.sort(compareAlerts), runs, series });
     showAlerts();
@@ -288,7 +337,7 @@ async function run() {
 }
 
 async function choose(change) {
-  chosen = { ...chosen, ...change, byHand: true };
+  chosen = {...chosen, ...change, byHand: true };
   try {
     await loadPoints();
     showChart();

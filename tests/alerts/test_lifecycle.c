@@ -249,12 +249,67 @@ static void test_order_independence(void **state)
     assert_int_equal(lines, 200);
 }
 
+struct prompts {
+    struct id128 id;
+    unsigned prompts, prompted, lines;
+};
+
+static void count_prompt(void *owner, const struct alert *alert)
+{
+    struct prompts *prompts = owner;
+
+    assert_false(alert->prompt && alert->prompted);
+    prompts->prompts += alert->prompt;
+    prompts->prompted += alert->prompted;
+    prompts->lines += !alert->prompt;
+    if (alert->prompt)
+        prompts->id = alert->id;
+    if (alert->prompted)
+        assert_true(id_equal(alert->id, prompts->id));
+}
+
+/* One prompt an episode; its firing line is marked, and after the end the next match prompts again. */
+static void test_prompt(void **state)
+{
+    static const struct alert_policy policies[] = {
+        {.name = SPAN_LITERAL("rule"), .keep_firing_us = 30 * SECOND, .momentary = true},
+        {.name = SPAN_LITERAL("rule")}};
+    struct lifecycle *lifecycle = lifecycle_new(policies, 2);
+    struct condition first = condition_of('a', true, 10), again = condition_of('a', true, 12);
+    struct condition later = condition_of('a', true, 60), lasting = condition_of('b', true, 10);
+    struct prompts prompts = {0};
+
+    lasting.policy = 1;
+    lifecycle_prompt(lifecycle, &lasting, count_prompt, &prompts);
+    assert_int_equal(prompts.prompts, 0);
+    lifecycle_prompt(lifecycle, &first, count_prompt, &prompts);
+    lifecycle_prompt(lifecycle, &again, count_prompt, &prompts);
+    assert_int_equal(prompts.prompts, 1);
+    take(lifecycle, first);
+    take(lifecycle, again);
+    lifecycle_advance(lifecycle, 20 * SECOND, false, count_prompt, &prompts);
+    assert_int_equal(prompts.lines, 1);
+    assert_int_equal(prompts.prompted, 1);
+    lifecycle_prompt(lifecycle, &again, count_prompt, &prompts); /* it is open */
+    assert_int_equal(prompts.prompts, 1);
+    lifecycle_advance(lifecycle, 50 * SECOND, false, count_prompt, &prompts);
+    assert_int_equal(prompts.lines, 2);
+    lifecycle_prompt(lifecycle, &later, count_prompt, &prompts);
+    take(lifecycle, later);
+    lifecycle_advance(lifecycle, 70 * SECOND, false, count_prompt, &prompts);
+    assert_int_equal(prompts.prompts, 2);
+    assert_int_equal(prompts.prompted, 2);
+    assert_int_equal(prompts.lines, 3);
+    lifecycle_free(lifecycle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scripts),
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_order_independence),
+        cmocka_unit_test(test_prompt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,330 +1,27 @@
-/* The Kafka source: what it refuses without a broker, an outage on librdkafka's mock cluster, and all else on a real
- * broker. Environment:
- *   WEIR_KAFKA=127.0.0.1:PORT      the real broker (tests/services/kafka.sh); without it those tests are skipped (exit 77)
+/* The Kafka source: what it refuses without a broker, an outage on librdkafka's mock cluster, and all else
+ * on a real broker. Environment:
+ *   WEIR_KAFKA=127.0.0.1:PORT      the real broker (tests/services/kafka.sh); without it those tests are
+ *   skipped (exit 77)
  *   KAFKA_DATA                     its folder; with it the broker is killed and started again in mid-run
- *   WEIR_KAFKA_TLS, WEIR_KAFKA_CA  a listener with SASL_SSL and PLAIN (alice, alice-secret), and the file of its CA */
-#include "ingest/kafka_source.h"
+ *   WEIR_KAFKA_TLS, WEIR_KAFKA_CA  a listener with SASL_SSL and PLAIN (alice, alice-secret), and the file
+ *   of its CA */
+#include "tests/ingest/kafka_rig.h"
 
 #include "base/memory.h"
 
 #include <librdkafka/rdkafka_mock.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-enum { WORKERS_MAX = 2, PARTITIONS_MAX = 8, LIMIT = 100, PATIENCE_S = 60, SKIPPED = 77 };
+enum { SKIPPED = 77 };
 
 extern char **environ;
 
-/* One pipeline's sources. Messages are numbered from 0 in each partition, as text before a blank or the end. */
-struct rig {
-    struct config *config;
-    struct kafka_settings settings;
-    struct option_table table;
-    const struct source_type *type;
-    struct source *sources[WORKERS_MAX];
-    unsigned workers;
-    int64_t ahead_us; /* of the real time */
-    int64_t next[PARTITIONS_MAX];
-    uint64_t bytes;
-    size_t count, tombstones, done;
-    bool is_lossy; /* numbers may be left out */
-    int64_t offsets[PARTITIONS_MAX];
-    enum poll_state states[PARTITIONS_MAX];
-    unsigned warnings;
-    char warning[1024]; /* the last */
-    struct error error;
-};
-
 static const char *real_brokers;
-static char topic_name[64];
-static rd_kafka_t *producer;
-
-static void on_warning(void *owner, const char *text)
-{
-    struct rig *rig = owner;
-
-    rig->warnings++;
-    snprintf(rig->warning, sizeof rig->warning, "%s", text);
-}
-
-static int64_t now_us(const struct rig *rig)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000 + rig->ahead_us;
-}
-
-static enum status rig_try_open(struct rig *rig, const char *yaml, unsigned workers, bool once)
-{
-    *rig = (struct rig){.type = source_type_find("kafka"), .workers = workers};
-    assert_non_null(rig->type);
-    assert_int_equal(rig->type->settings_size, sizeof rig->settings);
-    rig->table = (struct option_table){rig->type->options, rig->type->option_count, &rig->settings};
-    assert_int_equal(config_parse(yaml, "test.yaml", &rig->config, &rig->error), STATUS_OK);
-    if (options_read(config_root(rig->config), &rig->table, 1, &rig->error))
-        return STATUS_FATAL;
-    for (unsigned i = 0; i < workers; i++) {
-        const struct source_context context = {.name = "lines",
-                                               .worker = i,
-                                               .workers = workers,
-                                               .node = config_root(rig->config),
-                                               .once = once,
-                                               .warn = on_warning,
-                                               .owner = rig};
-        if (rig->type->open(&rig->settings, &context, &rig->sources[i], &rig->error))
-            return STATUS_FATAL;
-    }
-    for (int i = 0; i < PARTITIONS_MAX; i++)
-        rig->offsets[i] = -1;
-    return STATUS_OK;
-}
-
-static void rig_close(struct rig *rig)
-{
-    for (unsigned i = 0; i < rig->workers; i++)
-        if (rig->sources[i])
-            rig->type->close(rig->sources[i]);
-    options_free(&rig->table, 1);
-    config_free(rig->config);
-}
-
-/* On the topic of the test, in a group of its name. */
-static void rig_open(struct rig *rig, const char *brokers, const char *more, unsigned workers, bool once)
-{
-    char yaml[1024];
-
-    snprintf(yaml, sizeof yaml, "{brokers: \"%s\", topics: [%s]%s%s%s%s}", brokers, topic_name,
-             strstr(more, "group:") ? "" : ", group: ", strstr(more, "group:") ? "" : topic_name,
-             more[0] ? ", " : "", more);
-    if (rig_try_open(rig, yaml, workers, once))
-        fail_msg("%s", rig->error.text);
-}
-
-static void take(struct rig *rig, int32_t number, const struct message *message)
-{
-    assert_in_range(number, 0, PARTITIONS_MAX - 1);
-    assert_true(message->offset > rig->offsets[number]);
-    assert_true(message->arrival_us > 0);
-    rig->offsets[number] = message->offset;
-    rig->count++;
-    rig->bytes += message->payload.size;
-    if (message->payload.size == 0) {
-        rig->tombstones++;
-        return;
-    }
-    char text[24] = "";
-    memcpy(text, message->payload.data, message->payload.size < 20 ? message->payload.size : 20);
-    int64_t serial = strtoll(text, NULL, 10);
-    assert_true(rig->is_lossy ? serial >= rig->next[number] : serial == rig->next[number]);
-    rig->next[number] = serial + 1;
-}
-
-/* Number of messages read in one round over all partitions. */
-static size_t rig_step(struct rig *rig)
-{
-    struct message messages[LIMIT];
-    size_t sum = 0;
-
-    for (unsigned i = 0; i < rig->workers; i++) {
-        struct source *source = rig->sources[i];
-
-        rig->type->advance(source, now_us(rig));
-        for (size_t k = 0; k < rig->type->partition_count(source); k++) {
-            const struct source_partition *about = rig->type->partition(source, k);
-            enum poll_state *state = &rig->states[about->partition];
-            size_t got = rig->type->poll(source, k, messages, LIMIT, state);
-
-            assert_string_equal(about->topic, topic_name);
-            assert_true(got == 0 || *state == POLL_MORE);
-            for (size_t m = 0; m < got; m++)
-                take(rig, about->partition, &messages[m]);
-            rig->type->release(source, k, messages, got);
-            sum += got;
-        }
-    }
-    return sum;
-}
-
-static bool rig_is_ready(const struct rig *rig)
-{
-    bool is_ready = true;
-
-    for (unsigned i = 0; i < rig->workers; i++)
-        is_ready &= rig->type->ready(rig->sources[i]);
-    return is_ready;
-}
-
-/* Until all of the partitions 0 to `partitions` - 1 are in this state. */
-static void rig_run(struct rig *rig, int partitions, enum poll_state state)
-{
-    int64_t end_us = now_us(rig) + PATIENCE_S * INT64_C(1000000);
-    int reached = 0;
-
-    while (reached < partitions || !rig_is_ready(rig)) {
-        size_t got = rig_step(rig);
-
-        reached = 0;
-        for (int i = 0; i < partitions; i++)
-            reached += rig->states[i] == state;
-        if (now_us(rig) > end_us)
-            fail_msg("%d of %d partitions in state %d, %zu messages; last warning: %s", reached, partitions,
-                     (int)state, rig->count, rig->warning);
-        if (got == 0)
-            usleep(1000);
-    }
-}
-
-static void rig_run_until_warned(struct rig *rig, const char *text)
-{
-    int64_t end_us = now_us(rig) + PATIENCE_S * INT64_C(1000000);
-
-    while (!strstr(rig->warning, text)) {
-        rig_step(rig);
-        if (now_us(rig) > end_us)
-            fail_msg("no warning '%s', the last: %s", text, rig->warning);
-        usleep(1000);
-    }
-}
-
-static rd_kafka_t *client_new(rd_kafka_type_t type, const char *brokers, const char *key, const char *value)
-{
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char reason[256];
-
-    assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", brokers, reason, sizeof reason),
-                     RD_KAFKA_CONF_OK);
-    assert_int_equal(rd_kafka_conf_set(conf, "message.max.bytes", "20000000", reason, sizeof reason),
-                     RD_KAFKA_CONF_OK);
-    if (key)
-        assert_int_equal(rd_kafka_conf_set(conf, key, value, reason, sizeof reason), RD_KAFKA_CONF_OK);
-    rd_kafka_conf_set_log_cb(conf, NULL);
-    rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
-    assert_non_null(client);
-    return client;
-}
-
-static void learn_topic(rd_kafka_t *by)
-{
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(by, topic_name, NULL);
-    const struct rd_kafka_metadata *answer;
-
-    if (rd_kafka_metadata(by, 0, topic, &answer, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR)
-        rd_kafka_metadata_destroy(answer);
-    rd_kafka_topic_destroy(topic);
-}
-
-static void produce(rd_kafka_t *by, int32_t partition, const void *payload, size_t size, int64_t time_ms)
-{
-    rd_kafka_resp_err_t problem;
-
-    do {
-        problem = rd_kafka_producev(
-            by, RD_KAFKA_V_TOPIC(topic_name), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY("k", 1),
-            RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size), RD_KAFKA_V_TIMESTAMP(time_ms),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-        if (problem == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            rd_kafka_poll(by, 100);
-        else if (problem == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) /* made after the producer looked */
-            learn_topic(by);
-    } while (problem == RD_KAFKA_RESP_ERR__QUEUE_FULL || problem == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
-    assert_int_equal(problem, RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-/* Numbers from `first` to `end` - 1 in each partition. */
-static void produce_numbers(int partitions, int first, int end, int64_t time_ms)
-{
-    for (int i = first; i < end; i++) {
-        for (int p = 0; p < partitions; p++) {
-            char text[24];
-            int size = snprintf(text, sizeof text, "%d", i);
-
-            produce(producer, p, text, (size_t)size, time_ms);
-        }
-        if (i % 1000 == 0)
-            rd_kafka_poll(producer, 0);
-    }
-    assert_int_equal(rd_kafka_flush(producer, PATIENCE_S * 1000), RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-static void name_topic(const char *name)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(topic_name, sizeof topic_name, "weir-%s-%llx", name,
-             (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-}
-
-static rd_kafka_event_t *admin_answer(rd_kafka_queue_t *queue)
-{
-    rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, PATIENCE_S * 1000);
-
-    assert_non_null(answer);
-    assert_int_equal(rd_kafka_event_error(answer), RD_KAFKA_RESP_ERR_NO_ERROR);
-    return answer;
-}
-
-static void make_topic(int partitions, const char *key, const char *value)
-{
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(producer);
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(topic_name, partitions, 1, NULL, 0);
-    size_t count;
-
-    if (key)
-        assert_int_equal(rd_kafka_NewTopic_set_config(topic, key, value), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_CreateTopics(producer, &topic, 1, NULL, queue);
-    rd_kafka_event_t *answer = admin_answer(queue);
-    const rd_kafka_topic_result_t **results =
-        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer), &count);
-    assert_int_equal(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(answer);
-    rd_kafka_NewTopic_destroy(topic);
-    rd_kafka_queue_destroy(queue);
-}
-
-static void name_and_make_topic(const char *name, int partitions)
-{
-    name_topic(name);
-    make_topic(partitions, NULL, NULL);
-}
-
-static void grow_topic(size_t partitions)
-{
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(producer);
-    char reason[256];
-    rd_kafka_NewPartitions_t *more =
-        rd_kafka_NewPartitions_new(topic_name, partitions, reason, sizeof reason);
-
-    rd_kafka_CreatePartitions(producer, &more, 1, NULL, queue);
-    rd_kafka_event_destroy(admin_answer(queue));
-    rd_kafka_NewPartitions_destroy(more);
-    rd_kafka_queue_destroy(queue);
-}
-
-/* Deletes what lies before the offset in partition 0. */
-static void delete_before(int64_t offset)
-{
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(producer);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-
-    rd_kafka_topic_partition_list_add(list, topic_name, 0)->offset = offset;
-    rd_kafka_DeleteRecords_t *deletion = rd_kafka_DeleteRecords_new(list);
-    rd_kafka_DeleteRecords(producer, &deletion, 1, NULL, queue);
-    rd_kafka_event_destroy(admin_answer(queue));
-    rd_kafka_DeleteRecords_destroy(deletion);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_queue_destroy(queue);
-}
 
 static void assert_refused(const char *more, const char *reason)
 {
@@ -435,8 +132,7 @@ static void test_outage(void **state)
     rig_run(&rig, 3, POLL_END);
 
     produce_numbers(3, 500, 600, 0);
-    while (rig.count < 3 * 600)
-        rig_step(&rig);
+    rig_run_until_read(&rig, 3 * 600);
     rig_run(&rig, 3, POLL_END);
     assert_int_equal(rig.count, 3 * 600);
     rig_close(&rig);
@@ -474,9 +170,7 @@ static void test_workers_share_topics(void **state)
     snprintf(yaml, sizeof yaml, "{brokers: \"%s\", topics: [%s, %s, %s], group: %s}", real_brokers, first,
              topic_name, first, topic_name);
     assert_int_equal(rig_try_open(&rig, yaml, 2, false), STATUS_OK);
-    while (!rig_is_ready(&rig))
-        for (unsigned i = 0; i < 2; i++)
-            rig.type->advance(rig.sources[i], now_us(&rig));
+    rig_wait_ready(&rig);
     for (unsigned i = 0; i < 2; i++) {
         for (size_t k = 0; k < rig.type->partition_count(rig.sources[i]); k++) {
             const struct source_partition *about = rig.type->partition(rig.sources[i], k);
@@ -574,8 +268,7 @@ static void assert_started(const char *start, size_t skipped, size_t old, size_t
     rig_run(&rig, 1, POLL_END);
     assert_int_equal(rig.count, old);
     produce_numbers(1, (int)(skipped + old), (int)(skipped + old + fresh), 0);
-    while (rig.count < old + fresh)
-        rig_step(&rig);
+    rig_run_until_read(&rig, old + fresh);
     rig_run(&rig, 1, POLL_END);
     assert_int_equal(rig.count, old + fresh);
     rig_close(&rig);
@@ -605,11 +298,25 @@ static void test_once(void **state)
     name_and_make_topic("once", 3);
     produce_numbers(2, 0, 1000, 0);
     rig_open(&rig, real_brokers, "start: earliest", 1, true);
-    while (!rig_is_ready(&rig))
-        rig.type->advance(rig.sources[0], now_us(&rig));
+    rig_wait_ready(&rig);
     produce_numbers(2, 1000, 1100, 0); /* too late: the end is that of the start */
     rig_run(&rig, 3, POLL_DONE);
     assert_int_equal(rig.count, 2000);
+    rig_close(&rig);
+}
+
+static void test_once_without_topic(void **state)
+{
+    struct rig rig;
+
+    name_topic("never");
+    rig_open(&rig, real_brokers, "", 1, true);
+    assert_null(rig.type->refusal(rig.sources[0]));
+    for (int i = 0; i < 1000 && !rig.type->refusal(rig.sources[0]); i++) {
+        rig_step(&rig);
+        usleep(10000);
+    }
+    assert_non_null(strstr(rig.type->refusal(rig.sources[0]), "does not exist on "));
     rig_close(&rig);
 }
 
@@ -793,8 +500,7 @@ static void test_broker_killed(void **state)
     produce_numbers(3, 0, COUNT, 0);
     rig_open(&rig, real_brokers, "start: earliest, librdkafka: {queued.max.messages.kbytes: \"1024\"}", 2,
              false);
-    while (rig.count < COUNT)
-        rig_step(&rig);
+    rig_run_until_read(&rig, COUNT);
     kill_broker(data);
     rig_run(&rig, 3, POLL_UNREACHABLE);
     assert_true(rig.count < 3 * COUNT);
@@ -804,15 +510,13 @@ static void test_broker_killed(void **state)
     assert_int_equal(rig.count, 3 * COUNT);
 
     produce_numbers(3, COUNT, COUNT + 10, 0);
-    while (rig.count < 3 * (COUNT + 10))
-        rig_step(&rig);
+    rig_run_until_read(&rig, 3 * (COUNT + 10));
     rig_run(&rig, 3, POLL_END);
     assert_int_equal(rig.count, 3 * (COUNT + 10));
     rig_close(&rig);
 
     rig_open(&rig, real_brokers, "", 1, false);
-    while (!rig_is_ready(&rig))
-        rig.type->advance(rig.sources[0], now_us(&rig));
+    rig_wait_ready(&rig);
     assert_int_equal(rig.type->partition(rig.sources[0], 0)->committed, 1);
     rig_close(&rig);
 }
@@ -860,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_topic_made_later),
         cmocka_unit_test(test_starts),
         cmocka_unit_test(test_once),
+        cmocka_unit_test(test_once_without_topic),
         cmocka_unit_test(test_transactions),
         cmocka_unit_test(test_tombstone_and_large_message),
         cmocka_unit_test(test_deleted_before_read),
