@@ -1,5 +1,6 @@
-/* Figures of the whole program on synthetic events, as JSON. Each case measures a floor and the program on the same input
- * in the same process by turns, because figures of different minutes on a shared machine do not compare. */
+/* Figures of the whole program on synthetic events, as JSON. Each case measures a floor and the program on
+ * the same input in the same process by turns, because figures of different minutes on a shared machine do
+ * not compare. */
 #pragma once
 #include "bench/generate.h"
 
@@ -12,12 +13,13 @@ struct bench_options {
     bool progress;                      /* one line a step on stderr */
 };
 
-/* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times each. Appends one
- * JSON object: events_per_second, cpu_us_per_event of process time, their medians and ranges, what was delivered, and
- * whether the buckets' counts add up to the events. */
+/* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times
+ * each. Appends one JSON object: events_per_second, cpu_us_per_event of process time, their medians and
+ * ranges, what was delivered, and whether the buckets' counts add up to the events. */
 enum status bench_throughput(const struct bench_options *options, struct buffer *out,
                              struct error *ret_error);
 
-/* The whole engine once over a backlog in Kafka, with the resident size of the process by messages taken. Appends one
- * JSON object: the samples, and the largest of the second half relative to the one at a fifth of the backlog. */
+/* The whole engine once over a backlog in Kafka, with the resident size of the process by messages taken.
+ * Appends one JSON object: the samples, and the largest of the second half relative to the one at a fifth
+ * of the backlog. */
 enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error);

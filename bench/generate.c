@@ -1,6 +1,7 @@
-/* What a mid-sized installation sends: few busy tasks and many quiet ones, two states of a hundred bad, durations that
- * belong to their task. Runs once an event, about a microsecond, outside what is measured.
- * Tried and dropped: recorded events repeated with new times; they have some ten tasks, which hides the cost of keys. */
+/* What a mid-sized installation sends: few busy tasks and many quiet ones, two states of a hundred bad,
+ * durations that belong to their task. Runs once an event, about a microsecond, outside what is measured.
+ * Tried and dropped: recorded events repeated with new times; they have some ten tasks, which hides the
+ * cost of keys. */
 #include "bench/generate.h"
 
 #include "base/json_writer.h"

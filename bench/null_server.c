@@ -1,6 +1,7 @@
-/* The answer is made from the number of lines alone; once a bulk of some thousand documents. Of a document only the measure's
- * name and count are looked for, by text search: the check that nothing was lost needs no more.
- * Tried and dropped: a thread of the measured process, whose CPU time cannot be told apart from the sinks'. */
+/* The answer is made from the number of lines alone; once a bulk of some thousand documents. Of a document
+ * only the measure's name and count are looked for, by text search: the check that nothing was lost needs
+ * no more.
+ * Tried and dropped: a thread of the measured process, whose CPU time cannot be told from the sinks'. */
 #include "bench/null_server.h"
 
 #include "base/buffer.h"

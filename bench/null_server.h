@@ -1,4 +1,5 @@
-/* A search server that takes every bulk and keeps nothing, in a process of its own, so that its cost is not ours. */
+/* A search server that takes every bulk and keeps nothing, in a process of its own, so that its cost is not
+ * ours. */
 #pragma once
 #include "base/status.h"
 

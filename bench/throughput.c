@@ -1,6 +1,7 @@
-/* Floor and program by turns over the same input. The floor uses the source and the format through their own tables, as the
- * engine's first two stages do, so it is what librdkafka and the JSON decoder cost alone. The program's time ends when its
- * last document is acknowledged; both include connecting, some tenths of a second, so events should be millions. */
+/* Floor and program by turns over the same input. The floor uses the source and the format through their
+ * own tables, as the engine's first two stages do, so it is what librdkafka and the JSON decoder cost
+ * alone. The program's time ends when its last document is acknowledged; both include connecting, some
+ * tenths of a second, so events should be millions. */
 #include "bench/report.h"
 #include "bench/workload.h"
 

@@ -1,5 +1,5 @@
-/* The input of the Kafka cases, made and removed by the case itself so that runs do not meet each other's leftovers.
- * Admin requests run twice a case, the producer once an event, outside what is measured. */
+/* The input of the Kafka cases, made and removed by the case itself so that runs do not meet each other's
+ * leftovers. Admin requests run twice a case, the producer once an event, outside what is measured. */
 #include "bench/topic.h"
 
 #include <librdkafka/rdkafka.h>

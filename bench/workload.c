@@ -1,5 +1,5 @@
-/* Made once a case. The input is made in a forked process: the producer's threads and the heap it leaves behind would
- * show in the figures, of memory above all. */
+/* Made once a case. The input is made in a forked process: the producer's threads and the heap it leaves
+ * behind would show in the figures, of memory above all. */
 #include "bench/workload.h"
 
 #include "bench/topic.h"
@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Less than time.max_skew, above which a single row would not be believed; more than a bucket and the jitter. */
+/* Less than time.max_skew, above which a single row would not be believed; more than a bucket and the
+ * jitter. */
 #define CLOSING_US (180 * INT64_C(1000000))
 
 enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };

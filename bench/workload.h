@@ -15,13 +15,13 @@ struct workload {
     unsigned plans;                   /* made so far; each has a consumer group of its own */
 };
 
-/* Starts the server and makes the input in a process that ends before this returns, so that nothing of it is measured.
- * On failure too the workload is to be closed. */
+/* Starts the server and makes the input in a process that ends before this returns, so that nothing of it
+ * is measured. On failure too the workload is to be closed. */
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
                           struct error *ret_error);
 
-/* A plan that reads the whole input from its beginning: two measures of each task every `every_s` seconds, a detector, a
- * rule on events and one on buckets, buckets to the null server. To be freed with plan_free. */
+/* A plan that reads the whole input from its beginning: two measures of each task every `every_s` seconds,
+ * a detector, a rule on events and one on buckets, buckets to the null server. To be freed with plan_free. */
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error);
 void workload_close(struct workload *workload); /* removes all of it */

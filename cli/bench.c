@@ -1,4 +1,5 @@
-/* weir bench CASE: what the machine at hand makes of synthetic events. The cases are in bench/; this reads their options. */
+/* weir bench CASE: what the machine at hand makes of synthetic events. The cases are in bench/; this reads
+ * their options. */
 #include "bench/bench.h"
 #include "base/memory.h"
 #include "cli/commands.h"

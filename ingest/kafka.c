@@ -1,12 +1,15 @@
 /* Kafka topics as a source: partitions that this process assigns itself, each with a queue of its own, so
  * that one can be left unread while the others go on. poll and release run once a batch and partition and
- * copy nothing; commits go out once a second. Measured with librdkafka 2.0 on two busy cores: 0.6 us of
- * processor time for a message of 400 bytes, lz4, which is what librdkafka costs alone; 0.18 us of it on
- * this thread. A message that waits unread takes 0.3 KiB more than its bytes. Tried and dropped: the
- * consumer's one queue (twice the processor time, and to hold back one partition it takes pause/resume,
- * with which librdkafka 2.0 can skip offsets), subscribing (a rebalance for nothing), and waking
- * librdkafka by a question once its full queues drain (it sleeps for up to 1 s; the question took 100 ms,
- * the sleep 12 % at most). */
+ * copy nothing; commits go out once a second.
+ *
+ * Measured with librdkafka 2.0 on two busy cores: 0.6 us of processor time for a message of 400 bytes,
+ * lz4, which is what librdkafka costs alone; 0.18 us of it on this thread. A message that waits unread
+ * takes 0.3 KiB more than its bytes.
+ *
+ * Tried and dropped: the consumer's one queue (twice the processor time, and to hold back one partition it
+ * takes pause/resume, with which librdkafka 2.0 can skip offsets), subscribing (a rebalance for nothing),
+ * and waking librdkafka by a question once its full queues drain (it sleeps for up to 1 s, which cost 12 %
+ * at most; the question itself took 100 ms). */
 #include "ingest/kafka_source.h"
 
 #include "base/memory.h"

@@ -28,6 +28,7 @@ static const struct {
     {"allow.auto.create.topics", "false",          false},
     {"socket.keepalive.enable",  "true",           false},
     {"client.id",                "weir",           false},
+    {"reconnect.backoff.max.ms", "2000",           false}, /* 10 s by default: long after an outage */
 };
 // clang-format on
 

@@ -1,10 +1,13 @@
 /* Which partitions there are, which are this worker's, and where each of them starts. Runs every 30 s and
- * costs one round trip then; every second while something is missing or out of reach. A partition's worker
- * is (place of its topic by name + its number) mod workers. Workers look at different moments, so a
- * running number over all partitions, which shifts when a topic grows, could give one to two workers or to
- * none. Tried and dropped: asking on the reading connection (the answer waits for the fetch before it: 50
- * ms on average), a statistics callback (no word on topics that do not exist), and librdkafka's own reset
- * of lost offsets (skips silently). */
+ * costs one round trip then; every second while something is missing or out of reach.
+ *
+ * A partition's worker is (place of its topic by name + its number) mod workers. Workers look at different
+ * moments, so a running number over all partitions, which shifts when a topic grows, could give one to two
+ * workers or to none.
+ *
+ * Tried and dropped: asking on the reading connection (the answer waits for the fetch before it: 50 ms on
+ * average), a statistics callback (no word on topics that do not exist), and librdkafka's own reset of
+ * lost offsets (skips silently). */
 #include "base/memory.h"
 #include "ingest/kafka_source.h"
 
@@ -282,7 +285,7 @@ static bool read_topics(struct source *source, const struct rd_kafka_metadata *a
         source->partitions[i]->doubtful |= !source->partitions[i]->has_leader;
     is_whole &= confirm_ends(source);
 
-    /* at first all or none, so that nothing is closed before all are known; `once` means what was there at the start */
+    /* at first all or none, so that nothing is closed before all are known; `once` is what was there then */
     bool is_wanted = source->ready ? !source->context.once : is_known;
     if (is_wanted && (fresh->cnt == 0 || add_partitions(source, fresh)))
         source->ready = true;

@@ -1,8 +1,10 @@
 /* What the files of the Kafka source share: kafka_client.c makes librdkafka's handles, kafka_partitions.c
- * finds the partitions and where to start, kafka.c reads and commits. All of it belongs to one worker and
- * its thread. There are two handles. `client` asks and commits, `reader` only fetches: a question on a
- * fetching connection would wait behind the fetch that the broker holds back, and what a partition may
- * keep in memory is settled when a handle is made, so the number of partitions must be known by then. */
+ * finds the partitions and where to start, kafka.c reads and commits. All of it belongs to one worker's
+ * thread.
+ *
+ * There are two handles. `client` asks and commits, `reader` only fetches: a question on a fetching
+ * connection would wait behind the fetch that the broker holds back, and what a partition may keep in
+ * memory is settled when a handle is made, so the number of partitions must be known by then. */
 #pragma once
 #include "ingest/source.h"
 

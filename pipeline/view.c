@@ -246,6 +246,7 @@ static void put_point(struct view *view, struct line *line)
     }
     view->point_bytes -= points->bytes;
     at = shelf_place(points, line->time_us);
+    assert(!at || points->lines);
     if (at && points->lines[at - 1]->time_us == line->time_us)
         shelf_remove(points, at - 1);
     shelf_insert(points, line);

@@ -75,23 +75,23 @@ static int listen_at(const struct addrinfo *address, unsigned port)
 
 static void read_bound(struct host *host)
 {
-    struct sockaddr_storage at;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } at = {.six = {0}};
     socklen_t size = sizeof at;
-    int failed = getsockname(host->socket, (struct sockaddr *)&at, &size);
+    int failed = getsockname(host->socket, &at.any, &size);
 
     assert(!failed);
-    if (at.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&at;
-
-        inet_ntop(AF_INET6, &six->sin6_addr, host->numeric, sizeof host->numeric);
-        host->port = ntohs(six->sin6_port);
-        host->wildcard = IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr);
+    if (at.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &at.six.sin6_addr, host->numeric, sizeof host->numeric);
+        host->port = ntohs(at.six.sin6_port);
+        host->wildcard = IN6_IS_ADDR_UNSPECIFIED(&at.six.sin6_addr);
     } else {
-        const struct sockaddr_in *four = (const struct sockaddr_in *)&at;
-
-        inet_ntop(AF_INET, &four->sin_addr, host->numeric, sizeof host->numeric);
-        host->port = ntohs(four->sin_port);
-        host->wildcard = four->sin_addr.s_addr == htonl(INADDR_ANY);
+        inet_ntop(AF_INET, &at.four.sin_addr, host->numeric, sizeof host->numeric);
+        host->port = ntohs(at.four.sin_port);
+        host->wildcard = at.four.sin_addr.s_addr == htonl(INADDR_ANY);
     }
 }
 

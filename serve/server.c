@@ -261,16 +261,14 @@ static const char *const security_headers[][2] = {
     {"Cache-Control", "no-store"},
 };
 
-static const struct route *find_route(const char *path, const char **ret_rest)
+static const struct route *find_route(const char *path)
 {
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
         size_t size = strlen(route->path);
 
-        if (strncmp(path, route->path, size) == 0 && (route->prefix || !path[size])) {
-            *ret_rest = path + size;
+        if (strncmp(path, route->path, size) == 0 && (route->prefix || !path[size]))
             return route;
-        }
     }
     return NULL;
 }
@@ -305,34 +303,54 @@ static unsigned check(struct request *request, const char *method, const struct 
     return 0;
 }
 
+static enum MHD_Result send_text(struct request *request, unsigned status)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback(request->out.size, request->out.data, free);
+
+    if (!response)
+        buffer_free(&request->out);
+    return send_answer(request, status, response);
+}
+
+static enum MHD_Result send_file(struct request *request, const struct page_file *file)
+{
+    request->type = file->type;
+    return send_answer(
+        request, MHD_HTTP_OK,
+        MHD_create_response_from_buffer(file->size, (void *)file->data, MHD_RESPMEM_PERSISTENT));
+}
+
+/* Called once the head of a request is there, and again when the request is complete. What is refused is
+ * answered at once, which closes the connection; an answer given then to a good one would close it too. */
 static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **state)
 {
     struct request request = {.server = owner, .connection = connection};
-    const struct route *route = find_route(path, &request.rest);
-    struct MHD_Response *response;
+    const struct route *route = *state;
     unsigned status;
 
     buffer_init(&request.out, ANSWER_LIMIT);
-    status = check(&request, method, route);
-    if (!status && route->file) {
-        request.type = route->file->type;
-        response = MHD_create_response_from_buffer(route->file->size, (void *)route->file->data,
-                                                   MHD_RESPMEM_PERSISTENT);
-        return send_answer(&request, MHD_HTTP_OK, response);
+    if (!route) {
+        route = find_route(path);
+        status = check(&request, method, route);
+        *state = (void *)route;
+        return status ? send_text(&request, status) : MHD_YES;
     }
-    if (!status) {
-        request.type = route->type;
-        status = route->answer(&request);
+    if (*upload_size) { /* a body means nothing here */
+        *upload_size = 0;
+        return MHD_YES;
     }
+    if (route->file)
+        return send_file(&request, route->file);
+    request.type = route->type;
+    request.rest = path + strlen(route->path);
+    status = route->answer(&request);
     if (request.out.full)
         status = refuse(&request, MHD_HTTP_INTERNAL_SERVER_ERROR,
                         "the answer is too large; ask for fewer with limit");
-    response = MHD_create_response_from_buffer_with_free_callback(request.out.size, request.out.data, free);
-    if (!response)
-        buffer_free(&request.out);
-    return send_answer(&request, status, response);
+    return send_text(&request, status);
 }
 
 enum status server_start(const char *listen, struct engine *engine, struct view *view,

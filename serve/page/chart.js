@@ -10,9 +10,9 @@ const MARGIN = {
 };
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const TIME_STEPS = [
-  SECOND, 5 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE,
-  HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY,
-  365 * DAY
+  SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE,
+  20 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY,
+  30 * DAY, 90 * DAY, 365 * DAY
 ];
 const TICK_WIDTH = 84, TICK_HEIGHT = 48;
 const GAP = 2.5; /* hops without a bucket after which the line breaks: an empty stretch is not a value */
@@ -124,18 +124,29 @@ export class Chart {
         `latest ${exact.format(last.value)}, anomalies: ${anomalies}. Arrow keys move along the line.`;
   }
 
+  /* The values decide, and as much of the band as lies within one more span of them: a detector that has just
+     met an anomaly expects nearly anything, and would flatten the line. */
+  limits() {
+    const values = this.points.map((point) => point.value);
+    const band = this.points.flatMap((point) => point.expected || []);
+    let low = Math.min(...values), high = Math.max(...values);
+    const span = high - low || Math.abs(high) || 1, floor = low >= 0 ? 0 : -Infinity;
+    low = Math.max(low - span, floor, Math.min(low, ...band));
+    high = Math.min(high + span, Math.max(high, ...band));
+    if (low > 0 && low < high / 2) low = 0;
+    return low < high ? [low, high] : [low - span / 2, high + span / 2];
+  }
+
   scale() {
     const { width, height } = this.svg.getBoundingClientRect();
-    const values = this.points.flatMap((point) => [point.value, ...(point.expected || [])]);
-    let low = Math.min(...values), high = Math.max(...values);
-    if (low > 0 && low < high / 2) low = 0;
-    if (low === high) [low, high] = [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
+    let [low, high] = this.limits();
     const ticks = valueTicks(low, high, (height - MARGIN.top - MARGIN.bottom) / TICK_HEIGHT);
     [low, high] = [ticks[0], ticks.at(-1)];
     const from = this.points[0].from, to = this.points.at(-1).to;
     const right = width - MARGIN.right, bottom = height - MARGIN.bottom;
     this.x = (at) => MARGIN.left + (at - from) / (to - from || 1) * (right - MARGIN.left);
-    this.y = (value) => bottom - (value - low) / (high - low) * (bottom - MARGIN.top);
+    const inside = (value) => Math.min(high, Math.max(low, value));
+    this.y = (value) => bottom - (inside(value) - low) / (high - low) * (bottom - MARGIN.top);
     return { width, height, right, bottom, ticks, from, to };
   }
 
@@ -227,7 +238,7 @@ export class Chart {
     if (index < 0 || !this.cursor) return;
     const point = this.points[index], x = this.x(point.at);
     this.cursor.append(shape("line", { class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: this.bottom }),
-        shape("circle", { class: "at", cx: x, cy: this.y(point.value), r: 4.5 }));
+        shape("circle", { class: "at", cx: x, cy: this.y(point.value), r: 3.5 }));
     this.tell(point);
     const offset = this.svg.getBoundingClientRect().left - this.figure.getBoundingClientRect().left;
     const left = x > this.svg.clientWidth / 2 ? x - this.tooltip.offsetWidth - 12 : x + 12;

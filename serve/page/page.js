@@ -225,14 +225,14 @@ function fillSelect(select, options, value) {
   select.hidden = !options.length;
 }
 
-/* A bucket's band is about one statistic, which its line does not name: the one that it holds most often. */
+/* A bucket's band is about one statistic, which its line does not name: the one that lies within it
+   where there is no anomaly, and without where there is one. */
 function bandStatistic(lines, present) {
-  const held = (name) =>
-      lines
-          .filter((line) => line.expected && line[name] >= line.expected[0] && line[name] <= line.expected[1])
-          .length;
-  if (!lines.some((line) => line.expected)) return "";
-  return present.reduce((best, name) => !best || held(name) > held(best) ? name : best, "");
+  const banded = lines.filter((line) => line.expected);
+  const inside = (line, name) => line[name] >= line.expected[0] && line[name] <= line.expected[1];
+  const fit = (name) => banded.filter((line) => inside(line, name) !== line.anomaly).length;
+  if (!banded.length) return "";
+  return present.reduce((best, name) => !best || fit(name) > fit(best) ? name : best, "");
 }
 
 function showChart() {

@@ -225,8 +225,8 @@ void produce_numbers(int partitions, int first, int end, int64_t time_ms)
 {
     for (int i = first; i < end; i++) {
         for (int p = 0; p < partitions; p++) {
-            char text[24];
-            int size = snprintf(text, sizeof text, "%d", i);
+            char text[128];
+            int size = snprintf(text, sizeof text, "%-100d", i); /* so that queues fill */
 
             produce(producer, p, text, (size_t)size, time_ms);
         }
@@ -243,6 +243,23 @@ void name_topic(const char *name)
     clock_gettime(CLOCK_REALTIME, &now);
     snprintf(topic_name, sizeof topic_name, "weir-%s-%llx", name,
              (unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+}
+
+void rig_run_until_committed(struct rig *rig, const char *brokers, int64_t offset)
+{
+    rd_kafka_t *other = client_new(RD_KAFKA_CONSUMER, brokers, "group.id", topic_name);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *first = rd_kafka_topic_partition_list_add(list, topic_name, 0);
+    int64_t end_us = now_us(rig) + PATIENCE_S * INT64_C(1000000);
+
+    while (first->offset != offset) {
+        rig_step(rig);
+        rd_kafka_committed(other, list, 100);
+        if (now_us(rig) > end_us)
+            fail_msg("committed is %lld; last warning: %s", (long long)first->offset, rig->warning);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(other);
 }
 
 static rd_kafka_event_t *admin_answer(rd_kafka_queue_t *queue)

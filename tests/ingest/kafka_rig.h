@@ -49,6 +49,8 @@ void rig_wait_ready(struct rig *rig); /* without reading */
 void rig_run(struct rig *rig, int partitions, enum poll_state state);
 void rig_run_until_warned(struct rig *rig, const char *text);
 void rig_run_until_read(struct rig *rig, size_t count);
+/* Partition 0, in the group of the test's name, as another client sees it. */
+void rig_run_until_committed(struct rig *rig, const char *brokers, int64_t offset);
 
 rd_kafka_t *client_new(rd_kafka_type_t type, const char *brokers, const char *key, const char *value);
 void produce(rd_kafka_t *by, int32_t partition, const void *payload, size_t size, int64_t time_ms);

@@ -139,7 +139,7 @@ static const char *text_after(const char *line, const char *key)
 {
     const char *at = strstr(line, key), *end = strchr(line, '\n');
 
-    return at && at < end ? at + strlen(key) : "";
+    return at && at < end ? at + strlen(key) : line;
 }
 
 struct last_line {

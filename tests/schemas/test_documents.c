@@ -73,6 +73,7 @@ static void fill_row(struct event_batch *batch, uint32_t row)
     batch->map_index[row] = 0;
     batch->duration_ms[row] = 1000.25;
     batch->progress[row] = 0.5;
+    batch->queue_wait_ms[row] = 1250;
     batch->value[row] = 1e300;
     batch->labels[0][row] = SPAN_LITERAL("blue");
     batch->labels[1][row] = SPAN_LITERAL("eu\n1");
@@ -105,6 +106,7 @@ static const struct flat_expected full_event[] = {
     {"weir.state", "\"failed\""},
     {"weir.result", "\"result\""},
     {"weir.progress", "0.5"},
+    {"weir.queue_wait_ms", "1250"},
     {"weir.metric", "\"metric\""},
     {"weir.value", "1e+300"},
     {"weir.unit", "\"unit\""},

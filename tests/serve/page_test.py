@@ -18,8 +18,8 @@ import urllib.request
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-         "--virtual-time-budget=6000"]
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--hide-scrollbars", "--virtual-time-budget=6000"]
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SCHEMES = {"light": [], "dark": ["--blink-settings=preferredColorScheme=0"]}
 SERVER, FOLDER = None, None

@@ -419,6 +419,26 @@ static void no_address_is_no_server(void **state)
     view_free(view);
 }
 
+static void a_connection_is_used_again(void **state)
+{
+    struct world *world = *state;
+    CURL *curl = curl_easy_init();
+    struct buffer body;
+    long connections;
+
+    buffer_init(&body, 1 << 20);
+    curl_easy_setopt(curl, CURLOPT_URL, world->address);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+    assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+    curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connections);
+    assert_int_equal(connections, 0);
+    curl_easy_cleanup(curl);
+    buffer_free(&body);
+}
+
 struct asker {
     const struct world *world;
     unsigned good;
@@ -476,6 +496,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_hosts_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_request_beyond_the_limit_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_taken_port_moves_the_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_connection_is_used_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_at_a_time, set_up, tear_down),
         cmocka_unit_test(no_address_is_no_server),
     };
