@@ -171,8 +171,8 @@ static void show(struct deliver *deliver, const struct document *document, struc
         collect_add(deliver->context.collect, document->kind, at_us, document->id,
                     buffer_span(&deliver->line));
     if (deliver->context.view)
-        view_put(deliver->context.view, document->kind, group, document->time_us,
-                 buffer_span(&deliver->line));
+        view_put(deliver->context.view, document->kind, group,
+                 document->kind == DOC_BUCKET ? document->time_us : at_us, buffer_span(&deliver->line));
 }
 
 static bool wants_line(const struct deliver *deliver, enum document_kind kind)

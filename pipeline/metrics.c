@@ -188,8 +188,13 @@ void metrics_write(const struct shared *shared, counter *const *values, struct b
                                                "time spent, by stage"};
     static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
                                                  "event time up to which everything is told"};
+    static const struct counter_row info = {"info", NULL, COUNTER_GAUGE, "the pipeline and the program"};
     int64_t passed = INT64_MAX;
 
+    write_head(&info, out);
+    buffer_put_text(out, "weir_info{pipeline=");
+    json_put_text(out, shared->plan->name); /* its escapes are those of label values */
+    buffer_put_text(out, ",version=\"" WEIR_VERSION "\"} 1\n");
     for (size_t i = 0; i < METRICS; i++) {
         const struct counter_row *row = &metrics[i].row;
 

@@ -359,6 +359,7 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
         bucket->anomaly |= signal->anomaly;
         if (signal->opinion && !(signal->score <= bucket->score)) {
             bucket->score = signal->score;
+            bucket->scored = detector->statistic;
             bucket->expected_low = signal->expected_low;
             bucket->expected_high = signal->expected_high;
         }

@@ -35,6 +35,7 @@ struct bucket {
     bool provisional;
     double score, expected_low, expected_high; /* of the detector with the highest score; NaN: no opinion */
     bool anomaly;
+    enum statistic scored; /* what the score is about; with an opinion */
 };
 
 /* hash(pipeline, measure, key, start, size) */

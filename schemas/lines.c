@@ -58,6 +58,7 @@ void line_of_bucket(const struct bucket *bucket, struct buffer *out)
     json_bool(&json, "provisional", bucket->provisional);
     if (isfinite(bucket->score)) {
         json_number(&json, "score", bucket->score);
+        json_text(&json, "statistic", span_of(statistic_names[bucket->scored]));
         json_bool(&json, "anomaly", bucket->anomaly);
         write_expected(&json, bucket->expected_low, bucket->expected_high);
     }

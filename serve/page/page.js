@@ -225,19 +225,14 @@ function fillSelect(select, options, value) {
   select.hidden = !options.length;
 }
 
-/* A bucket's band is about one statistic, which its line does not name: the one that lies within it
-   where there is no anomaly, and without where there is one. */
-function bandStatistic(lines, present) {
-  const banded = lines.filter((line) => line.expected);
-  const inside = (line, name) => line[name] >= line.expected[0] && line[name] <= line.expected[1];
-  const fit = (name) => banded.filter((line) => inside(line, name) !== line.anomaly).length;
-  if (!banded.length) return "";
-  return present.reduce((best, name) => !best || fit(name) > fit(best) ? name : best, "");
+/* The statistic that the newest band is about. */
+function bandStatistic(lines) {
+  return lines.filter((line) => line.expected).at(-1)?.statistic || "";
 }
 
 function showChart() {
   const present = STATISTICS.filter((name) => shown.points.some((line) => Number.isFinite(line[name])));
-  const banded = bandStatistic(shown.points, present);
+  const banded = bandStatistic(shown.points);
   const statistic = present.includes(chosen.statistic) ? chosen.statistic : banded || present[0] || "";
   const series = shown.series.find((one) => one.series === chosen.series);
   fillSelect(byId("series"), shown.series.map((one) => [one.series, seriesText(one)]), chosen.series);

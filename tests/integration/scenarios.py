@@ -8,6 +8,7 @@ index prefix. A scenario is a function of the bench; SCENARIOS at the end is the
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -253,6 +254,16 @@ def search_down(bench):
     finish(bench, name, recording, start)
 
 
+def kafka_source(bench):
+    """The source alone, on the same broker, which it kills and starts again in mid-run."""
+    bench.broker()
+    program = os.path.join(os.path.dirname(os.path.dirname(services.program())), "tests", "ingest", "test_ingest_kafka")
+    environment = {**os.environ, **bench.kafka.environment, "WEIR_KAFKA": bench.kafka.brokers}
+    answer = subprocess.run([program], cwd=services.ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    if answer.returncode:
+        raise AssertionError(f"exit {answer.returncode}: " + (answer.stdout + answer.stderr)[-3000:])
+
+
 # In this order each search server is started once, and the scenarios that stop a server come last on it.
 SCENARIOS = (
     [(f"once/opensearch2/partitions-{p}/workers-{w}", once("opensearch2", p, w)) for p in (1, 8) for w in (1, 4)]
@@ -263,6 +274,7 @@ SCENARIOS = (
         ("missing-topic", missing_topic),
         ("broker-down", broker_down),
         ("search-down", search_down),
+        ("kafka-source", kafka_source),
     ]
     + [(f"once/es8/partitions-{p}/workers-{w}", once("es8", p, w)) for p in (1, 8) for w in (1, 4)]
 )

@@ -26,7 +26,7 @@ static void a_bucket_tells_what_its_measure_asks_for(void **state)
                "\\\"daily\\\"\",\"attempt\":\"2\",\"team.name\":\"blue\",\"host\":\"node-1\"},"
                "\"start\":\"2026-11-21T09:40:20.097Z\",\"end\":\"2026-11-21T09:41:20.597Z\",\"count\":12,"
                "\"mean\":4.5,\"p95\":8.5,\"late\":3,\"version\":13,\"provisional\":false,"
-               "\"score\":0.75,\"anomaly\":true,\"expected\":[10,20.5]}");
+               "\"score\":0.75,\"statistic\":\"count\",\"anomaly\":true,\"expected\":[10,20.5]}");
     bucket.score = NAN;
     bucket.provisional = true;
     bucket.late = 0;
@@ -58,7 +58,7 @@ static void all_statistics_come_in_order(void **state)
                 "\"start\":\"2026-11-21T09:40:20.097Z\",\"end\":\"2026-11-21T09:41:20.597Z\",\"count\":12,"
                 "\"sum\":1.5,\"min\":2.5,\"max\":3.5,\"mean\":4.5,\"variance\":5.5,\"p50\":6.5,\"p90\":7.5,"
                 "\"p95\":8.5,\"p99\":9.5,\"distinct\":10.5,\"ratio\":0.25,\"late\":3,\"version\":13,"
-                "\"provisional\":false,\"score\":0.75,\"anomaly\":false}");
+                "\"provisional\":false,\"score\":0.75,\"statistic\":\"count\",\"anomaly\":false}");
     for (int i = 0; i < STATISTICS; i++)
         assert_int_equal(statistic_find(span_of(statistic_names[i])), i);
     assert_int_equal(statistic_find(SPAN_LITERAL("p9")), -1);
