@@ -17,7 +17,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { POLL_MESSAGES_MAX = 1024, CLOSE_WAIT_MS = 2500 };
+enum { POLL_MESSAGES_MAX = 1024, CLOSE_TRIES = 5, CLOSE_WAIT_MS = 1000 };
 
 #define COMMIT_INTERVAL_US INT64_C(1000000)
 #define FOREIGN_AFTER_US                                                                                     \
@@ -175,11 +175,11 @@ static void note_commit(struct source *source, rd_kafka_resp_err_t problem)
         source->partitions[i]->commit_wanted |= problem && source->partitions[i]->commit_sent;
         source->partitions[i]->commit_sent = false;
     }
-    if (is_refusal(problem))
+    if (!problem)
+        source->refused_since_us = source->commit_trouble.since_us = TIME_NONE;
+    else if (is_refusal(problem))
         note_refusal(source);
-    else if (!problem)
-        source->refused_since_us = TIME_NONE;
-    else if (kafka_warn_due(source, &source->commit_told_us))
+    else if (kafka_trouble_due(source, &source->commit_trouble))
         kafka_warn(source, "cannot commit to group '%s' on %s: %s; goes on trying", source->settings->group,
                    source->settings->brokers, rd_kafka_err2str(problem));
 }
@@ -273,13 +273,21 @@ static int64_t kafka_high_offset(const struct source *source, size_t index)
     return high >= 0 ? high : -1;
 }
 
-/* The one in flight first, or its answer would be taken for the last one's. */
+static bool has_commits(const struct source *source)
+{
+    bool is_wanted = source->commit_in_flight;
+
+    for (size_t i = 0; i < source->partition_count; i++)
+        is_wanted |= source->partitions[i]->commit_wanted;
+    return is_wanted && !source->has_foreign_members;
+}
+
+/* The one in flight may be an older offset, and a coordinator may just be moving: hence more than one try. */
 static void flush_commits(struct source *source)
 {
-    if (source->commit_in_flight)
-        rd_kafka_queue_poll_callback(source->commits, CLOSE_WAIT_MS);
-    if (!source->commit_in_flight && !source->has_foreign_members) {
-        send_commits(source);
+    for (int tries = 0; tries < CLOSE_TRIES && has_commits(source); tries++) {
+        if (!source->commit_in_flight)
+            send_commits(source);
         if (source->commit_in_flight)
             rd_kafka_queue_poll_callback(source->commits, CLOSE_WAIT_MS);
     }
@@ -342,10 +350,9 @@ static enum status kafka_open(const void *settings, const struct source_context 
         .settings = settings,
         .now_us = TIME_NONE,
         .lookup_us = TIME_NONE,
-        .trouble_since_us = TIME_NONE,
-        .trouble_told_us = TIME_NONE,
+        .lookup_trouble = {.since_us = TIME_NONE, .told_us = TIME_NONE},
         .refused_since_us = TIME_NONE,
-        .commit_told_us = TIME_NONE,
+        .commit_trouble = {.since_us = TIME_NONE, .told_us = TIME_NONE},
     };
     if (!kafka_start_parse(source->settings->start, &source->start)) {
         refuse_key(context, "start", source->settings->start,
@@ -402,6 +409,7 @@ const struct source_type kafka_source = {
     .option_count = sizeof kafka_options / sizeof *kafka_options,
     .settings_size = sizeof(struct kafka_settings),
     .open = kafka_open,
+    .endless = true,
     .ready = kafka_ready,
     .refusal = kafka_refusal,
     .advance = kafka_advance,

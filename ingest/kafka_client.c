@@ -10,6 +10,7 @@
 enum { WARNING_BYTES = 640, KIB = 1024, PARTITION_KIB_MIN = 1024 };
 
 #define WARNING_INTERVAL_US (60 * INT64_C(1000000))
+#define GRACE_US            (3 * INT64_C(1000000)) /* a leader that moves, a coordinator that loads */
 #define QUEUE_LIMIT         "queued.max.messages.kbytes"
 
 // clang-format off
@@ -51,14 +52,21 @@ bool kafka_warn_due(const struct source *source, int64_t *told_us)
     return true;
 }
 
+bool kafka_trouble_due(const struct source *source, struct kafka_trouble *trouble)
+{
+    if (trouble->since_us == TIME_NONE)
+        trouble->since_us = source->now_us;
+    return source->now_us - trouble->since_us >= GRACE_US && kafka_warn_due(source, &trouble->told_us);
+}
+
 /* Whatever it is about, no end that was confirmed before is taken for granted after it. (That all brokers
  * are down is said of those that were tried, so it may not be said at all.) */
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct source *source = opaque;
 
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || source->trouble[0] == '\0')
-        snprintf(source->trouble, sizeof source->trouble, "%s", reason);
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || source->complaint[0] == '\0')
+        snprintf(source->complaint, sizeof source->complaint, "%s", reason);
     kafka_partitions_doubt(source);
     source->lookup_us = source->now_us;
 }
@@ -194,7 +202,7 @@ bool kafka_reader_open(struct source *source, size_t partition_count)
     }
     source->reader = client_new(source, reason, sizeof reason);
     if (!source->reader) {
-        if (kafka_warn_due(source, &source->trouble_told_us))
+        if (kafka_warn_due(source, &source->lookup_trouble.told_us))
             kafka_warn(source, "cannot read from %s: %s", source->settings->brokers, reason);
         return false;
     }
@@ -209,7 +217,7 @@ void kafka_clients_serve(struct source *source)
     rd_kafka_poll(source->client, 0);
     while (source->reader && (event = rd_kafka_consumer_poll(source->reader, 0))) {
         /* messages come by the partitions' queues, so this is trouble of the whole reader */
-        snprintf(source->trouble, sizeof source->trouble, "%s", rd_kafka_message_errstr(event));
+        snprintf(source->complaint, sizeof source->complaint, "%s", rd_kafka_message_errstr(event));
         rd_kafka_message_destroy(event);
     }
 }

@@ -19,7 +19,6 @@ enum { LIST_WAIT_MS = 100, QUESTION_WAIT_MS = 1000 };
 
 #define LOOKUP_INTERVAL_US (30 * INT64_C(1000000))
 #define RETRY_INTERVAL_US  INT64_C(1000000)
-#define GRACE_US           (3 * INT64_C(1000000))
 
 bool kafka_start_parse(const char *text, struct kafka_start *ret_start)
 {
@@ -36,11 +35,11 @@ bool kafka_start_parse(const char *text, struct kafka_start *ret_start)
     return true;
 }
 
-static void keep_trouble(struct source *source, rd_kafka_resp_err_t problem)
+static void keep_complaint(struct source *source, rd_kafka_resp_err_t problem)
 {
     /* what librdkafka said by itself tells more */
-    if (source->trouble[0] == '\0')
-        snprintf(source->trouble, sizeof source->trouble, "%s", rd_kafka_err2str(problem));
+    if (source->complaint[0] == '\0')
+        snprintf(source->complaint, sizeof source->complaint, "%s", rd_kafka_err2str(problem));
 }
 
 /* The offset of the first message from a time on, in ms; or RD_KAFKA_OFFSET_END, _BEGINNING. Where there
@@ -55,7 +54,7 @@ static bool ask_offsets(struct source *source, rd_kafka_topic_partition_list_t *
     for (int i = 0; i < list->cnt && !problem; i++)
         problem = list->elems[i].err;
     if (problem)
-        keep_trouble(source, problem);
+        keep_complaint(source, problem);
     return !problem;
 }
 
@@ -66,7 +65,7 @@ static bool ask_committed(struct source *source, rd_kafka_topic_partition_list_t
     for (int i = 0; i < list->cnt && !problem; i++)
         problem = list->elems[i].err;
     if (problem)
-        keep_trouble(source, problem);
+        keep_complaint(source, problem);
     return !problem;
 }
 
@@ -301,11 +300,11 @@ static bool look(struct source *source)
     rd_kafka_resp_err_t problem = rd_kafka_metadata(source->client, 0, NULL, &answer, LIST_WAIT_MS);
 
     if (problem) {
-        keep_trouble(source, problem);
+        keep_complaint(source, problem);
         kafka_partitions_doubt(source);
         return false;
     }
-    source->trouble[0] = '\0';
+    source->complaint[0] = '\0';
     bool is_whole = read_topics(source, answer);
     rd_kafka_metadata_destroy(answer);
     return is_whole;
@@ -322,7 +321,7 @@ static bool restart(struct source *source, struct kafka_partition *partition)
         rd_kafka_query_watermark_offsets(source->client, topic, number, &low, &high, QUESTION_WAIT_MS);
 
     if (problem) {
-        keep_trouble(source, problem);
+        keep_complaint(source, problem);
         return false;
     }
     if (position < low)
@@ -347,18 +346,12 @@ static bool restart(struct source *source, struct kafka_partition *partition)
     return true;
 }
 
-/* Much passes within seconds: a leader that just moved, a coordinator that is loading. */
 static void tell_trouble(struct source *source)
 {
-    if (source->trouble[0] == '\0') {
-        source->trouble_since_us = TIME_NONE;
-        return;
-    }
-    if (source->trouble_since_us == TIME_NONE)
-        source->trouble_since_us = source->now_us;
-    if (source->now_us - source->trouble_since_us >= GRACE_US &&
-        kafka_warn_due(source, &source->trouble_told_us))
-        kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->trouble);
+    if (source->complaint[0] == '\0')
+        source->lookup_trouble.since_us = TIME_NONE;
+    else if (kafka_trouble_due(source, &source->lookup_trouble))
+        kafka_warn(source, "waiting for %s: %s", source->settings->brokers, source->complaint);
 }
 
 void kafka_partitions_advance(struct source *source)

@@ -26,6 +26,12 @@ struct kafka_start {
     int64_t time_us; /* AGO: before now; AT: since 1970 */
 };
 
+/* Something that may pass: told when it has lasted some seconds, and then once a minute. */
+struct kafka_trouble {
+    int64_t since_us; /* TIME_NONE: all is well */
+    int64_t told_us;
+};
+
 struct kafka_topic {
     const char *name; /* the settings' */
     rd_kafka_topic_t *handle;
@@ -65,16 +71,16 @@ struct source {
     struct kafka_partition **partitions;
     size_t partition_count, partition_capacity;
 
-    bool ready;        /* the partitions that exist are known */
-    int64_t lookup_us; /* when to ask next */
-    char refusal[256]; /* with `once`: a topic that does not exist */
-    char trouble[256]; /* librdkafka's last complaint since the last answer */
-    int64_t trouble_since_us, trouble_told_us;
+    bool ready;          /* the partitions that exist are known */
+    int64_t lookup_us;   /* when to ask next */
+    char refusal[256];   /* with `once`: a topic that does not exist */
+    char complaint[256]; /* librdkafka's last since the last answer */
+    struct kafka_trouble lookup_trouble;
 
     bool commit_in_flight;
     int64_t commit_us;        /* of the last sent */
     int64_t refused_since_us; /* TIME_NONE: the last commit was taken */
-    int64_t commit_told_us;
+    struct kafka_trouble commit_trouble;
     bool has_foreign_members; /* somebody else owns the group: nothing more is read */
 };
 
@@ -90,6 +96,7 @@ void kafka_clients_close(struct source *source);
 void kafka_warn(struct source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True at most once a minute for each place that keeps a *told_us, which starts as TIME_NONE. */
 bool kafka_warn_due(const struct source *source, int64_t *told_us);
+bool kafka_trouble_due(const struct source *source, struct kafka_trouble *trouble);
 
 /* kafka_partitions.c */
 

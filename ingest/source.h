@@ -34,6 +34,7 @@ enum poll_state {
 
 struct source_type {
     const char *name, *help;
+    bool endless; /* without `once` more may always come, even from partitions that do not exist yet */
     const struct option *options;
     size_t option_count, settings_size;
 

@@ -397,7 +397,7 @@ static bool all_done(const struct worker *worker)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready)
+        if (!worker->inputs[i].ready || (worker->shared->live && worker->inputs[i].plan->type->endless))
             return false;
     return !worker->at && !worker->refusal;
 }

@@ -27,8 +27,8 @@ ARROWS = {
     "pipeline": BELOW_PIPELINE,
     "tuning": BELOW_PIPELINE + ["pipeline"],
     "serve": BELOW_PIPELINE + ["pipeline"],
-    "cli": BELOW_PIPELINE + ["pipeline", "tuning", "serve"],
-    "bench": BELOW_PIPELINE + ["pipeline", "tuning", "serve", "cli"],
+    "bench": BELOW_PIPELINE + ["pipeline", "tuning", "serve"],
+    "cli": BELOW_PIPELINE + ["pipeline", "tuning", "serve", "bench"],
     "tests": BELOW_PIPELINE + ["pipeline", "tuning", "serve", "cli", "bench"],
 }
 BANNED = "strcpy strcat sprintf vsprintf strtok gets atoi atol rand srand system alloca localtime gmtime ctime asctime"

@@ -86,7 +86,7 @@ static void take(struct rig *rig, int32_t number, const struct message *message)
     char text[24] = "";
     memcpy(text, message->payload.data, message->payload.size < 20 ? message->payload.size : 20);
     int64_t serial = strtoll(text, NULL, 10);
-    assert_true(rig->is_lossy ? serial >= rig->next[number] : serial == rig->next[number]);
+    assert_int_equal(serial, rig->next[number]);
     rig->next[number] = serial + 1;
 }
 
@@ -102,6 +102,9 @@ size_t rig_step(struct rig *rig)
         for (size_t k = 0; k < rig->type->partition_count(source); k++) {
             const struct source_partition *about = rig->type->partition(source, k);
             enum poll_state *state = &rig->states[about->partition];
+
+            if (rig->is_held[about->partition])
+                continue;
             size_t got = rig->type->poll(source, k, messages, LIMIT, state);
 
             assert_string_equal(about->topic, topic_name);

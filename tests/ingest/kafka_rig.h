@@ -23,8 +23,8 @@ struct rig {
     int64_t ahead_us; /* of the real time */
     int64_t next[PARTITIONS_MAX];
     uint64_t bytes;
-    size_t count, tombstones, done;
-    bool is_lossy; /* numbers may be left out */
+    size_t count, tombstones;
+    bool is_held[PARTITIONS_MAX]; /* not to be polled */
     int64_t offsets[PARTITIONS_MAX];
     enum poll_state states[PARTITIONS_MAX];
     unsigned warnings;

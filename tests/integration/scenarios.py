@@ -258,7 +258,8 @@ def kafka_source(bench):
     """The source alone, on the same broker, which it kills and starts again in mid-run."""
     bench.broker()
     program = os.path.join(os.path.dirname(os.path.dirname(services.program())), "tests", "ingest", "test_ingest_kafka")
-    environment = {**os.environ, **bench.kafka.environment, "WEIR_KAFKA": bench.kafka.brokers}
+    environment = {**os.environ, **bench.kafka.environment, "WEIR_KAFKA": bench.kafka.brokers,
+                   "WEIR_ROOT": services.ROOT}
     answer = subprocess.run([program], cwd=services.ROOT, env=environment, capture_output=True, text=True, timeout=400)
     if answer.returncode:
         raise AssertionError(f"exit {answer.returncode}: " + (answer.stdout + answer.stderr)[-3000:])
