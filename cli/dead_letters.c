@@ -7,6 +7,7 @@
 #include "base/timestamp.h"
 #include "cli/commands.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,7 @@ static bool parse_count(const char *text, int64_t *ret_count)
 {
     char *end;
 
+    assert(text);
     errno = 0;
     long long count = strtoll(text, &end, 10);
     if (end == text || *end || errno || count < 1)
@@ -151,6 +153,7 @@ static bool parse_count(const char *text, int64_t *ret_count)
  * value. */
 static const char *option_value(int argc, char **argv, int *at, const char *name)
 {
+    assert(argv[*at]); /* argv ends with NULL, behind argc */
     return strcmp(argv[*at], name) == 0 && *at + 1 < argc ? argv[++*at] : NULL;
 }
 
@@ -168,6 +171,7 @@ static bool parse_arguments(int argc, char **argv, struct request *ret_request)
         return false;
     bool list = request.action == ACTION_LIST;
     for (int i = 2; i < argc; i++) {
+        assert(argv[i]);
         if ((value = option_value(argc, argv, &i, "--store")))
             request.store = value;
         else if (list && (value = option_value(argc, argv, &i, "--stage")))

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "detectors/series.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -358,6 +359,7 @@ static const char *option_value(int argc, char **argv, int *at, const char *name
     const char *argument = argv[*at];
     size_t size = strlen(name);
 
+    assert(argument); /* argv ends with NULL, behind argc */
     if (strncmp(argument, name, size) != 0)
         return NULL;
     if (argument[size] == '=')
@@ -371,6 +373,7 @@ static bool parse_arguments(int argc, char **argv, struct request *ret_request)
     const char *value;
 
     for (int i = 1; i < argc; i++) {
+        assert(argv[i]);
         if ((value = option_value(argc, argv, &i, "--detector")))
             request.detector = value;
         else if ((value = option_value(argc, argv, &i, "--column")))

@@ -192,12 +192,16 @@ static bool add_malformed(struct worker *worker, const struct message *message, 
 
 bool stage_decode(struct worker *worker, int64_t now_us)
 {
-    const struct input *input = worker->at ? input_of(worker, worker->at) : NULL;
-    const struct format_type *type = input ? worker->plan->formats[input->plan->format].type : NULL;
+    const struct format_type *type;
+    const struct input *input;
 
     (void)now_us;
     event_batch_reset(&worker->batch);
-    while (worker->at && worker->message_next < worker->message_count) {
+    if (!worker->at)
+        return false;
+    input = input_of(worker, worker->at);
+    type = worker->plan->formats[input->plan->format].type;
+    while (worker->message_next < worker->message_count) {
         const struct message *message = &worker->messages[worker->message_next];
         uint32_t before = worker->batch.rows;
         const char *reason = NULL;
@@ -213,7 +217,7 @@ bool stage_decode(struct worker *worker, int64_t now_us)
         worker->message_next++;
     }
     worker->figures.rows += worker->batch.rows;
-    return worker->at != NULL;
+    return true;
 }
 
 /* Is the row's time believable? A row too far ahead of its arrival is repaired or rejected; without an

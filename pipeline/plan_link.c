@@ -118,9 +118,12 @@ static enum status link_window(struct plan_measure *measure, struct error *error
 
     shape->every_us = measure->every;
     shape->window_us = measure->window ? measure->window : measure->every;
+    assert(shape->every_us > 0);
     if (shape->window_us < shape->every_us)
         return node_fail(node_find(measure->node, "window"), error, "window: shorter than every leaves gaps");
-    if (shape->window_us / greatest_common_divisor(shape->window_us, shape->every_us) > 4096)
+    int64_t pane_us = greatest_common_divisor(shape->window_us, shape->every_us);
+    assert(pane_us > 0);
+    if (shape->window_us / pane_us > 4096)
         return node_fail(node_find(measure->node, "window"), error,
                          "window: more than 4096 panes (window / gcd(window, every))");
     return STATUS_OK;

@@ -141,7 +141,8 @@ static void put_buckets(struct sample *sample)
                                     .score = series ? spike ? 0.997 : 0.2 : NAN,
                                     .expected_low = expected - 140,
                                     .expected_high = expected + 140,
-                                    .anomaly = spike};
+                                    .anomaly = spike,
+                                    .scored = STAT_P95};
 
             if (series == 1 && i >= HOLE && i < HOLE + HOLE_MINUTES)
                 continue;
