@@ -153,8 +153,11 @@ static bool parse_count(const char *text, int64_t *ret_count)
  * value. */
 static const char *option_value(int argc, char **argv, int *at, const char *name)
 {
+    if (strcmp(argv[*at], name) != 0 || *at + 1 >= argc)
+        return NULL;
+    ++*at;
     assert(argv[*at]); /* argv ends with NULL, behind argc */
-    return strcmp(argv[*at], name) == 0 && *at + 1 < argc ? argv[++*at] : NULL;
+    return argv[*at];
 }
 
 static bool parse_arguments(int argc, char **argv, struct request *ret_request)

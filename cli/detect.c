@@ -364,7 +364,11 @@ static const char *option_value(int argc, char **argv, int *at, const char *name
         return NULL;
     if (argument[size] == '=')
         return argument + size + 1;
-    return argument[size] == 0 && *at + 1 < argc ? argv[++*at] : NULL;
+    if (argument[size] != 0 || *at + 1 >= argc)
+        return NULL;
+    ++*at;
+    assert(argv[*at]);
+    return argv[*at];
 }
 
 static bool parse_arguments(int argc, char **argv, struct request *ret_request)
