@@ -84,7 +84,7 @@ static const struct option options[] = {
      .min = 1, .max = 100000, .scale = SCALE_LOG, .help = "Most documents of a request."},
     {.name = "bulk_wait", .type = OPTION_DURATION, .offset = SETTING(bulk_wait_us), .default_text = "1s",
      .min = 0.01, .max = 60, .scale = SCALE_LOG, .help = "Longest wait before a request that is not full is sent."},
-    {.name = "queue_bytes", .type = OPTION_SIZE, .offset = SETTING(queue_bytes), .default_text = "64MiB",
+    {.name = "queue_bytes", .type = OPTION_SIZE, .offset = SETTING(queue_bytes), .default_text = "16MiB",
      .min = 1024 * 1024, .max = 4.0 * 1024 * 1024 * 1024, .scale = SCALE_LOG,
      .help = "Documents that wait or are under way, a worker; beyond it the sources are held back."},
     {.name = "connections", .type = OPTION_INTEGER, .offset = SETTING(connections), .default_text = "2",
