@@ -3,6 +3,8 @@
  * partition, offset, item), so what comes out does not depend on who sent what first. A handful of calls a
  * second. */
 #pragma once
+#include "base/state.h"
+#include "base/status.h"
 #include "schemas/alert.h"
 
 struct alert_policy { /* of one rule or detector */
@@ -43,6 +45,23 @@ void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condi
  * resolves nothing beyond. */
 void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final, lifecycle_emit *emit,
                        void *owner);
+
+/* State (base/state.h): STATE_EPISODES in blocks, STATE_CONDITIONS whole under part `cut`, the one of the cut
+ * before is dropped. Freeze belongs to a cut; save makes about `budget` bytes of values, true when nothing frozen
+ * is left. Policies are found by name: episodes of one that is gone are kept apart, see lifecycle_restored. */
+void lifecycle_freeze(struct lifecycle *lifecycle, struct saver *saver, uint64_t cut);
+bool lifecycle_save(struct lifecycle *lifecycle, size_t budget);
+enum status lifecycle_restore(struct lifecycle *lifecycle, const struct state_key *key, struct span value,
+                              struct error *ret_error);
+/* After the last value: resolves, at `at_us` and with reason removed, the episodes whose rule is gone. */
+void lifecycle_restored(struct lifecycle *lifecycle, int64_t at_us, lifecycle_emit *emit, void *owner);
+
+/* A dedup key of which receivers were told firing after the cut that was restored: as if prompted, it is not
+ * told again. */
+void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup);
+
+/* The dedup key's episode is open, or it is prompted. */
+bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup);
 
 struct lifecycle_figures {
     size_t pending, firing, held; /* episodes by state; conditions not applied yet */

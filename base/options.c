@@ -4,6 +4,7 @@
  * say nearly all of it in data. */
 #include "base/options.h"
 
+#include "base/hash.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "base/timestamp.h"
@@ -719,4 +720,49 @@ void options_describe(const struct option *rows, size_t count, struct buffer *ou
 {
     for (size_t i = 0; i < count; i++)
         describe_row(&rows[i], out);
+}
+
+static void identify(const struct option *row, const void *value, struct id_builder *id)
+{
+    switch (row->type) {
+    case OPTION_BOOL:
+        id_add_integer(id, *(const bool *)value);
+        break;
+    case OPTION_CHOICE:
+        id_add_text(id, span_of(row->choices[*(const int *)value]));
+        break;
+    case OPTION_INTEGER:
+    case OPTION_DURATION:
+    case OPTION_SIZE:
+        id_add_integer(id, *(const int64_t *)value);
+        break;
+    case OPTION_NUMBER:
+        id_add_text(id, span_make(value, sizeof(double)));
+        break;
+    case OPTION_TEXT:
+    case OPTION_SECRET:
+    case OPTION_PATH:
+        id_add_text(id, span_of(*(char *const *)value));
+        break;
+    case OPTION_TEXTS:
+        for (size_t i = 0; i < ((const struct option_texts *)value)->count; i++)
+            id_add_text(id, span_of(((const struct option_texts *)value)->items[i]));
+        break;
+    case OPTION_PAIRS:
+        for (size_t i = 0; i < ((const struct option_pairs *)value)->count; i++) {
+            id_add_text(id, span_of(((const struct option_pairs *)value)->items[i].key));
+            id_add_text(id, span_of(((const struct option_pairs *)value)->items[i].value));
+        }
+        break;
+    case OPTION_NODE:
+        break;
+    }
+}
+
+void options_identify(const struct option *rows, size_t count, const void *settings, struct id_builder *id)
+{
+    for (size_t i = 0; i < count; i++) {
+        id_add_text(id, span_of(rows[i].name));
+        identify(&rows[i], (const char *)settings + rows[i].offset, id);
+    }
 }

@@ -67,6 +67,16 @@ static void grow(struct slots *slots)
     free(old);
 }
 
+static void insert(struct slots *slots, uint32_t cell, struct id128 key, uint32_t slot)
+{
+    if ((uint64_t)(slots->used + 1) * 8 > ((uint64_t)slots->mask + 1) * 7) {
+        grow(slots);
+        cell = probe(slots, key);
+    }
+    slots->cells[cell] = (struct slot_cell){.key = key, .slot = slot};
+    slots->used++;
+}
+
 uint32_t slots_add(struct slots *slots, struct id128 key, bool *ret_new)
 {
     uint32_t i = probe(slots, key);
@@ -77,16 +87,41 @@ uint32_t slots_add(struct slots *slots, struct id128 key, bool *ret_new)
     }
     if (slots->used >= slots->limit)
         return SLOT_NONE;
-    if ((uint64_t)(slots->used + 1) * 8 > ((uint64_t)slots->mask + 1) * 7) {
-        grow(slots);
-        i = probe(slots, key);
-    }
     uint32_t slot = slots->freed_count > 0 ? slots->freed[--slots->freed_count] : slots->next++;
     assert(slot < slots->limit);
-    slots->cells[i] = (struct slot_cell){.key = key, .slot = slot};
-    slots->used++;
+    insert(slots, i, key, slot);
     *ret_new = true;
     return slot;
+}
+
+bool slots_restore(struct slots *slots, struct id128 key, uint32_t slot)
+{
+    uint32_t i = probe(slots, key);
+
+    if (slots->cells[i].slot != SLOT_NONE || slot >= slots->limit)
+        return false;
+    insert(slots, i, key, slot);
+    if (slot >= slots->next)
+        slots->next = slot + 1;
+    return true;
+}
+
+void slots_restored(struct slots *slots)
+{
+    uint8_t *taken = memory_new(slots->next + 1u);
+
+    for (size_t i = 0; i <= slots->mask; i++)
+        if (slots->cells[i].slot != SLOT_NONE)
+            taken[slots->cells[i].slot] = 1;
+    slots->freed_count = 0;
+    for (uint32_t slot = slots->next; slot-- > 0;) {
+        if (taken[slot])
+            continue;
+        slots->freed = memory_reserve(slots->freed, &slots->freed_capacity, slots->freed_count + 1,
+                                      sizeof *slots->freed);
+        slots->freed[slots->freed_count++] = slot;
+    }
+    free(taken);
 }
 
 void slots_remove(struct slots *slots, struct id128 key)

@@ -26,3 +26,8 @@ uint32_t slots_find(const struct slots *slots, struct id128 key); /* SLOT_NONE w
 /* Finds or adds; *ret_new tells which. SLOT_NONE when the limit is reached. */
 uint32_t slots_add(struct slots *slots, struct id128 key, bool *ret_new);
 void slots_remove(struct slots *slots, struct id128 key);
+
+/* Gives a saved key the number it had, in any order; then slots_restored makes the numbers between them free.
+ * False: the key or the number is taken, or the number is beyond the limit. */
+bool slots_restore(struct slots *slots, struct id128 key, uint32_t slot);
+void slots_restored(struct slots *slots);

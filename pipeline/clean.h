@@ -4,6 +4,7 @@
  * however they are cut into batches. */
 #pragma once
 #include "base/options.h"
+#include "base/state.h"
 #include "schemas/event.h"
 
 struct cleaner;
@@ -29,6 +30,19 @@ void cleaner_close(struct cleaner *cleaner); /* NULL is fine */
  * no room in the batch is marked malformed. */
 void cleaner_apply(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures);
 
+/* Rows read again after a restart, to be delivered again: `mark` and `notes` are what they were, steps that
+ * remember (dedupe, throttle) do not run. */
+void cleaner_apply_again(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures);
+
 /* For the reference page: step i of the list, NULL at its end. */
 const char *clean_step_describe(unsigned i, const char **ret_help, const struct option **ret_options,
                                 size_t *ret_count);
+
+/* State (base/state.h), as in windows.h: what dedupe and throttle remember of each partition, keyed by
+ * batch->partition's number. Restored before the partition's first batch. A step is found by its identity
+ * (kind and options), so that a changed list keeps what did not change. */
+void cleaner_freeze(struct cleaner *cleaner, struct saver *saver);
+bool cleaner_save(struct cleaner *cleaner, size_t budget);
+enum status cleaner_restore(struct cleaner *cleaner, const struct state_key *key, struct span value,
+                            struct error *ret_error);
+void cleaner_restored(struct cleaner *cleaner);

@@ -15,6 +15,8 @@ struct engine_options {
     struct collect *collect; /* replay: not NULL */
     struct view *view;       /* may be NULL */
     bool quiet;              /* no messages on stderr */
+    bool stepped;            /* no thread is started: a simulation takes the turns with engine_step */
+    const char *store_vfs;   /* SQLite's file layer, for a simulation; NULL: the default */
 };
 
 struct engine;
@@ -34,3 +36,11 @@ void engine_free(struct engine *engine);
 bool engine_is_ready(const struct engine *engine); /* partitions known and no sink paused */
 void engine_metrics(const struct engine *engine, struct buffer *out);  /* Prometheus text format 0.0.4 */
 struct dead_letters *engine_dead_letters(const struct engine *engine); /* NULL in a replay */
+
+/* Simulation only (options.stepped). A turn of one worker, or of the keeper when `worker` is the number of
+ * workers; true when something was done. engine_wait(engine, 0) tells the outcome as ever; engine_stop takes the
+ * turns itself, in order. engine_abandon forgets everything as a kill would: nothing more is stored, delivered
+ * or committed. */
+bool engine_step(struct engine *engine, unsigned worker, int64_t now_us);
+unsigned engine_workers(const struct engine *engine);
+void engine_abandon(struct engine *engine);

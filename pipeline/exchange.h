@@ -4,7 +4,8 @@
  * full wait with the sender, and the worker takes no input until they are gone (exchange_stalled). A block a
  * flush, some thousand a second at most. */
 #pragma once
-#include "base/span.h"
+#include "base/state.h"
+#include "base/status.h"
 
 enum record_type {
     RECORD_PANE,       /* struct pane_record, fold.h */

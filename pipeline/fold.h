@@ -45,6 +45,15 @@ void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us);
 
 /* Sends the panes that the local watermark has passed; INT64_MAX sends all. */
 void fold_send(struct fold *fold, int64_t watermark_us);
+
+/* State (base/state.h), as in windows.h. Pane tables have numbers that no other table of the pipeline's life
+ * has, so any worker may take them over: `run_number` differs in every process and worker. */
+void fold_set_numbers(struct fold *fold, uint64_t run_number);
+void fold_freeze(struct fold *fold, struct saver *saver);
+bool fold_save(struct fold *fold, size_t budget);
+enum status fold_restore(struct fold *fold, const struct state_key *key, struct span value,
+                         struct error *ret_error);
+
 const struct fold_figures *fold_figures(const struct fold *fold);
 size_t fold_bytes(const struct fold *fold);
 

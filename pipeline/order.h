@@ -22,4 +22,12 @@ struct order {
 void order_push(struct order *order, const struct order_entry *entry);
 const struct order_entry *order_first(const struct order *order); /* NULL when empty */
 void order_pop(struct order *order);                              /* releases the first entry's block */
+
+/* The entries as they are now, for a cut: their records are held until order_frozen_free. */
+struct order_frozen {
+    struct order_entry *entries;
+    size_t count, next; /* `next` is the reader's */
+};
+void order_freeze(const struct order *order, struct order_frozen *ret_frozen);
+void order_frozen_free(struct order_frozen *frozen);
 void order_free(struct order *order);

@@ -33,6 +33,7 @@ struct plan_limits {
 
 struct plan_store {
     char *path;
+    int64_t checkpoint_us, drain_us, history_us, limit_bytes, outbox_bytes;
 };
 
 struct plan_http {
@@ -67,6 +68,7 @@ struct plan_measure {
 
     struct measure_shape shape;
     unsigned group, place;          /* group and number within it */
+    uint64_t identity;              /* hash of what changes its meaning: names its stored state */
     struct cel_program *where;      /* NULL: every row */
     struct cel_program *hit;        /* ratio: which rows count; NULL without */
     struct cel_program *expression; /* `of` when it is neither "count" nor a field */
@@ -83,7 +85,7 @@ struct plan_group {
     unsigned measures[PLAN_GROUP_MEASURES_MAX], measure_count;
     unsigned *detectors, detector_count; /* indices into plan.detectors */
     unsigned *rules, rule_count;         /* bucket rules on its measures */
-    bool needs_value;
+    uint64_t identity;                   /* hash of the key's fields and the window: names its stored state */
 };
 
 struct plan_annotations {
@@ -104,6 +106,7 @@ struct plan_detector {
     enum statistic statistic;
     size_t state_size;
     double empty; /* how an empty bucket looks: 0 for counts, NaN else */
+    uint64_t identity;
 };
 
 enum rule_scope { RULE_EVENT, RULE_BUCKET, RULE_RUN };
@@ -113,7 +116,7 @@ struct plan_rule {
     struct option_texts by;
     int on, severity, kind;
     int64_t for_us, keep_firing_us;
-    const struct node *node, *annotations_node, *labels_node;
+    const struct node *node, *annotations_node;
     struct plan_annotations annotations;
 
     struct cel_program *program;
@@ -122,6 +125,7 @@ struct plan_rule {
     struct field_ref by_refs[KEY_FIELDS_MAX];
     struct cel_variable *variables; /* bucket scope; see judge.c for the order */
     size_t variable_count;
+    uint64_t identity;
     bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
 };
 
@@ -131,7 +135,8 @@ struct plan_sink {
     const struct sink_type *type;
     void *settings;
     const struct node *node;
-    unsigned kinds; /* bits 1 << enum document_kind */
+    unsigned kinds;    /* bits 1 << enum document_kind */
+    uint64_t identity; /* hash of its name and type */
 };
 
 struct plan {

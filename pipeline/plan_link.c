@@ -4,6 +4,7 @@
 #include "alerts/text.h"
 #include "base/memory.h"
 #include "pipeline/clean.h"
+#include "pipeline/identity.h"
 
 #include <assert.h>
 #include <math.h>
@@ -441,6 +442,7 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
                         ret_error) != STATUS_OK)
             return STATUS_FATAL;
     make_policies(plan);
+    plan_identify(plan);
     return STATUS_OK;
 }
 

@@ -65,4 +65,16 @@ void runs_expire(struct runs *runs, int64_t now_us);
 /* The earliest event time whose rows must be read again after a restart: of unfinished runs begun at or after
  * `hold_from_us`, and of runs that changed at or after `changed_from_us`. INT64_MAX when there is none. */
 int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t changed_from_us);
+
+/* State (base/state.h), as in windows.h. */
+void runs_freeze(struct runs *runs, struct saver *saver);
+bool runs_save(struct runs *runs, size_t budget);
+enum status runs_restore(struct runs *runs, const struct state_key *key, struct span value,
+                         struct error *ret_error);
+void runs_restored(struct runs *runs);
+
+/* Rows that wait for their order time, as stored values. */
+void row_record_pack(const struct row_record *row, unsigned text_count, struct buffer *out);
+bool row_record_unpack(struct unpack *in, unsigned text_count, struct exchange_port *port, unsigned workers);
+
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures);

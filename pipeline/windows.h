@@ -45,4 +45,14 @@ struct windows_time {
 
 /* Closes at most about `budget` buckets; true when nothing is left to close at these times. */
 bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget);
+
+/* State (base/state.h). Freeze belongs to a cut and is cheap; save makes about `budget` bytes of values of what
+ * is frozen, true when nothing is left; the saver lives until then. A group that is not in the plan is skipped
+ * at a restore; measures, detectors and rules are found by their identities, what is new begins empty. */
+void windows_freeze(struct windows *windows, struct saver *saver);
+bool windows_save(struct windows *windows, size_t budget);
+enum status windows_restore(struct windows *windows, const struct state_key *key, struct span value,
+                            struct error *ret_error);
+void windows_restored(struct windows *windows); /* after the last value */
+
 void windows_figures(const struct windows *windows, struct windows_figures *ret_figures);

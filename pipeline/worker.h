@@ -87,7 +87,6 @@ struct worker {
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
     int64_t applied_us, closed_us, notified_us;
-    int64_t live_us; /* where the wall clock has taken event time while all partitions were idle */
     int64_t commit_due_us, expire_due_us;
     bool rows_final, runs_final, applied_final, closed_final, notified_final;
     bool stopped; /* stopping, and nothing is left to deliver */

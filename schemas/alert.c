@@ -2,7 +2,8 @@
 #include "schemas/alert.h"
 
 const char *const alert_state_names[ALERT_STATES] = {"pending", "firing", "resolved"};
-const char *const alert_reason_names[ALERT_REASONS] = {"condition", "no_data", "expired"};
+const char *const alert_reason_names[ALERT_REASONS] = {"condition", "no_data", "expired", "removed",
+                                                       "withdrawn"};
 const char *const severity_names[SEVERITIES + 1] = {"info", "warning", "error", "critical", NULL};
 const char *const alert_kind_names[ALERT_KINDS + 1] = {
     "rule",   "failure",   "duration", "overdue",  "missing", "stuck",    "sequence", "retry", "template",

@@ -5,7 +5,14 @@
 #include "schemas/signal.h"
 
 enum alert_state { ALERT_PENDING, ALERT_FIRING, ALERT_RESOLVED, ALERT_STATES };
-enum alert_reason { REASON_CONDITION, REASON_NO_DATA, REASON_EXPIRED, ALERT_REASONS };
+enum alert_reason {
+    REASON_CONDITION,
+    REASON_NO_DATA,
+    REASON_EXPIRED,
+    REASON_REMOVED,   /* its rule or detector is gone from the configuration */
+    REASON_WITHDRAWN, /* receivers were told, and a restart did not compute it again */
+    ALERT_REASONS
+};
 enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_ERROR, SEVERITY_CRITICAL, SEVERITIES };
 // clang-format off
 enum alert_kind {

@@ -74,6 +74,12 @@ struct sink_type {
     void (*advance)(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts);
     size_t (*pending)(const struct sink *sink); /* documents taken and without verdict */
     void (*figures)(const struct sink *sink, struct sink_figures *ret_figures);
+
+    /* A sink whose output can be taken back: where it stands, as bytes that a later process gives to resume,
+     * which takes back what was written since; what cannot be taken back stays, with a warning. Between calls
+     * of advance. NULL: what is written twice has the same id, or is told twice. */
+    void (*mark)(const struct sink *sink, struct buffer *out);
+    void (*resume)(struct sink *sink, struct span mark);
     void (*close)(struct sink *sink);
 };
 

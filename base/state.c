@@ -1,0 +1,207 @@
+#include "base/state.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void pack_number(struct buffer *out, uint64_t value, size_t size)
+{
+    char *at = buffer_room(out, size);
+
+    if (!at)
+        return;
+    for (size_t i = 0; i < size; i++)
+        at[i] = (char)(value >> (8 * i));
+    out->size += size;
+}
+
+void pack_u8(struct buffer *out, uint8_t value)
+{
+    pack_number(out, value, sizeof value);
+}
+
+void pack_u16(struct buffer *out, uint16_t value)
+{
+    pack_number(out, value, sizeof value);
+}
+
+void pack_u32(struct buffer *out, uint32_t value)
+{
+    pack_number(out, value, sizeof value);
+}
+
+void pack_u64(struct buffer *out, uint64_t value)
+{
+    pack_number(out, value, sizeof value);
+}
+
+void pack_i64(struct buffer *out, int64_t value)
+{
+    pack_number(out, (uint64_t)value, sizeof value);
+}
+
+void pack_double(struct buffer *out, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    pack_u64(out, bits);
+}
+
+void pack_id(struct buffer *out, struct id128 id)
+{
+    pack_u64(out, id.high);
+    pack_u64(out, id.low);
+}
+
+void pack_text(struct buffer *out, struct span text)
+{
+    assert(text.size <= UINT32_MAX);
+    pack_u32(out, (uint32_t)text.size);
+    buffer_put_span(out, text);
+}
+
+struct unpack unpack_begin(struct span bytes)
+{
+    return (struct unpack){.at = bytes.data, .end = bytes.size ? bytes.data + bytes.size : bytes.data};
+}
+
+const void *unpack_bytes(struct unpack *in, size_t size)
+{
+    const char *at = in->at;
+
+    if (in->broken || (size_t)(in->end - in->at) < size) {
+        in->broken = true;
+        return NULL;
+    }
+    in->at += size;
+    return at;
+}
+
+static uint64_t unpack_number(struct unpack *in, size_t size)
+{
+    const unsigned char *at = unpack_bytes(in, size);
+    uint64_t value = 0;
+
+    for (size_t i = 0; at && i < size; i++)
+        value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+uint8_t unpack_u8(struct unpack *in)
+{
+    return (uint8_t)unpack_number(in, sizeof(uint8_t));
+}
+
+uint16_t unpack_u16(struct unpack *in)
+{
+    return (uint16_t)unpack_number(in, sizeof(uint16_t));
+}
+
+uint32_t unpack_u32(struct unpack *in)
+{
+    return (uint32_t)unpack_number(in, sizeof(uint32_t));
+}
+
+uint64_t unpack_u64(struct unpack *in)
+{
+    return unpack_number(in, sizeof(uint64_t));
+}
+
+int64_t unpack_i64(struct unpack *in)
+{
+    return (int64_t)unpack_number(in, sizeof(int64_t));
+}
+
+double unpack_double(struct unpack *in)
+{
+    uint64_t bits = unpack_u64(in);
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+struct id128 unpack_id(struct unpack *in)
+{
+    struct id128 id = {.high = unpack_u64(in)};
+
+    id.low = unpack_u64(in);
+    return id;
+}
+
+struct span unpack_text(struct unpack *in)
+{
+    uint32_t size = unpack_u32(in);
+    const char *bytes = size ? unpack_bytes(in, size) : NULL;
+
+    return bytes ? span_make(bytes, size) : (struct span){0};
+}
+
+bool unpack_ended(const struct unpack *in)
+{
+    return !in->broken && in->at == in->end;
+}
+
+void saver_put(struct saver *saver, struct state_key key)
+{
+    assert(!saver->bytes.full);
+    saver->taken += saver->bytes.size;
+    saver->put(saver->owner, &key, buffer_span(&saver->bytes));
+    buffer_clear(&saver->bytes);
+}
+
+void saver_drop(struct saver *saver, uint32_t kind, uint64_t owner, uint64_t part)
+{
+    saver->drop(saver->owner, kind, owner, part);
+}
+
+void blocks_free(struct blocks *blocks)
+{
+    free(blocks->marks);
+    *blocks = (struct blocks){0};
+}
+
+void blocks_grow(struct blocks *blocks, uint32_t block)
+{
+    size_t capacity = blocks->capacity;
+
+    blocks->marks = memory_reserve(blocks->marks, &capacity, block + 1u, 1);
+    blocks->capacity = (uint32_t)capacity;
+    memset(blocks->marks + blocks->count, 0, block + 1 - blocks->count);
+    blocks->count = block + 1;
+}
+
+void blocks_freeze(struct blocks *blocks)
+{
+    assert(blocks->frozen == 0);
+    blocks->cursor = 0;
+    for (uint32_t i = 0; i < blocks->count; i++) {
+        blocks->marks[i] = blocks->marks[i] & BLOCK_CHANGED ? BLOCK_FROZEN : 0;
+        blocks->frozen += blocks->marks[i] != 0;
+    }
+}
+
+uint32_t blocks_next_frozen(struct blocks *blocks)
+{
+    if (blocks->frozen == 0)
+        return UINT32_MAX;
+    while (!(blocks->marks[blocks->cursor] & BLOCK_FROZEN))
+        blocks->cursor++;
+    return blocks->cursor;
+}
+
+void blocks_saved(struct blocks *blocks, uint32_t block)
+{
+    assert(blocks->marks[block] & BLOCK_FROZEN);
+    blocks->marks[block] &= (uint8_t)~BLOCK_FROZEN;
+    blocks->frozen--;
+}
+
+void blocks_restored(struct blocks *blocks, uint32_t block)
+{
+    if (block >= blocks->count)
+        blocks_grow(blocks, block);
+    blocks->marks[block] = 0;
+}

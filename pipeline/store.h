@@ -1,0 +1,151 @@
+/* What outlives the process: one SQLite file (mode 0600, write-ahead log, every value with a checksum). It holds
+ * the state of the newest complete cut in blocks, the outbox (derived documents emitted and not acknowledged),
+ * the notification log, the alert history, the audit log, and, through dead_letters.h, the dead letters. Calls
+ * come from one thread at a time (the keeper's, keeper.h); `weir state` opens a store of its own.
+ *
+ * STATUS_RETRY from any writing call: disk full, file read-only for now, busy: nothing of the call was kept, the
+ * same call may succeed later. STATUS_FATAL: damaged (names the table and key), or of a newer weir. */
+#pragma once
+#include "base/state.h"
+#include "base/status.h"
+#include "schemas/encode.h"
+
+struct store;
+
+struct store_options {
+    int64_t limit_bytes; /* of the file; 0: none. Beyond it history goes first, then writing is refused */
+    int64_t history_us;  /* alert history and audit log older than this are removed; 0: kept */
+    const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
+    bool read_only, must_exist;
+};
+
+enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,
+                       struct error *ret_error);
+void store_close(struct store *store); /* NULL is fine */
+
+/* One process at a time: takes the lock beside the file. STATUS_RETRY while another process has it. */
+enum status store_lock(const char *path, int *ret_descriptor, struct error *ret_error);
+void store_unlock(int descriptor); /* -1 is fine */
+
+/* ---- state: generations ---- */
+
+uint64_t store_generation(const struct store *store); /* newest complete one; 0: none yet */
+
+/* A value of a generation under way; several values are one transaction. It takes effect with the flip. */
+struct state_value {
+    struct state_key key;
+    struct span bytes;
+};
+enum status store_put(struct store *store, uint64_t generation, const struct state_value *values,
+                      size_t count, struct error *ret_error);
+
+struct state_table { /* dropped as a whole */
+    uint32_t kind;
+    uint64_t owner, part;
+};
+struct outbox_key { /* a document in the outbox; sequences rise by one within a lane */
+    uint64_t sink, lane, sequence;
+};
+
+/* The last, small transaction: makes the generation the newest complete one, drops tables, removes acknowledged
+ * documents from the outbox. Durable when it returns. */
+struct store_flip {
+    uint64_t generation;
+    const struct state_table *dropped;
+    size_t dropped_count;
+    const struct outbox_key *acknowledged;
+    size_t acknowledged_count;
+};
+enum status store_flip(struct store *store, const struct store_flip *flip, struct error *ret_error);
+
+/* Removes some values that newer ones have replaced; true: there may be more. Also applies retention and the
+ * size limit. Called when there is nothing else to do. */
+bool store_tidy(struct store *store, int64_t now_us);
+
+/* Every value of the newest complete generation, in the order of (kind, owner, part, block); what an
+ * interrupted generation left behind is removed first unless the store is read-only. */
+typedef enum status store_visit(void *owner, const struct state_key *key, struct span bytes,
+                                struct error *ret_error);
+enum status store_load(struct store *store, store_visit *visit, void *owner, struct error *ret_error);
+
+/* ---- outbox ---- */
+
+struct outbox_document {
+    struct outbox_key place;
+    enum document_kind kind;
+    struct id128 id, group;
+    uint64_t version;
+    int64_t time_us;
+    bool prompt, prompted; /* alerts */
+    struct span body;
+};
+
+/* A document that is there already is kept. */
+enum status store_outbox_put(struct store *store, const struct outbox_document *documents, size_t count,
+                             struct error *ret_error);
+
+/* The documents of a lane from a sequence on, in order, until the visitor says no. */
+typedef bool outbox_visit(void *owner, const struct outbox_document *document);
+enum status store_outbox_read(struct store *store, uint64_t sink, uint64_t lane, uint64_t from_sequence,
+                              outbox_visit *visit, void *owner, struct error *ret_error);
+
+/* After a restart: removes what came after the cut, that is sequences of the lane from `next` on. */
+enum status store_outbox_cut(struct store *store, uint64_t sink, uint64_t lane, uint64_t next,
+                             struct error *ret_error);
+enum status store_outbox_lanes(struct store *store, uint64_t sink, bool (*visit)(void *owner, uint64_t lane),
+                               void *owner, struct error *ret_error);
+
+/* ---- notification log ---- */
+
+/* One transition told to one receiver. `line` is the alert line's id; a prompt has the id of the line that it
+ * stands for. Written before it is sent (sent false), marked after (sent true). */
+struct notification {
+    uint64_t sink;
+    struct id128 line, dedup, episode;
+    int64_t at_us;   /* event time of the transition */
+    int64_t told_us; /* wall time */
+    bool firing, prompt, sent;
+    struct span body; /* the alert line, so that it can be withdrawn by a resolve */
+};
+enum status store_notify(
+    struct store *store, const struct notification *notifications, size_t count,
+    struct error *ret_error); /* one transaction, durable; the newest word of a line counts */
+typedef bool notification_visit(void *owner, const struct notification *notification);
+enum status store_notifications(struct store *store, notification_visit *visit, void *owner,
+                                struct error *ret_error); /* by at_us */
+enum status store_forget_notifications(struct store *store, int64_t before_us, struct error *ret_error);
+
+/* ---- alert history, audit log ---- */
+
+struct history_line {
+    struct id128 id, episode;
+    uint64_t revision;
+    int64_t at_us;
+    struct span line; /* the alert line, JSON */
+};
+/* A line that is there already is kept. */
+enum status store_history_put(struct store *store, const struct history_line *lines, size_t count,
+                              struct error *ret_error);
+typedef bool history_visit(void *owner, const struct history_line *line);
+enum status store_history(struct store *store, int64_t limit, history_visit *visit, void *owner,
+                          struct error *ret_error); /* newest first */
+
+enum status store_audit(struct store *store, int64_t time_us, const char *what, struct span detail,
+                        struct error *ret_error);
+typedef bool audit_visit(void *owner, int64_t time_us, const char *what, struct span detail);
+enum status store_audits(struct store *store, int64_t limit, audit_visit *visit, void *owner,
+                         struct error *ret_error); /* newest first */
+
+/* ---- looking at it ---- */
+
+struct store_figures {
+    uint64_t generation, values, value_bytes, stored_bytes; /* value_bytes before compression */
+    uint64_t outbox_documents, outbox_bytes, notifications, history_lines, audit_lines;
+    int64_t file_bytes, flipped_us; /* wall time of the flip, given by the host's clock */
+    int schema;
+};
+enum status store_figures(struct store *store, struct store_figures *ret_figures, struct error *ret_error);
+
+/* Reads everything and checks it; calls `damage` with one line for each thing that is wrong. */
+enum status store_verify(struct store *store, void (*damage)(void *owner, const char *text), void *owner,
+                         struct error *ret_error);
