@@ -22,7 +22,6 @@ static const char counted_measure[] = "arrivals";
 
 static const char plan_head[] = "name: bench\n"
                                 "http: {listen: \"\"}\n"
-                                "store: {path: bench.db}\n"
                                 "time: {lateness: 10s}\n"
                                 "formats:\n"
                                 "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
@@ -153,7 +152,8 @@ static void write_plan(const struct workload *workload, unsigned every_s, struct
     const struct bench_options *options = &workload->options;
 
     buffer_put_text(out, plan_head);
-    buffer_print(out, "workers: %u\nsources:\n", options->workers);
+    buffer_print(out, "workers: %u\nstore: {path: bench-%u.db}\nsources:\n", options->workers,
+                 workload->plans);
     if (options->brokers)
         buffer_print(
             out,

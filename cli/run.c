@@ -26,6 +26,21 @@ static void install_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+/* Another process may have the store: waits until it is gone. STATUS_RETRY: asked to stop meanwhile. */
+static enum status start(const struct plan *plan, const struct engine_options *options,
+                         struct engine **ret_engine, struct error *ret_error)
+{
+    enum status status = engine_start(plan, options, ret_engine, ret_error);
+
+    if (status == STATUS_RETRY)
+        fprintf(stderr, "weir: %s; waits until it is gone\n", ret_error->text);
+    while (status == STATUS_RETRY && !stop_asked) {
+        usleep(WAIT_MS * 1000);
+        status = engine_start(plan, options, ret_engine, ret_error);
+    }
+    return status;
+}
+
 static int run(const struct plan *plan, bool once)
 {
     struct view *view = plan->http.listen[0] ? view_new() : NULL;
@@ -36,9 +51,13 @@ static int run(const struct plan *plan, bool once)
     char address[64];
     enum status status;
 
-    if (engine_start(plan, &options, &engine, &error) != STATUS_OK) {
-        fprintf(stderr, "%s\n", error.text);
-        return EXIT_OUTSIDE;
+    status = start(plan, &options, &engine, &error);
+    if (status != STATUS_OK) {
+        if (status == STATUS_FATAL)
+            fprintf(stderr, "%s\n", error.text);
+        if (view)
+            view_free(view);
+        return status == STATUS_FATAL ? EXIT_OUTSIDE : EXIT_DONE;
     }
     status = server_start(plan->http.listen, engine, view, &server, address, &error);
     if (status != STATUS_OK)

@@ -15,7 +15,13 @@
  * (measured: 15 % over 5 million events with 100,000 series, 0.6 % with them). */
 enum { HEAP_ARENAS = 2, HEAP_MMAP_BYTES = 256 * 1024, HEAP_TRIM_EVERY_US = 2 * 1000 * 1000 };
 
-enum { PUBLISH_EVERY_US = 200 * 1000, SLEEP_US = 1000, STOP_WAIT_US = 10 * 1000 * 1000 };
+enum {
+    PUBLISH_EVERY_US = 200 * 1000,
+    SLEEP_US = 1000,
+    CUT_SLEEP_US = 50,               /* while others arrive at a cut */
+    LAST_WAIT_US = 10 * 1000 * 1000, /* for the last cut, after the drain */
+    HISTORY_SHOWN = 500,
+};
 
 struct engine_worker {
     struct worker worker;
@@ -24,6 +30,7 @@ struct engine_worker {
     bool started;
     _Atomic bool done;
     counter *values;
+    int64_t publish_due_us;
 };
 
 struct engine {
@@ -32,10 +39,14 @@ struct engine {
     struct shared shared;
     struct engine_worker *workers;
     counter **values;
+    struct store *store;
+    struct keeper *keeper;
     struct dead_letters *dead_letters;
+    int lock; /* on the store; -1: none */
     pthread_mutex_t warn_mutex;
-    _Atomic int64_t give_up_us; /* a stop ends here even if documents wait; 0: no stop */
+    _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
+    int64_t now_us;                    /* stepped: the last turn's time */
     int64_t trim_due_us, write_due_us; /* engine_wait's thread */
 };
 
@@ -58,27 +69,33 @@ static void warn(void *owner, const char *text)
     pthread_mutex_unlock(&engine->warn_mutex);
 }
 
+static bool turn(struct engine_worker *mine, int64_t now_us)
+{
+    bool busy = worker_step(&mine->worker, now_us);
+
+    if (now_us >= mine->publish_due_us) {
+        mine->publish_due_us = now_us + PUBLISH_EVERY_US;
+        metrics_publish(&mine->worker, mine->values);
+    }
+    atomic_store(&mine->done, worker_is_done(&mine->worker) || mine->worker.refusal);
+    return busy;
+}
+
 static void *run_worker(void *argument)
 {
     struct engine_worker *mine = argument;
     struct engine *engine = mine->engine;
-    int64_t publish_due = 0;
 
     for (;;) {
-        int64_t now = wall_clock_us(), give_up = atomic_load(&engine->give_up_us);
-        bool busy = worker_step(&mine->worker, now);
+        bool busy = turn(mine, wall_clock_us());
 
-        if (now >= publish_due) {
-            publish_due = now + PUBLISH_EVERY_US;
-            metrics_publish(&mine->worker, mine->values);
-        }
-        if (worker_is_done(&mine->worker) || mine->worker.refusal || (give_up && now >= give_up))
+        if ((atomic_load(&engine->shared.stopping) && atomic_load(&mine->done)) ||
+            atomic_load(&engine->leave))
             break;
         if (!busy)
-            usleep(SLEEP_US);
+            usleep(checkpoint_is_near(&mine->worker) ? CUT_SLEEP_US : SLEEP_US);
     }
     metrics_publish(&mine->worker, mine->values);
-    atomic_store(&mine->done, true);
     return NULL;
 }
 
@@ -97,7 +114,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
     struct deliver_context deliver = {.plan = engine->plan,
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
-                                      .dead_letters = engine->dead_letters,
+                                      .keeper = engine->keeper,
                                       .warn = warn,
                                       .owner = engine};
 
@@ -112,48 +129,126 @@ static enum status open_workers(struct engine *engine, struct error *error)
     return STATUS_OK;
 }
 
-enum status engine_start(const struct plan *plan, const struct engine_options *options,
-                         struct engine **ret_engine, struct error *ret_error)
+static enum status restore_value(void *owner, const struct state_key *key, struct span bytes,
+                                 struct error *ret_error)
+{
+    struct engine *engine = owner;
+    struct worker *workers[WORKERS_MAX];
+    struct error inner;
+
+    for (unsigned i = 0; i < engine->shared.workers; i++)
+        workers[i] = &engine->workers[i].worker;
+    if (restart_value(&engine->shared.restart, workers, engine->shared.workers, key, bytes, &inner) ==
+        STATUS_OK)
+        return STATUS_OK;
+    return fail(ret_error, "store %s: %.500s", engine->plan->store.path, inner.text);
+}
+
+static bool show_history(void *owner, const struct history_line *line)
+{
+    view_put(owner, DOC_ALERT, line->episode, line->at_us, line->line);
+    return true;
+}
+
+static enum status restore(struct engine *engine, struct error *error)
+{
+    struct worker *workers[WORKERS_MAX];
+
+    for (unsigned i = 0; i < engine->shared.workers; i++)
+        workers[i] = &engine->workers[i].worker;
+    if (store_load(engine->store, restore_value, engine, error) != STATUS_OK ||
+        restart_end(&engine->shared.restart, workers, engine->shared.workers, engine->store, error) !=
+            STATUS_OK)
+        return STATUS_FATAL;
+    if (engine->options.view)
+        return store_history(engine->store, HISTORY_SHOWN, show_history, engine->options.view, error);
+    return STATUS_OK;
+}
+
+static enum status open_store(struct engine *engine, struct error *error)
+{
+    const struct plan_store *own = &engine->plan->store;
+    struct store_options options = {
+        .limit_bytes = own->limit_bytes, .history_us = own->history_us, .vfs = engine->options.store_vfs};
+    struct keeper_stores stores;
+    enum status status = STATUS_OK;
+
+    if (!options.vfs)
+        status = store_lock(own->path, &engine->lock, error);
+    if (status == STATUS_OK)
+        status = store_open(own->path, &options, &engine->store, error);
+    if (status == STATUS_OK && !options.vfs)
+        status = dead_letters_open(own->path, &engine->dead_letters, error);
+    if (status != STATUS_OK)
+        return status;
+    if (engine->dead_letters)
+        dead_letters_set_limit(engine->dead_letters, engine->plan->limits.dead_letter_bytes);
+    stores = (struct keeper_stores){.store = engine->store, .dead_letters = engine->dead_letters};
+    engine->keeper = keeper_new(&stores, warn, engine);
+    return STATUS_OK;
+}
+
+static enum status start_threads(struct engine *engine, struct error *error)
+{
+    if (engine->keeper && keeper_start(engine->keeper, error) != STATUS_OK)
+        return STATUS_FATAL;
+    for (unsigned i = 0; i < engine->shared.workers; i++) {
+        int failed = pthread_create(&engine->workers[i].thread, NULL, run_worker, &engine->workers[i]);
+
+        if (failed)
+            return fail(error, "cannot start a thread: %s", strerror(failed));
+        engine->workers[i].started = true;
+    }
+    return STATUS_OK;
+}
+
+static struct engine *engine_new(const struct plan *plan, const struct engine_options *options)
 {
     struct engine *engine = memory_new(sizeof *engine);
     unsigned workers = worker_count(plan);
 
-    mallopt(M_ARENA_MAX, HEAP_ARENAS);
-    mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
     engine->plan = plan;
     engine->options = *options;
+    engine->lock = -1;
     engine->shared = (struct shared){.plan = plan,
                                      .workers = workers,
                                      .live = options->mode == ENGINE_LIVE,
                                      .exchange = exchange_new(workers),
-                                     .had_us = INT64_MIN};
+                                     .partial_us = INT64_MIN};
     engine->workers = memory_new(workers * sizeof *engine->workers);
     engine->values = memory_new(workers * sizeof *engine->values);
     for (unsigned i = 0; i < workers; i++)
         engine->values[i] = engine->workers[i].values = memory_new(metrics_count(plan) * sizeof(counter));
     pthread_mutex_init(&engine->warn_mutex, NULL);
-    if (options->mode != ENGINE_REPLAY) {
-        if (dead_letters_open(plan->store.path, &engine->dead_letters, ret_error) != STATUS_OK)
-            goto fail;
-        dead_letters_set_limit(engine->dead_letters, plan->limits.dead_letter_bytes);
-    }
-    if (open_workers(engine, ret_error) != STATUS_OK)
-        goto fail;
-    for (unsigned i = 0; i < workers; i++) {
-        int failed = pthread_create(&engine->workers[i].thread, NULL, run_worker, &engine->workers[i]);
+    return engine;
+}
 
-        if (failed) {
-            fail(ret_error, "cannot start a thread: %s", strerror(failed));
-            goto fail;
-        }
-        engine->workers[i].started = true;
+enum status engine_start(const struct plan *plan, const struct engine_options *options,
+                         struct engine **ret_engine, struct error *ret_error)
+{
+    struct engine *engine = engine_new(plan, options);
+    enum status status = STATUS_OK;
+
+    mallopt(M_ARENA_MAX, HEAP_ARENAS);
+    mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
+    if (options->mode != ENGINE_REPLAY)
+        status = open_store(engine, ret_error);
+    if (status == STATUS_OK) {
+        checkpoint_init(&engine->shared.checkpoint, engine->keeper, engine->shared.workers,
+                        engine->store ? store_generation(engine->store) : 0, plan->store.checkpoint_us);
+        status = open_workers(engine, ret_error);
+    }
+    if (status == STATUS_OK && engine->store)
+        status = restore(engine, ret_error);
+    if (status == STATUS_OK && !options->stepped)
+        status = start_threads(engine, ret_error);
+    if (status != STATUS_OK) {
+        atomic_store(&engine->leave, true);
+        engine_free(engine);
+        return status;
     }
     *ret_engine = engine;
     return STATUS_OK;
-fail:
-    engine_stop(engine);
-    engine_free(engine);
-    return STATUS_FATAL;
 }
 
 static int64_t passed_by_all(const struct engine *engine)
@@ -197,6 +292,8 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
         for (unsigned i = 0; i < engine->shared.workers; i++)
             if (atomic_load(&engine->workers[i].done) && engine->workers[i].worker.refusal)
                 return fail(ret_error, "%s", engine->workers[i].worker.refusal);
+        if (engine->keeper && keeper_failure(engine->keeper))
+            return fail(ret_error, "%s", keeper_failure(engine->keeper));
         if (wall_clock_us() >= until)
             return done ? STATUS_OK : STATUS_RETRY;
         if (done && engine->options.mode != ENGINE_LIVE)
@@ -205,21 +302,88 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
     }
 }
 
-void engine_stop(struct engine *engine)
+static bool all_done(const struct engine *engine)
 {
-    atomic_store(&engine->give_up_us, wall_clock_us() + STOP_WAIT_US);
-    atomic_store(&engine->shared.stopping, true);
+    for (unsigned i = 0; i < engine->shared.workers; i++)
+        if (!atomic_load(&engine->workers[i].done))
+            return false;
+    return true;
+}
+
+/* A broken store or source: nothing can be waited for. */
+static bool is_broken(const struct engine *engine)
+{
+    for (unsigned i = 0; i < engine->shared.workers; i++)
+        if (engine->workers[i].worker.refusal)
+            return true;
+    return engine->keeper && keeper_failure(engine->keeper);
+}
+
+static void join_threads(struct engine *engine)
+{
     for (unsigned i = 0; i < engine->shared.workers; i++)
         if (engine->workers[i].started) {
             pthread_join(engine->workers[i].thread, NULL);
             engine->workers[i].started = false;
         }
+    if (engine->keeper)
+        keeper_stop(engine->keeper);
+}
+
+/* A millisecond of waiting, or a turn of everybody. */
+static int64_t pass_time(struct engine *engine)
+{
+    if (!engine->options.stepped) {
+        usleep(SLEEP_US);
+        return wall_clock_us();
+    }
+    for (unsigned i = 0; i <= engine->shared.workers; i++)
+        engine_step(engine, i, engine->now_us);
+    return engine->now_us += SLEEP_US;
+}
+
+void engine_stop(struct engine *engine)
+{
+    int64_t now = engine->options.stepped ? engine->now_us : wall_clock_us();
+    int64_t give_up = now + engine->plan->store.drain_us, leave = give_up + LAST_WAIT_US;
+
+    atomic_store(&engine->shared.stopping, true);
+    while (!all_done(engine) && !is_broken(engine) && now < leave) {
+        atomic_store(&engine->shared.checkpoint.give_up, now >= give_up);
+        now = pass_time(engine);
+    }
+    if (!all_done(engine) && engine->keeper && !is_broken(engine))
+        warn(engine, "the last state could not be stored in time: a restart does that part again");
+    atomic_store(&engine->leave, true);
+    join_threads(engine);
+}
+
+void engine_abandon(struct engine *engine)
+{
+    assert(engine->options.stepped);
+    atomic_store(&engine->leave, true);
+}
+
+bool engine_step(struct engine *engine, unsigned worker, int64_t now_us)
+{
+    assert(engine->options.stepped && worker <= engine->shared.workers);
+    engine->now_us = now_us;
+    if (worker == engine->shared.workers)
+        return engine->keeper && keeper_step(engine->keeper, now_us);
+    return turn(&engine->workers[worker], now_us);
+}
+
+unsigned engine_workers(const struct engine *engine)
+{
+    return engine->shared.workers;
 }
 
 void engine_free(struct engine *engine)
 {
     bool under_way = true;
 
+    atomic_store(&engine->leave, true);
+    join_threads(engine);
     while (under_way) {
         under_way = false;
         for (unsigned i = 0; i < engine->opened; i++)
@@ -227,7 +391,12 @@ void engine_free(struct engine *engine)
     }
     for (unsigned i = 0; i < engine->opened; i++)
         worker_close(&engine->workers[i].worker);
+    keeper_free(engine->keeper);
     dead_letters_close(engine->dead_letters);
+    store_close(engine->store);
+    store_unlock(engine->lock);
+    restart_free(&engine->shared.restart);
+    checkpoint_free(&engine->shared.checkpoint);
     exchange_free(engine->shared.exchange);
     for (unsigned i = 0; i < engine->shared.workers; i++)
         free(engine->values[i]);

@@ -21,6 +21,7 @@ struct engine_options {
 
 struct engine;
 
+/* STATUS_RETRY: another process has the store. */
 enum status engine_start(const struct plan *plan, const struct engine_options *options,
                          struct engine **ret_engine, struct error *ret_error);
 

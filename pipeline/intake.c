@@ -38,37 +38,68 @@ static bool parse_mark(struct span metadata, char key, int64_t *ret_us)
     return false;
 }
 
-/* Several workers find marks at the same time; the greatest stays. */
-static void raise_had(struct shared *shared, int64_t mark_us)
+/* The store is new, but the group has commits: what came before them is lost to the windows that began then. */
+static void begin_partial(struct worker *worker, struct partition *partition, const char *topic,
+                          struct span metadata)
 {
-    int64_t before = atomic_load(&shared->had_us);
+    struct shared *shared = worker->shared;
+    int64_t before = atomic_load(&shared->partial_us), mark;
 
-    while (mark_us > before && !atomic_compare_exchange_weak(&shared->had_us, &before, mark_us))
+    if (!parse_mark(metadata, 'w', &mark) || mark == INT64_MIN)
+        return;
+    partition->watermark_us = mark;
+    partition->greatest_us = mark + worker->plan->time.lateness;
+    if (before == INT64_MIN) {
+        char text[512];
+
+        snprintf(text, sizeof text,
+                 "the store %s is new, but offsets of %s were committed before: goes on there; windows that "
+                 "began earlier are marked partial",
+                 worker->plan->store.path, topic);
+        worker->warn(worker->warn_owner, text);
+    }
+    while (partition->greatest_us > before &&
+           !atomic_compare_exchange_weak(&shared->partial_us, &before, partition->greatest_us))
         continue;
 }
 
-/* A partition seen for the first time goes on where the commit of an earlier process says: with the watermark
- * it had there, so that what was late stays late. */
+static void begin_restored(struct worker *worker, struct partition *partition,
+                           const struct restart_place *place)
+{
+    partition->watermark_us = place->watermark_us;
+    partition->greatest_us = place->greatest_us;
+    partition->jump_rows = place->jump_rows;
+    partition->ledger.next_offset = place->low_offset;
+    partition->again_until = place->next_offset;
+    partition->again_count = place->rows.size / sizeof *partition->again;
+    partition->again = memory_new(place->rows.size);
+    if (place->rows.size)
+        memcpy(partition->again, place->rows.data, partition->again_count * sizeof *partition->again);
+}
+
+/* A partition found for the first time goes on where the store says, else where the commit of an earlier process
+ * says. */
 static void add_partition(struct worker *worker, unsigned source, size_t index)
 {
     const struct input *input = &worker->inputs[source];
-    const struct source_partition *place = input->plan->type->partition(input->source, index);
-    struct partition partition = {
-        .source = source, .index = index, .greatest_us = INT64_MIN, .watermark_us = INT64_MIN};
-    struct id_builder builder;
-    int64_t mark;
+    const struct source_partition *found = input->plan->type->partition(input->source, index);
+    const struct restart *restart = &worker->shared->restart;
+    struct partition partition = {.source = source,
+                                  .index = index,
+                                  .greatest_us = INT64_MIN,
+                                  .watermark_us = INT64_MIN,
+                                  .again_until = INT64_MIN,
+                                  .ledger = {.next_offset = OFFSET_NONE}};
+    struct restart_place place;
 
-    id_begin(&builder);
-    id_add_text(&builder, span_of(input->plan->name));
-    id_add_text(&builder, span_of(place->topic));
-    id_add_integer(&builder, place->partition);
-    partition.number = (uint32_t)(id_end(&builder).high >> 32);
-    if (place->metadata.size && parse_mark(place->metadata, 'w', &mark) && mark != INT64_MIN) {
-        partition.watermark_us = mark;
-        partition.greatest_us = mark + worker->plan->time.lateness;
-    }
-    if (place->metadata.size && parse_mark(place->metadata, 'c', &mark))
-        raise_had(worker->shared, mark);
+    partition.id = partition_id(input, found->topic, found->partition);
+    partition.number = (uint32_t)(partition.id >> 32);
+    if (restart_find(restart, partition.id, &place))
+        begin_restored(worker, &partition, &place);
+    else if (found->metadata.size)
+        begin_partial(worker, &partition, found->topic, found->metadata);
+    if (restart_seen(restart, partition.number, worker->cleaner) != STATUS_OK)
+        worker->refusal = "the store's memory of dedupe or throttle cannot be read";
     worker->partitions = memory_reserve(worker->partitions, &worker->partition_capacity,
                                         worker->partition_count + 1, sizeof *worker->partitions);
     worker->partitions[worker->partition_count++] = partition;
@@ -149,7 +180,8 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         return true;
     find_partitions(worker, now_us);
     if (atomic_load(&worker->shared->stopping) || exchange_stalled(worker->port) ||
-        deliver_busy(worker->deliver))
+        deliver_busy(worker->deliver) || checkpoint_is_near(worker) ||
+        (worker->checkpoint->keeper && keeper_holding(worker->checkpoint->keeper)))
         return false;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         struct partition *partition = &worker->partitions[worker->next_partition];
@@ -201,10 +233,14 @@ bool stage_decode(struct worker *worker, int64_t now_us)
         return false;
     input = input_of(worker, worker->at);
     type = worker->plan->formats[input->plan->format].type;
+    worker->again = worker->messages[worker->message_next].offset < worker->at->again_until;
     while (worker->message_next < worker->message_count) {
         const struct message *message = &worker->messages[worker->message_next];
         uint32_t before = worker->batch.rows;
         const char *reason = NULL;
+
+        if (worker->again != (message->offset < worker->at->again_until))
+            break;
         enum status status = type->decode(input->format, message, &worker->batch, &reason);
 
         if (status == STATUS_RETRY || (status == STATUS_SKIP && !add_malformed(worker, message, reason))) {
@@ -246,12 +282,34 @@ static bool settle_time(struct worker *worker, uint32_t row)
     return true;
 }
 
+/* The batch was read before the restart: its rows are what they were. */
+static void recall_rows(struct worker *worker)
+{
+    struct event_batch *batch = &worker->batch;
+    struct partition *partition = worker->at;
+
+    for (uint32_t row = 0; row < batch->rows && partition->again_next < partition->again_count; row++) {
+        struct ledger_row kept = partition->again[partition->again_next++];
+
+        if (batch->mark[row] == MARK_OK)
+            batch->mark[row] = kept.mark;
+        batch->notes[row] = kept.notes & (uint8_t)~LEDGER_TOO_LATE;
+        worker->too_late[row] = (kept.notes & LEDGER_TOO_LATE) != 0;
+        if (kept.notes & NOTE_REPAIRED)
+            batch->time_us[row] = batch->arrival_us[row];
+    }
+}
+
 bool stage_time(struct worker *worker, int64_t now_us)
 {
     struct event_batch *batch = &worker->batch;
     struct partition *partition = worker->at;
 
     (void)now_us;
+    if (partition && worker->again) {
+        recall_rows(worker);
+        return true;
+    }
     for (uint32_t row = 0; row < batch->rows; row++) {
         batch->watermark_us[row] = partition->watermark_us;
         if (batch->mark[row] != MARK_OK)
@@ -265,8 +323,6 @@ bool stage_time(struct worker *worker, int64_t now_us)
 
         if (batch->mark[row] != MARK_OK)
             continue;
-        if (batch->time_us[row] > worker->entry->latest_us)
-            worker->entry->latest_us = batch->time_us[row];
         if (moves && batch->time_us[row] > partition->greatest_us) {
             partition->greatest_us = batch->time_us[row];
             partition->watermark_us = partition->greatest_us - worker->plan->time.lateness;
@@ -278,7 +334,9 @@ bool stage_time(struct worker *worker, int64_t now_us)
 bool stage_clean(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at)
+    if (worker->at && worker->again)
+        cleaner_apply_again(worker->cleaner, &worker->batch, &worker->figures.clean);
+    else if (worker->at)
         cleaner_apply(worker->cleaner, &worker->batch, &worker->figures.clean);
     return worker->at != NULL;
 }
@@ -286,7 +344,7 @@ bool stage_clean(struct worker *worker, int64_t now_us)
 bool stage_judge_events(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at)
+    if (worker->at && !worker->again)
         judge_rows(worker->judge, RULE_EVENT, &worker->batch);
     return worker->at != NULL;
 }
@@ -294,15 +352,17 @@ bool stage_judge_events(struct worker *worker, int64_t now_us)
 bool stage_fold(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at)
-        fold_rows(worker->fold, &worker->batch, atomic_load(&worker->shared->had_us));
-    return worker->at != NULL;
+    if (!worker->at || worker->again)
+        return worker->at != NULL;
+    fold_rows(worker->fold, &worker->batch);
+    memcpy(worker->too_late, fold_late_rows(worker->fold), worker->batch.rows);
+    return true;
 }
 
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && worker->plan->wants_runs)
+    if (worker->at && !worker->again && worker->plan->wants_runs)
         rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
     return worker->at != NULL;
 }
@@ -330,7 +390,6 @@ static void bury_row(struct worker *worker, uint32_t row, const char *stage, con
 bool stage_encode(struct worker *worker, int64_t now_us)
 {
     const struct event_batch *batch = &worker->batch;
-    const uint8_t *late = fold_late_rows(worker->fold);
     bool wanted = deliver_wants(worker->deliver, DOC_EVENT);
     struct event_origin origin = {.pipeline = worker->plan->name};
 
@@ -341,13 +400,19 @@ bool stage_encode(struct worker *worker, int64_t now_us)
     origin.topic = span_of(place->topic);
     origin.partition = place->partition;
     for (uint32_t row = 0; row < batch->rows; row++) {
+        bool late = batch->mark[row] == MARK_OK && worker->too_late[row];
+
         worker->figures.marked[batch->mark[row]]++;
+        if (worker->checkpoint->keeper)
+            ledger_keep(worker->entry, (struct ledger_row){.mark = batch->mark[row],
+                                                           .notes = (uint8_t)(batch->notes[row] |
+                                                                              (late ? LEDGER_TOO_LATE : 0))});
         if (batch->mark[row] == MARK_MALFORMED)
             bury_row(worker, row, "decode", batch->reason[row], now_us);
         if (batch->mark[row] != MARK_OK)
             continue;
-        worker->figures.late_rows += late[row];
-        if (late[row] && worker->plan->time.late == LATE_DEAD_LETTER)
+        worker->figures.late_rows += late;
+        if (late && worker->plan->time.late == LATE_DEAD_LETTER)
             bury_row(worker, row, "late", "too late for its bucket", now_us);
         if (!wanted)
             continue;
@@ -395,7 +460,7 @@ static int64_t local_watermark(const struct worker *worker, bool firm)
     return least;
 }
 
-static bool all_done(const struct worker *worker)
+bool worker_has_read_all(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->partition_count; i++)
         if (!worker->partitions[i].done)
@@ -404,6 +469,12 @@ static bool all_done(const struct worker *worker)
         if (!worker->inputs[i].ready || (worker->shared->live && worker->inputs[i].plan->type->endless))
             return false;
     return !worker->at && !worker->refusal;
+}
+
+/* No more will come, and what was read before the end is stored: the end may close what it closes. */
+static bool has_ended(const struct worker *worker)
+{
+    return worker_has_read_all(worker) && checkpoint_is_over(worker->checkpoint);
 }
 
 static void publish_slowest(struct worker *worker)
@@ -425,7 +496,7 @@ bool stage_send(struct worker *worker, int64_t now_us)
     struct watermark_record mark = {.stage = WATERMARK_ROWS,
                                     .time_us = local_watermark(worker, false),
                                     .firm_us = local_watermark(worker, true),
-                                    .ended = all_done(worker)};
+                                    .ended = has_ended(worker)};
 
     (void)now_us;
     publish_slowest(worker);

@@ -10,7 +10,8 @@ struct figures {
     struct runs_figures runs;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
-    uint64_t late, already, errors, too_many, lag;
+    struct checkpoint_figures checkpoint;
+    uint64_t late, errors, too_many, lag;
     size_t fold_bytes, order_bytes;
 };
 
@@ -31,7 +32,6 @@ static const struct metric {
     {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_DUPLICATE])},
     {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_TOMBSTONE])},
     {{"rows_not_folded_total", "reason=\"late\"", COUNTER_TOTAL, "rows left out of a measure's bucket, by reason"}, AT(late)},
-    {{"rows_not_folded_total", "reason=\"delivered_before_restart\"", COUNTER_TOTAL, NULL}, AT(already)},
     {{"rows_not_folded_total", "reason=\"too_many_series\"", COUNTER_TOTAL, NULL}, AT(too_many)},
     {{"rows_not_folded_total", "reason=\"correction_too_late\"", COUNTER_TOTAL, NULL}, AT(windows.lost)},
     {{"rows_repaired_total", NULL, COUNTER_TOTAL, "rows whose time was ahead of their arrival"}, AT(worker.repaired)},
@@ -52,6 +52,10 @@ static const struct metric {
     {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, AT(order_bytes)},
     {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, AT(deliver.waiting_bytes)},
     {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, AT(deliver.dead_letters)},
+    {{"outbox_documents", NULL, COUNTER_GAUGE, "derived documents that wait in the store"}, AT(deliver.outbox_documents)},
+    {{"outbox_bytes", NULL, COUNTER_GAUGE, "their bytes"}, AT(deliver.outbox_bytes)},
+    {{"checkpoint_values_total", NULL, COUNTER_TOTAL, "values given to the store"}, AT(checkpoint.values)},
+    {{"checkpoint_bytes_total", NULL, COUNTER_TOTAL, "their bytes before compression"}, AT(checkpoint.bytes)},
     {{"alerts", "state=\"pending\"", COUNTER_GAUGE, "open alerts by state"}, AT(alerts.pending)},
     {{"alerts", "state=\"firing\"", COUNTER_GAUGE, NULL}, AT(alerts.firing)},
     // clang-format on
@@ -93,10 +97,9 @@ static uint64_t lag_of(const struct worker *worker)
         const struct input *input = &worker->inputs[partition->source];
         const struct source_type *type = input->plan->type;
         int64_t high = type->high_offset ? type->high_offset(input->source, partition->index) : -1;
-        int64_t next =
-            partition->ledger.last ? partition->ledger.last->next_offset : partition->ledger.committed;
+        int64_t next = partition->ledger.next_offset;
 
-        if (high > next && next != 0)
+        if (high > next && next != OFFSET_NONE)
             lag += (uint64_t)(high - next);
     }
     return lag;
@@ -106,7 +109,7 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
 {
     const struct fold_figures *folds[] = {fold_figures(worker->fold), fold_figures(worker->run_fold)};
 
-    *ret_figures = (struct figures){.worker = worker->figures};
+    *ret_figures = (struct figures){.worker = worker->figures, .checkpoint = worker->saving.figures};
     windows_figures(worker->windows, &ret_figures->windows);
     runs_figures(worker->runs, &ret_figures->runs);
     lifecycle_figures(worker->lifecycle, &ret_figures->alerts);
@@ -117,7 +120,6 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
     ret_figures->order_bytes = worker->order.bytes;
     ret_figures->too_many = ret_figures->windows.too_many;
     for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
-        ret_figures->already += folds[i]->already;
         ret_figures->errors += folds[i]->errors;
         ret_figures->too_many += folds[i]->too_many;
         for (unsigned m = 0; m < worker->plan->measure_count; m++)
@@ -180,6 +182,39 @@ static void write_sinks(const struct plan *plan, unsigned workers, counter *cons
     }
 }
 
+static double seconds_of(const _Atomic int64_t *us)
+{
+    return (double)atomic_load_explicit(us, memory_order_relaxed) / 1e6;
+}
+
+static void write_checkpoint(const struct checkpoint *checkpoint, struct buffer *out)
+{
+    static const struct counter_row generation = {"checkpoint_generation", NULL, COUNTER_GAUGE,
+                                                  "newest state that is stored"};
+    static const struct counter_row pause = {"checkpoint_pause_seconds_max", NULL, COUNTER_GAUGE,
+                                             "longest pause of a worker for a cut"};
+    static const struct counter_row length = {"checkpoint_seconds", NULL, COUNTER_GAUGE,
+                                              "from the last cut to its being stored"};
+    static const struct counter_row stored = {"checkpoint_stored_seconds", NULL, COUNTER_GAUGE,
+                                              "when the newest state was stored, since the epoch"};
+    static const struct counter_row holding = {"store_holding", NULL, COUNTER_GAUGE,
+                                               "1 while the store takes nothing and the input is held"};
+
+    if (!checkpoint->keeper)
+        return;
+    write_head(&generation, out);
+    buffer_print(out, "weir_%s %llu\n", generation.name,
+                 (unsigned long long)atomic_load_explicit(&checkpoint->stored, memory_order_relaxed));
+    write_head(&pause, out);
+    buffer_print(out, "weir_%s %.6f\n", pause.name, seconds_of(&checkpoint->pause_us_max));
+    write_head(&length, out);
+    buffer_print(out, "weir_%s %.6f\n", length.name, seconds_of(&checkpoint->length_us));
+    write_head(&stored, out);
+    buffer_print(out, "weir_%s %.3f\n", stored.name, seconds_of(&checkpoint->stored_at_us));
+    write_head(&holding, out);
+    buffer_print(out, "weir_%s %d\n", holding.name, keeper_holding(checkpoint->keeper));
+}
+
 void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out)
 {
     static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL,
@@ -212,6 +247,7 @@ void metrics_write(const struct shared *shared, counter *const *values, struct b
         buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
                      (double)total(shared->workers, values, FIRST_STAGE + i) / 1e9);
     write_sinks(shared->plan, shared->workers, values, out);
+    write_checkpoint(&shared->checkpoint, out);
     for (unsigned i = 0; i < shared->workers; i++) {
         int64_t value = atomic_load_explicit(&shared->passed_us[i], memory_order_relaxed);
 

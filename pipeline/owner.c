@@ -6,12 +6,9 @@
 
 enum { BLOCKS_A_STEP = 64, ROWS_A_STEP = 4096, BUCKETS_A_STEP = 2000, EXPIRE_EVERY_US = 1000 * 1000 };
 
-static void tell_alert(void *owner, const struct alert *alert)
+void worker_tell_alert(void *worker, const struct alert *alert)
 {
-    struct worker *worker = owner;
-
-    if (alert->at_us >= atomic_load(&worker->shared->had_us))
-        deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
+    deliver_alert(((struct worker *)worker)->deliver, alert);
 }
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, unsigned sender)
@@ -38,8 +35,8 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     }
     case RECORD_CONDITION:
         if (worker->shared->live)
-            lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition, tell_alert,
-                             worker);
+            lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
+                             worker_tell_alert, worker);
         lifecycle_take(worker->lifecycle, &((struct condition_record *)record)->condition);
         break;
     case RECORD_WATERMARK: {
@@ -142,7 +139,7 @@ static void finish_transitions(struct worker *worker)
     if (worker->transitions.rows == 0)
         return;
     judge_rows(worker->judge, RULE_RUN, &worker->transitions);
-    fold_rows(worker->run_fold, &worker->transitions, atomic_load(&worker->shared->had_us));
+    fold_rows(worker->run_fold, &worker->transitions);
     event_batch_reset(&worker->transitions);
 }
 
@@ -185,13 +182,13 @@ bool stage_close(struct worker *worker, int64_t now_us)
     struct windows_time time = {.events_us = worker->rows_us,
                                 .runs_us = worker->runs_us,
                                 .firm_us = worker->firm_us,
-                                .had_us = atomic_load(&worker->shared->had_us),
+                                .partial_us = atomic_load(&worker->shared->partial_us),
                                 .final = worker->runs_final};
     int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
     bool final = worker->runs_final && worker->rows_final;
 
     (void)now_us;
-    if (deliver_busy(worker->deliver) || exchange_stalled(worker->port))
+    if (deliver_full(worker->deliver) || exchange_stalled(worker->port))
         return false;
     if (!windows_close(worker->windows, &time, BUCKETS_A_STEP))
         return true;
@@ -201,6 +198,19 @@ bool stage_close(struct worker *worker, int64_t now_us)
                 &(struct watermark_record){
                     .stage = WATERMARK_SCORE, .time_us = until, .firm_us = worker->firm_us, .ended = final});
     return false;
+}
+
+static bool is_open(void *owner, struct id128 dedup)
+{
+    return lifecycle_is_open(owner, dedup);
+}
+
+/* After a restart: once the events are past what receivers were told before it, what was not computed again is
+ * taken back. */
+static void withdraw(struct worker *worker, int64_t passed_us)
+{
+    if (worker->shared->restart.restored && passed_us != INT64_MIN)
+        deliver_withdraw(worker->deliver, passed_us, is_open, worker->lifecycle);
 }
 
 bool stage_notify(struct worker *worker, int64_t now_us)
@@ -214,15 +224,14 @@ bool stage_notify(struct worker *worker, int64_t now_us)
         until = scored < worker->rows_us ? scored : worker->rows_us;
         ended &= worker->closed_final;
         if (!worker->notified_final && (until > worker->notified_us || ended))
-            lifecycle_advance(worker->lifecycle, until, ended, tell_alert, worker);
+            lifecycle_advance(worker->lifecycle, until, ended, worker_tell_alert, worker);
         worker->notified_final = ended;
+        withdraw(worker, until);
     } else {
         worker->notified_final = worker->closed_final;
     }
-    worker->notified_us = until;
-    epochs_advance(&worker->epochs, until);
-    atomic_store_explicit(&worker->shared->acknowledged_us[worker->number], worker->epochs.acknowledged_us,
-                          memory_order_relaxed);
+    if (until > worker->notified_us)
+        worker->notified_us = until;
     atomic_store_explicit(&worker->shared->passed_us[worker->number], until, memory_order_relaxed);
     return false;
 }

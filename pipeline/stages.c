@@ -20,6 +20,7 @@ const struct stage stages[] = {
     {"close", "close buckets that the watermark has passed: score, judge, tell", stage_close},
     {"notify", "alert owner: conditions become episodes, in order of time", stage_notify},
     {"deliver", "move the sinks on, take verdicts, store dead letters", stage_deliver},
-    {"commit", "commit the offset below which nothing is needed any more", stage_commit},
+    {"save", "give the store a slice of what the last cut froze", stage_save},
+    {"commit", "commit the offsets of the newest cut that is stored", stage_commit},
     {0},
 };

@@ -7,28 +7,40 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { COMMIT_EVERY_US = 1000 * 1000 };
-
 static void tell_bucket(void *owner, const struct bucket *bucket, int64_t at_us)
 {
-    struct worker *worker = owner;
-
-    deliver_bucket(worker->deliver, bucket, at_us, &worker->epochs.current->pending);
+    deliver_bucket(((struct worker *)owner)->deliver, bucket, at_us);
 }
 
 static void tell_signal(void *owner, const struct signal_record *record)
 {
-    struct worker *worker = owner;
-
-    deliver_signal(worker->deliver, record, &worker->epochs.current->pending);
+    deliver_signal(((struct worker *)owner)->deliver, record);
 }
 
 static void tell_run(void *owner, const struct run_record *run)
 {
-    struct worker *worker = owner;
+    deliver_run(((struct worker *)owner)->deliver, run);
+}
 
-    if (run->at_us >= atomic_load(&worker->shared->had_us))
-        deliver_run(worker->deliver, run, &worker->epochs.current->pending);
+uint64_t partition_id(const struct input *input, const char *topic, int32_t number)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_text(&builder, span_of(input->plan->name));
+    id_add_text(&builder, span_of(topic));
+    id_add_integer(&builder, number);
+    return id_end(&builder).high;
+}
+
+static int64_t resume(void *owner, const char *topic, int32_t number)
+{
+    const struct input *input = owner;
+    struct restart_place place;
+
+    if (!restart_find(&input->worker->shared->restart, partition_id(input, topic, number), &place))
+        return OFFSET_NONE;
+    return place.low_offset;
 }
 
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
@@ -47,9 +59,12 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .node = source->node,
                                          .once = once,
                                          .warn = deliver->warn,
-                                         .owner = deliver->owner};
+                                         .owner = deliver->owner,
+                                         .resume = resume,
+                                         .resume_owner = input};
         struct format_context format_context = {.labels = (struct label_names *)&plan->labels};
 
+        input->worker = worker;
         input->plan = source;
         worker->input_count = i + 1;
         if (format->type->open(format->settings, &format_context, &input->format, error) != STATUS_OK ||
@@ -57,6 +72,12 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
             return STATUS_FATAL;
     }
     return STATUS_OK;
+}
+
+/* Pane tables are numbered within the process, the worker and its two folds. */
+static uint64_t fold_number(const struct worker *worker, unsigned fold)
+{
+    return (worker->checkpoint->run_number * WORKERS_MAX + worker->number) * 2 + fold;
 }
 
 static void open_parts(struct worker *worker)
@@ -72,9 +93,11 @@ static void open_parts(struct worker *worker)
     worker->runs = runs_new(plan, tell_run, worker);
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
     worker->messages = memory_new(BATCH_ROWS_MAX * sizeof *worker->messages);
+    worker->too_late = memory_new(BATCH_ROWS_MAX);
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
     event_batch_init(&worker->transitions, BATCH_ROWS_MAX, &plan->labels);
-    epochs_init(&worker->epochs);
+    fold_set_numbers(worker->fold, fold_number(worker, 0));
+    fold_set_numbers(worker->run_fold, fold_number(worker, 1));
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++) {
         worker->heard[stage] = memory_new(workers * sizeof **worker->heard);
         for (unsigned i = 0; i < workers; i++)
@@ -86,14 +109,18 @@ static void open_parts(struct worker *worker)
 enum status worker_open(struct worker *worker, struct shared *shared, unsigned number,
                         const struct deliver_context *deliver, bool once, struct error *ret_error)
 {
-    *worker = (struct worker){.shared = shared, .plan = shared->plan, .number = number};
+    *worker = (struct worker){.shared = shared,
+                              .checkpoint = &shared->checkpoint,
+                              .plan = shared->plan,
+                              .number = number,
+                              .warn = deliver->warn,
+                              .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
     worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->slowest_us[number], INT64_MIN);
-    atomic_store(&shared->acknowledged_us[number], INT64_MIN);
-    atomic_store(&shared->needed_us[number], INT64_MAX);
     atomic_store(&shared->passed_us[number], INT64_MIN);
+    saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
                      &worker->cleaner, ret_error) != STATUS_OK ||
@@ -121,13 +148,15 @@ void worker_close(struct worker *worker)
     }
     if (worker->deliver)
         deliver_close(worker->deliver);
-    for (size_t i = 0; i < worker->partition_count; i++)
+    for (size_t i = 0; i < worker->partition_count; i++) {
         ledger_free(&worker->partitions[i].ledger);
+        free(worker->partitions[i].again);
+    }
+    saving_close(worker);
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
         free(worker->heard[stage]);
     cleaner_close(worker->cleaner);
     order_free(&worker->order);
-    epochs_free(&worker->epochs);
     windows_free(worker->windows);
     runs_free(worker->runs);
     lifecycle_free(worker->lifecycle);
@@ -138,6 +167,7 @@ void worker_close(struct worker *worker)
     event_batch_free(&worker->transitions);
     free(worker->partitions);
     free(worker->messages);
+    free(worker->too_late);
     free(worker->inputs);
 }
 
@@ -161,95 +191,71 @@ void worker_tell(struct worker *worker, const struct watermark_record *mark)
     exchange_flush(worker->port);
 }
 
+/* Changes whenever there is something that a cut would store. */
+static uint64_t work_of(const struct worker *worker)
+{
+    struct windows_figures windows;
+    struct deliver_figures deliver;
+    uint64_t work;
+
+    windows_figures(worker->windows, &windows);
+    deliver_figures(worker->deliver, &deliver);
+    work = worker->figures.messages + windows.buckets + windows.corrections + deliver.dead_letters;
+    for (int kind = 0; kind < DOC_KINDS; kind++)
+        work += deliver.documents[kind];
+    return work - deliver_pending(worker->deliver);
+}
+
+static void tell_checkpoint(struct worker *worker, bool stopping)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    bool at_end = stopping ? !worker->at : worker_has_read_all(worker);
+
+    atomic_store_explicit(&checkpoint->work[worker->number], work_of(worker), memory_order_relaxed);
+    atomic_store(&checkpoint->drained[worker->number], at_end && deliver_pending(worker->deliver) == 0);
+}
+
 bool stage_deliver(struct worker *worker, int64_t now_us)
 {
     bool stopping = atomic_load(&worker->shared->stopping);
-    bool flush = stopping || worker->notified_final;
+    bool flush = stopping || worker->notified_final || worker_has_read_all(worker);
 
     deliver_advance(worker->deliver, now_us, flush);
-    if (stopping && !worker->at && deliver_pending(worker->deliver) == 0)
-        worker->stopped = true;
+    tell_checkpoint(worker, stopping);
     return false;
 }
 
-static int64_t least_of(const struct worker *worker, const _Atomic int64_t *values)
+/* The metadata carries the watermark at the offset: a process without the store begins with it, so that what was
+ * late stays late. */
+static void commit_partition(struct worker *worker, struct partition *partition)
 {
-    int64_t least = INT64_MAX;
+    const struct input *input = &worker->inputs[partition->source];
+    char metadata[48];
+    int size;
 
-    for (unsigned i = 0; i < worker->shared->workers; i++) {
-        int64_t value = atomic_load_explicit(&values[i], memory_order_relaxed);
-
-        least = value < least ? value : least;
-    }
-    return least;
-}
-
-/* Event time from which on rows are still needed: by buckets that are not delivered yet, and by runs that are
- * not over or whose end may feed such a bucket. */
-static int64_t needed_from(struct worker *worker, int64_t acknowledged_us)
-{
-    const struct plan *plan = worker->plan;
-    int64_t buckets = acknowledged_us - plan->longest_window_us, runs;
-
-    if (plan->time.late == LATE_CORRECT)
-        buckets -= plan->time.correct_for;
-    if (plan->wants_runs)
-        atomic_store_explicit(
-            &worker->shared->needed_us[worker->number],
-            runs_needed_from(
-                worker->runs,
-                worker->applied_us == INT64_MIN ? INT64_MIN : worker->applied_us - plan->runs.hold, buckets),
-            memory_order_relaxed);
-    runs = least_of(worker, worker->shared->needed_us);
-    return runs < buckets ? runs : buckets;
-}
-
-/* Commits what is below every need. The metadata carries the watermark at the offset and the event time up to
- * which all buckets are delivered, so that a restart decides as if it had never stopped. */
-static void commit(struct worker *worker)
-{
-    int64_t acknowledged = least_of(worker, worker->shared->acknowledged_us), needed;
-    char metadata[96];
-
-    if (acknowledged <= INT64_MIN + worker->plan->longest_window_us + worker->plan->time.correct_for)
+    partition->cut = false;
+    if (!input->plan->type->commit)
         return;
-    needed = needed_from(worker, acknowledged);
-    for (size_t i = 0; i < worker->partition_count; i++) {
-        struct partition *partition = &worker->partitions[i];
-        const struct input *input = &worker->inputs[partition->source];
-        int64_t offset, watermark;
-        int size;
-
-        if (!input->plan->type->commit ||
-            !ledger_advance(&partition->ledger, needed, partition->watermark_us, &offset, &watermark))
-            continue;
-        size = snprintf(metadata, sizeof metadata, "w=%lld;c=%lld", (long long)watermark,
-                        (long long)acknowledged);
-        assert(size > 0 && (size_t)size < sizeof metadata);
-        input->plan->type->commit(input->source, partition->index, offset, span_make(metadata, (size_t)size));
-        worker->figures.commits++;
-    }
-}
-
-/* Sources that keep nothing forget their batches as they are acknowledged. */
-static void forget(struct worker *worker)
-{
-    for (size_t i = 0; i < worker->partition_count; i++) {
-        struct partition *partition = &worker->partitions[i];
-        int64_t offset, watermark;
-
-        if (!worker->inputs[partition->source].plan->type->commit)
-            ledger_advance(&partition->ledger, INT64_MAX, partition->watermark_us, &offset, &watermark);
-    }
+    size = snprintf(metadata, sizeof metadata, "w=%lld", (long long)partition->cut_watermark_us);
+    assert(size > 0 && (size_t)size < sizeof metadata);
+    input->plan->type->commit(input->source, partition->index, partition->cut_offset,
+                              span_make(metadata, (size_t)size));
+    worker->figures.commits++;
 }
 
 bool stage_commit(struct worker *worker, int64_t now_us)
 {
-    if (now_us < worker->commit_due_us)
+    uint64_t stored = atomic_load_explicit(&worker->checkpoint->stored, memory_order_acquire);
+
+    (void)now_us;
+    for (size_t i = 0; i < worker->partition_count; i++)
+        ledger_advance(&worker->partitions[i].ledger);
+    if (stored != worker->saving.cut || worker->committed_cut == stored)
         return false;
-    worker->commit_due_us = now_us + COMMIT_EVERY_US;
-    forget(worker);
-    commit(worker);
+    worker->committed_cut = stored;
+    for (size_t i = 0; i < worker->partition_count; i++)
+        if (worker->partitions[i].cut)
+            commit_partition(worker, &worker->partitions[i]);
     return false;
 }
 
@@ -263,9 +269,12 @@ static uint64_t clock_ns(void)
 
 bool worker_step(struct worker *worker, int64_t now_us)
 {
-    uint64_t before = clock_ns();
+    uint64_t before;
     bool busy = false;
 
+    if (checkpoint_turn(worker, now_us))
+        return false;
+    before = clock_ns();
     for (size_t i = 0; stages[i].name; i++) {
         uint64_t after;
 
@@ -281,8 +290,12 @@ bool worker_step(struct worker *worker, int64_t now_us)
 
 bool worker_is_done(const struct worker *worker)
 {
+    bool delivered = deliver_pending(worker->deliver) == 0;
+
     if (atomic_load(&worker->shared->stopping))
-        return worker->stopped;
-    return worker->notified_final && worker->closed_final && deliver_pending(worker->deliver) == 0 &&
-           !exchange_stalled(worker->port);
+        return !worker->at && checkpoint_is_over(worker->checkpoint) &&
+               (delivered || atomic_load(&worker->checkpoint->give_up)) &&
+               (!worker->checkpoint->keeper ||
+                worker->committed_cut == atomic_load(&worker->checkpoint->stored));
+    return worker->notified_final && worker->closed_final && delivered && !exchange_stalled(worker->port);
 }

@@ -2,12 +2,14 @@
  * worker_step is the production loop's body and the unit that a simulator drives: it never blocks and takes
  * the time as an argument. */
 #pragma once
+#include "pipeline/checkpoint.h"
 #include "pipeline/clean.h"
 #include "pipeline/deliver.h"
 #include "pipeline/exchange.h"
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
 #include "pipeline/order.h"
+#include "pipeline/restart.h"
 #include "pipeline/runs.h"
 #include "pipeline/windows.h"
 
@@ -20,19 +22,20 @@ struct shared {
     unsigned workers;
     bool live; /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
-    _Atomic bool stopping;                        /* read no more, deliver what was made */
-    _Atomic int64_t slowest_us[WORKERS_MAX];      /* least watermark that others must not run away from */
-    _Atomic int64_t acknowledged_us[WORKERS_MAX]; /* derived documents up to it are safe */
-    _Atomic int64_t needed_us[WORKERS_MAX];       /* runs need events from here on */
+    struct checkpoint checkpoint;
+    struct restart restart;
+    _Atomic bool stopping;                   /* read no more, deliver what was made */
+    _Atomic int64_t slowest_us[WORKERS_MAX]; /* least watermark that others must not run away from */
     _Atomic int64_t
         passed_us[WORKERS_MAX]; /* everything told before it has been told (replay output order) */
-    _Atomic int64_t had_us;     /* buckets up to it were delivered before the restart */
+    _Atomic int64_t partial_us; /* buckets that began before it may lack rows: the store was missing */
 };
 
 struct partition {
     unsigned source;      /* index in worker->inputs */
     size_t index;         /* partition number within the source */
-    uint32_t number;      /* the same in every run and with any number of workers */
+    uint64_t id;          /* the same in every run and with any number of workers */
+    uint32_t number;      /* its upper half: the place of rows in orders */
     int64_t greatest_us;  /* greatest event time that moved the watermark; INT64_MIN none */
     int64_t watermark_us; /* greatest - lateness */
     unsigned jump_rows;   /* successive rows beyond max_skew where the arrival is unknown */
@@ -40,9 +43,18 @@ struct partition {
     enum poll_state state;
     bool idle, done;
     struct ledger ledger;
+
+    /* Offsets below it were read before a restart: their raw documents are delivered again, nothing else. */
+    int64_t again_until;
+    struct ledger_row *again; /* what became of their rows */
+    size_t again_count, again_next;
+
+    bool cut; /* the offset below waits for its cut to be stored; then it is committed */
+    int64_t cut_offset, cut_watermark_us;
 };
 
 struct input { /* a source as this worker sees it */
+    struct worker *worker;
     const struct plan_source *plan;
     struct source *source;
     struct format *format;
@@ -59,6 +71,7 @@ enum { STAGES_MAX = 24 };
 
 struct worker {
     struct shared *shared;
+    struct checkpoint *checkpoint; /* the shared one */
     const struct plan *plan;
     unsigned number;
     struct exchange_port *port;
@@ -80,18 +93,24 @@ struct worker {
     struct message *messages;
     size_t message_count, message_next;
     struct event_batch batch, transitions;
+    bool again;        /* the batch at hand was read before the restart */
+    uint8_t *too_late; /* a row of the batch: too late for every bucket of some measure */
 
     struct order order;
-    struct epochs epochs;
+    struct order_frozen frozen_rows; /* of the cut that is being saved */
+    uint32_t frozen_rows_block;
+    struct saving saving;
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
     int64_t applied_us, closed_us, notified_us;
-    int64_t commit_due_us, expire_due_us;
+    int64_t expire_due_us;
+    uint64_t committed_cut; /* its offsets have been handed to the sources */
     bool rows_final, runs_final, applied_final, closed_final, notified_final;
-    bool stopped; /* stopping, and nothing is left to deliver */
 
-    const char *refusal; /* a source cannot be read at all: the run ends with this */
+    const char *refusal; /* a source or its state cannot be read at all: the run ends with this */
+    void (*warn)(void *owner, const char *text);
+    void *warn_owner;
     struct worker_figures figures;
     uint64_t stage_ns[STAGES_MAX];
 };
@@ -107,8 +126,21 @@ bool worker_discard(struct worker *worker);
 /* One turn over all stages; true when something was done (else the caller may sleep a little). */
 bool worker_step(struct worker *worker, int64_t now_us);
 
-/* The end of input has come and all of it is told, or a stop is complete. */
+/* The end of input has come and all of it is told, or a stop is complete: all is delivered, stored and
+ * committed. */
 bool worker_is_done(const struct worker *worker);
+
+/* An alert of the lifecycle to the sinks. */
+void worker_tell_alert(void *worker, const struct alert *alert);
+
+/* Names a partition of a source in ids and in the store. */
+uint64_t partition_id(const struct input *input, const char *topic, int32_t number);
+
+/* Values of the partitions, at a cut. */
+void partitions_freeze(struct worker *worker);
+
+/* All sources of this worker have ended for good. */
+bool worker_has_read_all(const struct worker *worker);
 
 /* Sends a watermark to everybody it concerns, if it differs from the last one of its stage. */
 void worker_tell(struct worker *worker, const struct watermark_record *mark);
@@ -124,4 +156,4 @@ extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
     stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify,
-    stage_deliver, stage_commit;
+    stage_deliver, stage_save, stage_commit;

@@ -1,0 +1,467 @@
+#include "pipeline/checkpoint.h"
+
+#include "base/memory.h"
+#include "pipeline/worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    VALUES_BYTES = 1024 * 1024, /* one transaction */
+    VALUE_BYTES_MAX = 1 << 30,  /* 256 slots of the largest state there can be */
+    JOBS_WAITING = 8,           /* beyond it slices wait for the keeper */
+    SLICE_BYTES = 256 * 1024,   /* a turn */
+    FIRST_CUT_US = 500 * 1000,
+    COST_SHARE = 10, /* a cut takes at most one of so many parts of the time */
+};
+
+enum saving_part {
+    PART_FOLD,
+    PART_RUN_FOLD,
+    PART_WINDOWS,
+    PART_RUNS,
+    PART_CLEANER,
+    PART_ROWS,
+    PART_LIFECYCLE,
+    PART_DELIVER,
+    PARTS,
+};
+
+struct values_job {
+    struct keeper_job job;
+    struct values_job *older;
+    uint64_t generation;
+    struct state_value *values; /* their bytes are offsets into `bytes` until the job is handed over */
+    size_t count, capacity;
+    struct buffer bytes;
+};
+
+struct flip_job {
+    struct keeper_job job;
+    struct store_flip flip;
+    struct state_table *dropped;
+    struct outbox_key *acknowledged;
+};
+
+void checkpoint_init(struct checkpoint *checkpoint, struct keeper *keeper, unsigned workers,
+                     uint64_t generation, int64_t interval_us)
+{
+    *checkpoint = (struct checkpoint){.keeper = keeper,
+                                      .workers = workers,
+                                      .interval_us = interval_us,
+                                      .run_number = generation + 1,
+                                      .wanted = generation,
+                                      .stored = generation};
+    for (unsigned i = 0; i < workers; i++)
+        checkpoint->arrived[i] = checkpoint->frozen[i] = checkpoint->saved[i] = generation;
+}
+
+void checkpoint_free(struct checkpoint *checkpoint)
+{
+    for (unsigned i = 0; i < checkpoint->workers; i++) {
+        free(checkpoint->parts[i].dropped);
+        free(checkpoint->parts[i].acknowledged);
+    }
+}
+
+bool checkpoint_is_over(const struct checkpoint *checkpoint)
+{
+    uint64_t last = atomic_load(&checkpoint->last);
+
+    return !checkpoint->keeper || (last && atomic_load(&checkpoint->stored) >= last);
+}
+
+static enum status run_values(struct keeper_job *job, const struct keeper_stores *stores,
+                              struct error *ret_error)
+{
+    const struct values_job *mine = (const struct values_job *)job;
+
+    return store_put(stores->store, mine->generation, mine->values, mine->count, ret_error);
+}
+
+static void free_values(struct values_job *job)
+{
+    buffer_free(&job->bytes);
+    free(job->values);
+    free(job);
+}
+
+static void hand_over_values(struct worker *worker)
+{
+    struct saving *saving = &worker->saving;
+    struct values_job *job = saving->values;
+
+    if (!job)
+        return;
+    for (size_t i = 0; i < job->count; i++)
+        job->values[i].bytes.data = job->bytes.data + (uintptr_t)job->values[i].bytes.data;
+    job->job.run = run_values;
+    job->older = saving->jobs;
+    saving->jobs = job;
+    saving->job_count++;
+    saving->values = NULL;
+    keeper_submit(worker->checkpoint->keeper, &job->job);
+}
+
+static void put_value(void *owner, const struct state_key *key, struct span bytes)
+{
+    struct worker *worker = owner;
+    struct saving *saving = &worker->saving;
+    struct values_job *job = saving->values;
+
+    assert(saving->part != PARTS);
+    if (!job) {
+        job = saving->values = memory_new(sizeof *job);
+        job->generation = atomic_load(&worker->checkpoint->wanted);
+        buffer_init(&job->bytes, 2 * (size_t)VALUE_BYTES_MAX);
+    }
+    job->values = memory_reserve(job->values, &job->capacity, job->count + 1, sizeof *job->values);
+    job->values[job->count++] = (struct state_value){
+        .key = *key, .bytes = {.data = (const char *)(uintptr_t)job->bytes.size, .size = bytes.size}};
+    buffer_put_span(&job->bytes, bytes);
+    assert(!job->bytes.full);
+    saving->figures.values++;
+    saving->figures.bytes += bytes.size;
+    if (job->bytes.size >= VALUES_BYTES)
+        hand_over_values(worker);
+}
+
+/* What is dropped after a freeze is still part of that cut: it goes with the next one. */
+static void drop_table(void *owner, uint32_t kind, uint64_t table_owner, uint64_t part)
+{
+    struct saving *saving = &((struct worker *)owner)->saving;
+
+    saving->dropping = memory_reserve(saving->dropping, &saving->dropping_capacity,
+                                      saving->dropping_count + 1, sizeof *saving->dropping);
+    saving->dropping[saving->dropping_count++] =
+        (struct state_table){.kind = kind, .owner = table_owner, .part = part};
+}
+
+/* Jobs that the keeper is through with. */
+static void collect_jobs(struct saving *saving)
+{
+    struct values_job **link = &saving->jobs;
+
+    while (*link) {
+        struct values_job *job = *link;
+
+        if (!atomic_load(&job->job.done)) {
+            link = &job->older;
+            continue;
+        }
+        *link = job->older;
+        free_values(job);
+        saving->job_count--;
+    }
+}
+
+void saving_open(struct worker *worker)
+{
+    struct saving *saving = &worker->saving;
+
+    *saving = (struct saving){.part = PARTS, .cut = atomic_load(&worker->checkpoint->wanted)};
+    saving->saver = (struct saver){.put = put_value, .drop = drop_table, .owner = worker};
+    buffer_init(&saving->saver.bytes, VALUE_BYTES_MAX);
+    saving->pause_between_us = FIRST_CUT_US;
+}
+
+static void free_flip(struct flip_job *flip)
+{
+    if (!flip)
+        return;
+    free(flip->dropped);
+    free(flip->acknowledged);
+    free(flip);
+}
+
+void saving_close(struct worker *worker)
+{
+    struct saving *saving = &worker->saving;
+
+    while (saving->jobs) {
+        struct values_job *older = saving->jobs->older;
+
+        free_values(saving->jobs);
+        saving->jobs = older;
+    }
+    if (saving->values)
+        free_values(saving->values);
+    free_flip(saving->flip);
+    order_frozen_free(&worker->frozen_rows);
+    buffer_free(&saving->saver.bytes);
+    free(saving->dropping);
+}
+
+bool checkpoint_is_near(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->checkpoint->wanted, memory_order_acquire) > worker->saving.cut;
+}
+
+static bool all_have(const _Atomic uint64_t *numbers, unsigned workers, uint64_t cut)
+{
+    for (unsigned i = 0; i < workers; i++)
+        if (atomic_load_explicit(&numbers[i], memory_order_acquire) < cut)
+            return false;
+    return true;
+}
+
+/* The values that are small and always change. */
+static void save_times(struct worker *worker)
+{
+    struct buffer *out = &worker->saving.saver.bytes;
+    const int64_t times[] = {worker->rows_us,    worker->firm_us,   worker->runs_us,
+                             worker->applied_us, worker->closed_us, worker->notified_us};
+
+    pack_u8(out, 1);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        pack_i64(out, times[i]);
+    saver_put(&worker->saving.saver, (struct state_key){.kind = STATE_TIMES});
+}
+
+static void freeze_rows(struct worker *worker, uint64_t before)
+{
+    order_freeze(&worker->order, &worker->frozen_rows);
+    worker->frozen_rows_block = 0;
+    saver_drop(&worker->saving.saver, STATE_ROWS, worker->number, before);
+}
+
+static void freeze(struct worker *worker, uint64_t cut)
+{
+    struct saving *saving = &worker->saving;
+    struct checkpoint_part *part = &worker->checkpoint->parts[worker->number];
+    uint64_t before = saving->cut;
+
+    assert(saving->part == PARTS);
+    saving->part = 0;
+    part->dropped_count = part->acknowledged_count = 0;
+    partitions_freeze(worker);
+    fold_freeze(worker->fold, &saving->saver);
+    fold_freeze(worker->run_fold, &saving->saver);
+    windows_freeze(worker->windows, &saving->saver, cut);
+    runs_freeze(worker->runs, &saving->saver);
+    cleaner_freeze(worker->cleaner, &saving->saver);
+    freeze_rows(worker, before);
+    if (worker->number == ALERT_OWNER) {
+        save_times(worker);
+        lifecycle_freeze(worker->lifecycle, &saving->saver, cut);
+    }
+    deliver_freeze(worker->deliver, &saving->saver);
+    deliver_take_acknowledged(worker->deliver, &part->acknowledged, &part->acknowledged_count,
+                              &part->acknowledged_capacity);
+    part->dropped = memory_reserve(part->dropped, &part->dropped_capacity, saving->dropping_count + 1,
+                                   sizeof *part->dropped);
+    if (saving->dropping_count)
+        memcpy(part->dropped, saving->dropping, saving->dropping_count * sizeof *part->dropped);
+    part->dropped_count = saving->dropping_count;
+    saving->dropping_count = 0;
+}
+
+/* A slice of one part; true when it has nothing left. */
+static bool save_part(struct worker *worker, unsigned part)
+{
+    switch ((enum saving_part)part) {
+    case PART_FOLD:
+        return fold_save(worker->fold, SLICE_BYTES);
+    case PART_RUN_FOLD:
+        return fold_save(worker->run_fold, SLICE_BYTES);
+    case PART_WINDOWS:
+        return windows_save(worker->windows, SLICE_BYTES);
+    case PART_RUNS:
+        return runs_save(worker->runs, SLICE_BYTES);
+    case PART_CLEANER:
+        return cleaner_save(worker->cleaner, SLICE_BYTES);
+    case PART_ROWS:
+        rows_pack(worker->plan, &worker->frozen_rows, SLICE_BYTES, &worker->saving.saver, worker->number,
+                  atomic_load(&worker->checkpoint->wanted), &worker->frozen_rows_block);
+        if (worker->frozen_rows.next < worker->frozen_rows.count)
+            return false;
+        order_frozen_free(&worker->frozen_rows);
+        return true;
+    case PART_LIFECYCLE:
+        return worker->number != ALERT_OWNER || lifecycle_save(worker->lifecycle, SLICE_BYTES);
+    case PART_DELIVER:
+        return deliver_save(worker->deliver, SLICE_BYTES);
+    case PARTS:
+        break;
+    }
+    return true;
+}
+
+bool stage_save(struct worker *worker, int64_t now_us)
+{
+    struct saving *saving = &worker->saving;
+
+    (void)now_us;
+    if (!worker->checkpoint->keeper)
+        return false;
+    collect_jobs(saving);
+    if (saving->part == PARTS || saving->job_count > JOBS_WAITING)
+        return false;
+    saving->saver.taken = 0;
+    while (saving->part < PARTS && saving->saver.taken < SLICE_BYTES) {
+        if (!save_part(worker, saving->part))
+            break;
+        if (saving->part + 1 == PARTS) /* nothing may be put after it */
+            hand_over_values(worker);
+        saving->part++;
+    }
+    if (saving->part == PARTS)
+        atomic_store_explicit(&worker->checkpoint->saved[worker->number],
+                              atomic_load(&worker->checkpoint->wanted), memory_order_release);
+    return saving->saver.taken > 0;
+}
+
+static enum status run_flip(struct keeper_job *job, const struct keeper_stores *stores,
+                            struct error *ret_error)
+{
+    return store_flip(stores->store, &((const struct flip_job *)job)->flip, ret_error);
+}
+
+static void submit_flip(struct worker *worker, uint64_t generation)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    struct flip_job *flip = memory_new(sizeof *flip);
+    size_t dropped = 0, acknowledged = 0;
+
+    for (unsigned i = 0; i < checkpoint->workers; i++) {
+        dropped += checkpoint->parts[i].dropped_count;
+        acknowledged += checkpoint->parts[i].acknowledged_count;
+    }
+    flip->dropped = memory_new(dropped * sizeof *flip->dropped + 1);
+    flip->acknowledged = memory_new(acknowledged * sizeof *flip->acknowledged + 1);
+    flip->flip = (struct store_flip){
+        .generation = generation, .dropped = flip->dropped, .acknowledged = flip->acknowledged};
+    for (unsigned i = 0; i < checkpoint->workers; i++) {
+        const struct checkpoint_part *part = &checkpoint->parts[i];
+
+        for (size_t k = 0; k < part->dropped_count; k++)
+            flip->dropped[flip->flip.dropped_count++] = part->dropped[k];
+        for (size_t k = 0; k < part->acknowledged_count; k++)
+            flip->acknowledged[flip->flip.acknowledged_count++] = part->acknowledged[k];
+    }
+    flip->job.run = run_flip;
+    worker->saving.flip = flip;
+    keeper_submit(checkpoint->keeper, &flip->job);
+}
+
+/* How long until the next cut: twice as long each time, up to the interval, and never so short that cuts take more
+ * than their share of the time. */
+static void plan_next(struct checkpoint *checkpoint, struct saving *saving, int64_t now_us)
+{
+    int64_t length = now_us - saving->asked_us, pause = saving->pause_between_us;
+    int64_t interval_us = checkpoint->interval_us;
+
+    saving->pause_between_us = 2 * pause < interval_us ? 2 * pause : interval_us;
+    pause = length * (COST_SHARE - 1) > pause ? length * (COST_SHARE - 1) : pause;
+    saving->due_us = now_us + pause;
+    atomic_store(&checkpoint->length_us, length);
+    atomic_store(&checkpoint->stored_at_us, now_us);
+}
+
+static uint64_t all_work(const struct checkpoint *checkpoint)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < checkpoint->workers; i++)
+        sum += atomic_load_explicit(&checkpoint->work[i], memory_order_relaxed);
+    return sum;
+}
+
+static bool all_drained(const struct checkpoint *checkpoint)
+{
+    for (unsigned i = 0; i < checkpoint->workers; i++)
+        if (!atomic_load(&checkpoint->drained[i]))
+            return false;
+    return true;
+}
+
+static void ask(struct worker *worker, int64_t now_us)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    struct saving *saving = &worker->saving;
+    uint64_t next = atomic_load(&checkpoint->stored) + 1, work = all_work(checkpoint);
+
+    if (atomic_load(&checkpoint->last))
+        return;
+    if (all_drained(checkpoint) || atomic_load(&checkpoint->give_up))
+        atomic_store(&checkpoint->last, next);
+    else if (now_us < saving->due_us || work == saving->work)
+        return;
+    saving->work = work;
+    saving->asked_us = now_us;
+    atomic_store_explicit(&checkpoint->wanted, next, memory_order_release);
+}
+
+/* Worker 0: asks for a cut when one is due, and flips when everybody has saved. */
+static void coordinate(struct worker *worker, int64_t now_us)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    struct saving *saving = &worker->saving;
+    uint64_t wanted = atomic_load(&checkpoint->wanted);
+
+    if (saving->due_us == 0)
+        saving->due_us = now_us + FIRST_CUT_US;
+    if (wanted == atomic_load(&checkpoint->stored)) {
+        ask(worker, now_us);
+    } else if (saving->flip) {
+        if (!atomic_load(&saving->flip->job.done))
+            return;
+        free_flip(saving->flip);
+        saving->flip = NULL;
+        plan_next(checkpoint, saving, now_us);
+        atomic_store_explicit(&checkpoint->stored, wanted, memory_order_release);
+    } else if (all_have(checkpoint->saved, checkpoint->workers, wanted)) {
+        submit_flip(worker, wanted);
+    }
+}
+
+static void arrive(struct worker *worker, uint64_t cut, int64_t now_us)
+{
+    worker->saving.arrived_us = now_us;
+    atomic_store_explicit(&worker->checkpoint->arrived[worker->number], cut, memory_order_release);
+}
+
+static void go_on(struct worker *worker, uint64_t cut, int64_t now_us)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    int64_t pause = now_us - worker->saving.arrived_us, most = atomic_load(&checkpoint->pause_us_max);
+
+    worker->saving.cut = cut;
+    while (pause > most && !atomic_compare_exchange_weak(&checkpoint->pause_us_max, &most, pause))
+        continue;
+}
+
+bool checkpoint_turn(struct worker *worker, int64_t now_us)
+{
+    struct checkpoint *checkpoint = worker->checkpoint;
+    unsigned me = worker->number;
+    uint64_t cut;
+
+    if (!checkpoint->keeper)
+        return false;
+    if (me == 0)
+        coordinate(worker, now_us);
+    cut = atomic_load_explicit(&checkpoint->wanted, memory_order_acquire);
+    if (cut == worker->saving.cut)
+        return false;
+    exchange_flush(worker->port);
+    if (atomic_load(&checkpoint->arrived[me]) < cut) {
+        if (worker->at || exchange_stalled(worker->port))
+            return false; /* what was begun is finished first */
+        arrive(worker, cut, now_us);
+    }
+    if (atomic_load(&checkpoint->frozen[me]) < cut) {
+        bool all = all_have(checkpoint->arrived, checkpoint->workers, cut);
+
+        while (stage_receive(worker, now_us))
+            continue;
+        if (!all) /* what was taken may not be all */
+            return true;
+        freeze(worker, cut);
+        atomic_store_explicit(&checkpoint->frozen[me], cut, memory_order_release);
+    }
+    if (!all_have(checkpoint->frozen, checkpoint->workers, cut))
+        return true;
+    go_on(worker, cut, now_us);
+    return false;
+}

@@ -1,0 +1,240 @@
+#include "pipeline/restart.h"
+
+#include "base/memory.h"
+#include "pipeline/worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { LAYOUT = 1 };
+
+void restart_free(struct restart *restart)
+{
+    for (size_t i = 0; i < restart->count; i++)
+        free(restart->values[i].bytes);
+    free(restart->values);
+    free(restart->stale);
+}
+
+static void keep(struct restart *restart, const struct state_key *key, struct span bytes)
+{
+    restart->values =
+        memory_reserve(restart->values, &restart->capacity, restart->count + 1, sizeof *restart->values);
+    restart->values[restart->count++] =
+        (struct kept_value){.key = *key, .bytes = memory_text(bytes.data, bytes.size), .size = bytes.size};
+}
+
+static void forget(struct restart *restart, const struct state_key *key)
+{
+    const struct state_table table = {.kind = key->kind, .owner = key->owner, .part = key->part};
+    const struct state_table *last = restart->stale_count ? &restart->stale[restart->stale_count - 1] : NULL;
+
+    if (last && last->kind == table.kind && last->owner == table.owner && last->part == table.part)
+        return;
+    restart->stale = memory_reserve(restart->stale, &restart->stale_capacity, restart->stale_count + 1,
+                                    sizeof *restart->stale);
+    restart->stale[restart->stale_count++] = table;
+}
+
+static enum status restore_times(struct worker *const *workers, unsigned count, struct span bytes,
+                                 struct error *error)
+{
+    struct unpack in = unpack_begin(bytes);
+    int64_t times[6];
+    uint8_t layout = unpack_u8(&in);
+
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        times[i] = unpack_i64(&in);
+    if (layout != LAYOUT || !unpack_ended(&in))
+        return fail(error, "the times of the process cannot be read");
+    for (unsigned i = 0; i < count; i++) {
+        struct worker *worker = workers[i];
+
+        worker->rows_us = times[0];
+        worker->firm_us = times[1];
+        worker->runs_us = times[2];
+        worker->applied_us = times[3];
+        worker->closed_us = times[4];
+        worker->notified_us = times[5];
+    }
+    return STATUS_OK;
+}
+
+static const struct plan_group *find_group(const struct plan *plan, uint64_t identity)
+{
+    for (unsigned i = 0; i < plan->group_count; i++)
+        if (plan->groups[i].identity == identity)
+            return &plan->groups[i];
+    return NULL;
+}
+
+static enum status restore_panes(struct restart *restart, struct worker *const *workers, unsigned count,
+                                 const struct state_key *key, struct span bytes, struct error *error)
+{
+    const struct plan_group *group = find_group(workers[0]->plan, key->owner);
+    struct worker *worker = workers[key->part % count];
+
+    if (!group) {
+        forget(restart, key);
+        return STATUS_OK;
+    }
+    return fold_restore(group->on_run ? worker->run_fold : worker->fold, key, bytes, error);
+}
+
+static enum status restore_series(struct restart *restart, struct worker *const *workers, unsigned count,
+                                  const struct state_key *key, struct span bytes, struct error *error)
+{
+    if (key->owner < SHARDS && find_group(workers[0]->plan, key->part))
+        return windows_restore(workers[key->owner % count]->windows, key, bytes, error);
+    forget(restart, key);
+    return STATUS_OK;
+}
+
+enum status restart_value(struct restart *restart, struct worker *const *workers, unsigned count,
+                          const struct state_key *key, struct span bytes, struct error *ret_error)
+{
+    enum status status = STATUS_OK;
+
+    restart->restored = true;
+    switch ((enum state_kind)key->kind) {
+    case STATE_TIMES:
+        return restore_times(workers, count, bytes, ret_error);
+    case STATE_PARTITION:
+    case STATE_SEEN:
+        keep(restart, key, bytes);
+        return STATUS_OK;
+    case STATE_PANES:
+        return restore_panes(restart, workers, count, key, bytes, ret_error);
+    case STATE_SERIES:
+    case STATE_TABLE:
+        return restore_series(restart, workers, count, key, bytes, ret_error);
+    case STATE_RUNS:
+        return runs_restore(workers[key->owner % count]->runs, key, bytes, ret_error);
+    case STATE_ROWS:
+        forget(restart, key);
+        return rows_restore(workers[0]->plan, bytes, workers[0]->port, count, ret_error);
+    case STATE_CORRECTIONS:
+        for (unsigned i = 0; i < count && status == STATUS_OK; i++)
+            status = windows_restore(workers[i]->windows, key, bytes, ret_error);
+        return status;
+    case STATE_EPISODES:
+    case STATE_CONDITIONS:
+        return lifecycle_restore(workers[ALERT_OWNER]->lifecycle, key, bytes, ret_error);
+    case STATE_OUTLET:
+        for (unsigned i = 0; i < count && status == STATUS_OK; i++)
+            status = deliver_restore(workers[i]->deliver, key, bytes, ret_error);
+        return status;
+    }
+    return fail(ret_error, "holds state of kind %u, which this weir does not know", key->kind);
+}
+
+static void lifecycle_knows(void *owner, const struct notification *notification)
+{
+    struct worker *worker = owner;
+
+    lifecycle_told(worker->lifecycle, notification->dedup);
+}
+
+enum status restart_end(struct restart *restart, struct worker *const *workers, unsigned count,
+                        struct store *store, struct error *ret_error)
+{
+    struct worker *alerts = workers[ALERT_OWNER];
+
+    for (unsigned i = 0; i < count; i++) {
+        struct worker *worker = workers[i];
+
+        windows_restored(worker->windows);
+        runs_restored(worker->runs);
+        if (deliver_restored(worker->deliver, store, count, lifecycle_knows, worker, ret_error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    if (restart->restored)
+        lifecycle_restored(alerts->lifecycle, alerts->notified_us, worker_tell_alert, alerts);
+    for (size_t i = 0; i < restart->stale_count; i++)
+        saver_drop(&workers[0]->saving.saver, restart->stale[i].kind, restart->stale[i].owner,
+                   restart->stale[i].part);
+    return STATUS_OK;
+}
+
+bool restart_find(const struct restart *restart, uint64_t partition, struct restart_place *ret_place)
+{
+    for (size_t i = 0; i < restart->count; i++) {
+        const struct kept_value *value = &restart->values[i];
+        struct unpack in = unpack_begin(span_make(value->bytes, value->size));
+
+        if (value->key.kind != STATE_PARTITION || value->key.owner != partition)
+            continue;
+        if (unpack_u8(&in) != LAYOUT)
+            return false;
+        *ret_place = (struct restart_place){.low_offset = unpack_i64(&in)};
+        ret_place->next_offset = unpack_i64(&in);
+        ret_place->watermark_us = unpack_i64(&in);
+        ret_place->greatest_us = unpack_i64(&in);
+        ret_place->jump_rows = unpack_u32(&in);
+        ret_place->rows = unpack_text(&in);
+        return unpack_ended(&in);
+    }
+    return false;
+}
+
+enum status restart_seen(const struct restart *restart, uint32_t partition, struct cleaner *cleaner)
+{
+    enum status status = STATUS_OK;
+    struct error error;
+
+    for (size_t i = 0; i < restart->count && status == STATUS_OK; i++) {
+        const struct kept_value *value = &restart->values[i];
+
+        if (value->key.kind == STATE_SEEN && value->key.owner == partition)
+            status = cleaner_restore(cleaner, &value->key, span_make(value->bytes, value->size), &error);
+    }
+    cleaner_restored(cleaner);
+    return status;
+}
+
+/* The first offset that is owed something. */
+static int64_t low_offset(const struct partition *partition)
+{
+    return partition->ledger.first ? partition->ledger.first->first_offset : partition->ledger.next_offset;
+}
+
+static void pack_rows(const struct partition *partition, struct buffer *out)
+{
+    size_t count = partition->again_count - partition->again_next;
+    const struct ledger_entry *entry;
+
+    for (entry = partition->ledger.first; entry; entry = entry->next)
+        count += entry->row_count;
+    assert(count * sizeof(struct ledger_row) <= UINT32_MAX);
+    pack_u32(out, (uint32_t)(count * sizeof(struct ledger_row)));
+    for (entry = partition->ledger.first; entry; entry = entry->next)
+        buffer_put(out, entry->rows, entry->row_count * sizeof(struct ledger_row));
+    buffer_put(out, partition->again + partition->again_next,
+               (partition->again_count - partition->again_next) * sizeof(struct ledger_row));
+}
+
+void partitions_freeze(struct worker *worker)
+{
+    struct saver *saver = &worker->saving.saver;
+
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        struct partition *partition = &worker->partitions[i];
+        int64_t next = partition->ledger.next_offset;
+
+        ledger_advance(&partition->ledger);
+        if (next == OFFSET_NONE)
+            continue;
+        partition->cut_offset = low_offset(partition);
+        partition->cut_watermark_us =
+            partition->ledger.first ? partition->ledger.first->watermark_us : partition->watermark_us;
+        partition->cut = true;
+        pack_u8(&saver->bytes, LAYOUT);
+        pack_i64(&saver->bytes, partition->cut_offset);
+        pack_i64(&saver->bytes, next > partition->again_until ? next : partition->again_until);
+        pack_i64(&saver->bytes, partition->watermark_us);
+        pack_i64(&saver->bytes, partition->greatest_us);
+        pack_u32(&saver->bytes, partition->jump_rows);
+        pack_rows(partition, &saver->bytes);
+        saver_put(saver, (struct state_key){.kind = STATE_PARTITION, .owner = partition->id});
+    }
+}
