@@ -1,16 +1,29 @@
-/* weir run: the sources live, until a signal or (--once) the end of input. */
+/* weir run: the sources live, until a signal or (--once) the end of input. SIGHUP reads the configuration again: an
+ * invalid one is refused and the old one goes on; else the engine stops at a cut and another one goes on from it. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/service.h"
 #include "pipeline/engine.h"
 #include "serve/server.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WAIT_MS = 100 };
 
-static volatile sig_atomic_t stop_asked;
+static volatile sig_atomic_t stop_asked, reload_asked;
+
+struct running {
+    struct file_arguments arguments;
+    struct engine_options options;
+    struct plan *plan;
+    struct engine *engine;
+    struct server *server; /* NULL: no page */
+    char address[64];
+    int64_t watchdog_us, watched_us;
+};
 
 static void ask_stop(int signal_number)
 {
@@ -18,67 +31,150 @@ static void ask_stop(int signal_number)
     stop_asked = 1;
 }
 
+static void ask_reload(int signal_number)
+{
+    (void)signal_number;
+    reload_asked = 1;
+}
+
+static void ask_reload_by_page(void)
+{
+    reload_asked = 1;
+}
+
 static void install_signals(void)
 {
-    struct sigaction action = {.sa_handler = ask_stop, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction stop = {.sa_handler = ask_stop, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction reload = {.sa_handler = ask_reload, .sa_flags = SA_RESTART};
 
-    sigaction(SIGINT, &action, NULL); /* a second one ends the process at once */
-    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &stop, NULL); /* a second one ends the process at once */
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGHUP, &reload, NULL);
+}
+
+/* While every worker turns. */
+static void feed_watchdog(struct running *running)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    if (running->watchdog_us == 0 || now_us - running->watched_us < running->watchdog_us / 3)
+        return;
+    running->watched_us = now_us;
+    if (engine_is_alive(running->engine))
+        service_tell("WATCHDOG=1");
 }
 
 /* Another process may have the store: waits until it is gone. STATUS_RETRY: asked to stop meanwhile. */
-static enum status start(const struct plan *plan, const struct engine_options *options,
-                         struct engine **ret_engine, struct error *ret_error)
+static enum status start_engine(struct running *running, const struct plan *plan, struct error *ret_error)
 {
-    enum status status = engine_start(plan, options, ret_engine, ret_error);
+    enum status status = engine_start(plan, &running->options, &running->engine, ret_error);
 
     if (status == STATUS_RETRY)
         fprintf(stderr, "weir: %s; waits until it is gone\n", ret_error->text);
     while (status == STATUS_RETRY && !stop_asked) {
         usleep(WAIT_MS * 1000);
-        status = engine_start(plan, options, ret_engine, ret_error);
+        status = engine_start(plan, &running->options, &running->engine, ret_error);
     }
     return status;
 }
 
-static int run(const struct plan *plan, bool once)
+static void start_page(struct running *running)
 {
-    struct view *view = plan->http.listen[0] ? view_new() : NULL;
-    struct engine_options options = {.mode = once ? ENGINE_ONCE : ENGINE_LIVE, .view = view};
-    struct engine *engine;
-    struct server *server = NULL;
+    const struct plan *plan = running->plan;
     struct error error;
-    char address[64];
-    enum status status;
+    enum status status = server_start(plan->http.listen, running->engine, running->options.view,
+                                      ask_reload_by_page, &running->server, running->address, &error);
 
-    status = start(plan, &options, &engine, &error);
-    if (status != STATUS_OK) {
-        if (status == STATUS_FATAL)
-            fprintf(stderr, "%s\n", error.text);
-        if (view)
-            view_free(view);
-        return status == STATUS_FATAL ? EXIT_OUTSIDE : EXIT_DONE;
-    }
-    status = server_start(plan->http.listen, engine, view, &server, address, &error);
     if (status != STATUS_OK)
         fprintf(stderr, "weir: no page: %s\n", error.text);
-    else if (server)
-        fprintf(stderr, "weir: %s reads; page at %s%s\n", plan->general.name, address,
-                server_moved(server) ? " (http.listen is taken)" : "");
-    do
-        status = engine_wait(engine, WAIT_MS, &error);
-    while (!stop_asked && status == STATUS_RETRY);
-    if (status == STATUS_OK && !once && server) {
-        fprintf(stderr, "weir: all input is read; the page stays at %s until Ctrl-C\n", address);
-        while (!stop_asked)
-            usleep(WAIT_MS * 1000);
+    else if (running->server)
+        fprintf(stderr, "weir: %s reads; page at %s%s\n", plan->general.name, running->address,
+                server_moved(running->server) ? " (http.listen is taken)" : "");
+}
+
+/* The cut under the old configuration is where the new one begins, or, when it cannot be opened, the old one goes on. */
+static enum status reload(struct running *running, struct error *ret_error)
+{
+    struct plan *plan = arguments_plan(&running->arguments);
+    struct error error;
+    enum status status;
+
+    if (!plan) {
+        fprintf(stderr, "weir: the configuration is refused, the old one goes on\n");
+        return STATUS_OK;
     }
-    engine_stop(engine);
-    if (server)
-        server_stop(server);
-    engine_free(engine);
-    if (view)
-        view_free(view);
+    service_tell_reloading();
+    if (running->server)
+        server_set_engine(running->server, NULL);
+    engine_stop_at_cut(running->engine);
+    engine_free(running->engine);
+    running->engine = NULL;
+    status = start_engine(running, plan, &error);
+    if (status == STATUS_OK) {
+        plan_free(running->plan);
+        running->plan = plan;
+        fprintf(stderr, "weir: the configuration is reloaded\n");
+    } else {
+        fprintf(stderr, "weir: the configuration is refused, the old one goes on: %s\n", error.text);
+        plan_free(plan);
+        status = start_engine(running, running->plan, ret_error);
+    }
+    if (status == STATUS_OK && running->server)
+        server_set_engine(running->server, running->engine);
+    service_tell("READY=1");
+    return status;
+}
+
+/* Until a stop is asked for, a failure, or the end. */
+static enum status follow(struct running *running, struct error *ret_error)
+{
+    bool told = false;
+    enum status status;
+
+    while (!stop_asked) {
+        status = engine_wait(running->engine, WAIT_MS, ret_error);
+        feed_watchdog(running);
+        if (status == STATUS_FATAL || (status == STATUS_OK && !running->server))
+            return status;
+        if (status == STATUS_OK && running->options.mode == ENGINE_ONCE)
+            return status;
+        if (status == STATUS_OK && !told) {
+            told = true;
+            fprintf(stderr, "weir: all input is read; the page stays at %s until Ctrl-C\n", running->address);
+        }
+        if (reload_asked) {
+            reload_asked = 0;
+            told = false;
+            if (reload(running, ret_error) != STATUS_OK)
+                return STATUS_FATAL;
+        }
+    }
+    return STATUS_OK;
+}
+
+static int run(struct running *running)
+{
+    struct error error;
+    enum status status = start_engine(running, running->plan, &error);
+
+    if (status == STATUS_RETRY)
+        return EXIT_DONE;
+    if (status == STATUS_OK) {
+        start_page(running);
+        service_tell("READY=1");
+        status = follow(running, &error);
+        service_tell("STOPPING=1");
+    }
+    if (running->server)
+        server_set_engine(running->server, NULL);
+    if (running->engine) {
+        engine_stop(running->engine);
+        engine_free(running->engine);
+    }
+    if (running->server)
+        server_stop(running->server);
     if (status == STATUS_FATAL)
         fprintf(stderr, "weir: %s\n", error.text);
     return status == STATUS_FATAL ? EXIT_OUTSIDE : EXIT_DONE;
@@ -86,16 +182,20 @@ static int run(const struct plan *plan, bool once)
 
 int cli_run(int argc, char **argv)
 {
-    struct file_arguments arguments;
+    struct running running = {.watchdog_us = service_watchdog_us()};
     bool once = false;
     const struct argument own[] = {{.name = "--once", .flag = &once}, {0}};
-    struct plan *plan;
     int code;
 
-    if (!arguments_read(argc, argv, own, &arguments) || !(plan = arguments_plan(&arguments)))
+    if (!arguments_read(argc, argv, own, &running.arguments) ||
+        !(running.plan = arguments_plan(&running.arguments)))
         return EXIT_USAGE;
     install_signals();
-    code = run(plan, once);
-    plan_free(plan);
+    running.options.mode = once ? ENGINE_ONCE : ENGINE_LIVE;
+    running.options.view = running.plan->http.listen[0] ? view_new() : NULL;
+    code = run(&running);
+    if (running.options.view)
+        view_free(running.options.view);
+    plan_free(running.plan);
     return code;
 }

@@ -29,6 +29,8 @@ struct engine_worker {
     pthread_t thread;
     bool started;
     _Atomic bool done;
+    _Atomic uint64_t turns;
+    uint64_t turns_seen; /* engine_is_alive's */
     counter *values;
     int64_t publish_due_us;
 };
@@ -77,6 +79,7 @@ static bool turn(struct engine_worker *mine, int64_t now_us)
         mine->publish_due_us = now_us + PUBLISH_EVERY_US;
         metrics_publish(&mine->worker, mine->values);
     }
+    atomic_fetch_add_explicit(&mine->turns, 1, memory_order_relaxed);
     atomic_store(&mine->done, worker_is_done(&mine->worker) || mine->worker.refusal);
     return busy;
 }
@@ -144,10 +147,32 @@ static enum status restore_value(void *owner, const struct state_key *key, struc
     return fail(ret_error, "store %s: %.500s", engine->plan->store.path, inner.text);
 }
 
-static bool show_history(void *owner, const struct history_line *line)
+struct shown { /* copies, newest first */
+    struct history_line lines[HISTORY_SHOWN];
+    size_t count;
+};
+
+static bool keep_line(void *owner, const struct history_line *line)
 {
-    view_put(owner, DOC_ALERT, line->episode, line->at_us, line->line);
-    return true;
+    struct shown *shown = owner;
+    struct history_line *copy = &shown->lines[shown->count++];
+
+    *copy = *line;
+    copy->line.data = memory_text(line->line.data, line->line.size);
+    return shown->count < HISTORY_SHOWN;
+}
+
+/* The page begins with the alerts of earlier processes. */
+static enum status show_history(struct engine *engine, struct error *error)
+{
+    struct shown *shown = memory_new(sizeof *shown);
+    enum status status = store_history(engine->store, HISTORY_SHOWN, keep_line, shown, error);
+
+    for (size_t i = shown->count; i-- > 0; free((char *)shown->lines[i].line.data))
+        view_put(engine->options.view, DOC_ALERT, shown->lines[i].episode, shown->lines[i].at_us,
+                 shown->lines[i].line);
+    free(shown);
+    return status;
 }
 
 static enum status restore(struct engine *engine, struct error *error)
@@ -160,9 +185,7 @@ static enum status restore(struct engine *engine, struct error *error)
         restart_end(&engine->shared.restart, workers, engine->shared.workers, engine->store, error) !=
             STATUS_OK)
         return STATUS_FATAL;
-    if (engine->options.view)
-        return store_history(engine->store, HISTORY_SHOWN, show_history, engine->options.view, error);
-    return STATUS_OK;
+    return engine->options.view ? show_history(engine, error) : STATUS_OK;
 }
 
 static enum status open_store(struct engine *engine, struct error *error)
@@ -342,10 +365,10 @@ static int64_t pass_time(struct engine *engine)
     return engine->now_us += SLEEP_US;
 }
 
-void engine_stop(struct engine *engine)
+static void stop(struct engine *engine, int64_t drain_us)
 {
     int64_t now = engine->options.stepped ? engine->now_us : wall_clock_us();
-    int64_t give_up = now + engine->plan->store.drain_us, leave = give_up + LAST_WAIT_US;
+    int64_t give_up = now + drain_us, leave = give_up + LAST_WAIT_US;
 
     atomic_store(&engine->shared.stopping, true);
     while (!all_done(engine) && !is_broken(engine) && now < leave) {
@@ -356,6 +379,29 @@ void engine_stop(struct engine *engine)
         warn(engine, "the last state could not be stored in time: a restart does that part again");
     atomic_store(&engine->leave, true);
     join_threads(engine);
+}
+
+void engine_stop(struct engine *engine)
+{
+    stop(engine, engine->plan->store.drain_us);
+}
+
+void engine_stop_at_cut(struct engine *engine)
+{
+    stop(engine, 0);
+}
+
+bool engine_is_alive(struct engine *engine)
+{
+    bool alive = true;
+
+    for (unsigned i = 0; i < engine->shared.workers; i++) {
+        uint64_t turns = atomic_load_explicit(&engine->workers[i].turns, memory_order_relaxed);
+
+        alive &= turns != engine->workers[i].turns_seen;
+        engine->workers[i].turns_seen = turns;
+    }
+    return alive;
 }
 
 void engine_abandon(struct engine *engine)

@@ -29,8 +29,16 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
  * running. */
 enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_error);
 
-/* Stops reading, delivers what was made (10 s at most), commits, joins the threads. May be called once. */
+/* Stops reading, delivers what was made (store.drain at most), stores the last cut, commits, joins the threads. May
+ * be called once. */
 void engine_stop(struct engine *engine);
+
+/* The same without waiting for sinks: what they have not taken goes on from the store. A reload is this, and a start
+ * with another plan. */
+void engine_stop_at_cut(struct engine *engine);
+
+/* Every worker has made a turn since the last call. */
+bool engine_is_alive(struct engine *engine);
 void engine_free(struct engine *engine);
 
 /* For the HTTP API; any thread. */

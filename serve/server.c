@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,8 +29,10 @@ enum {
 struct server {
     struct MHD_Daemon *daemon;
     struct host host;
-    struct engine *engine;
+    struct engine *engine; /* NULL during a reload */
+    pthread_rwlock_t lock; /* of `engine`: held by answers that use it */
     struct view *view;
+    void (*reload)(void);
 };
 
 struct request {
@@ -43,6 +46,8 @@ struct request {
 struct route {
     const char *path;
     bool prefix; /* also longer paths */
+    bool post;   /* changes something: POST with X-Weir instead of GET */
+    bool engine; /* needs one */
     const char *type;
     const struct page_file *file;                /* or: */
     unsigned (*answer)(struct request *request); /* writes `out`; the HTTP status */
@@ -89,6 +94,15 @@ static unsigned answer_health(struct request *request)
 {
     buffer_put_text(&request->out, "ok\n");
     return MHD_HTTP_OK;
+}
+
+static unsigned answer_reload(struct request *request)
+{
+    if (!request->server->reload)
+        return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "this process does not reload");
+    request->server->reload();
+    buffer_put_text(&request->out, "{}");
+    return MHD_HTTP_ACCEPTED;
 }
 
 static unsigned answer_ready(struct request *request)
@@ -241,13 +255,14 @@ static const struct route routes[] = {
     {"/chart.js", .file = &page_chart_js},
     {"/icon.svg", .file = &page_icon_svg},
     {"/healthz", .type = text_type, .answer = answer_health},
-    {"/readyz", .type = text_type, .answer = answer_ready},
-    {"/metrics", .type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
+    {"/readyz", .engine = true, .type = text_type, .answer = answer_ready},
+    {"/metrics", .engine = true, .type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
     {"/api/alerts", .type = json_type, .answer = answer_alerts},
     {"/api/runs", .type = json_type, .answer = answer_runs},
     {"/api/series", .type = json_type, .answer = answer_series},
     {"/api/series/", .prefix = true, .type = json_type, .answer = answer_points},
-    {"/api/dead-letters", .type = json_type, .answer = answer_dead_letters},
+    {"/api/reload", .post = true, .type = json_type, .answer = answer_reload},
+    {"/api/dead-letters", .engine = true, .type = json_type, .answer = answer_dead_letters},
     // clang-format on
 };
 
@@ -283,7 +298,7 @@ static enum MHD_Result send_answer(struct request *request, unsigned status, str
     for (size_t i = 0; i < sizeof security_headers / sizeof *security_headers; i++)
         MHD_add_response_header(response, security_headers[i][0], security_headers[i][1]);
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        MHD_add_response_header(response, "Allow", "GET, HEAD");
+        MHD_add_response_header(response, "Allow", "GET, HEAD, POST");
     result = MHD_queue_response(request->connection, status, response);
     MHD_destroy_response(response);
     return result;
@@ -296,10 +311,17 @@ static unsigned check(struct request *request, const char *method, const struct 
 
     if (!host_answers_to(&request->server->host, host))
         return refuse(request, MHD_HTTP_MISDIRECTED_REQUEST, "the Host header does not name this server");
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     if (!route)
         return refuse(request, MHD_HTTP_NOT_FOUND, "no such page");
+    if (route->post) {
+        const char *meant = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "X-Weir");
+
+        if (strcmp(method, "POST") != 0)
+            return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST");
+        return meant ? 0 : refuse(request, MHD_HTTP_FORBIDDEN, "needs the header X-Weir: 1");
+    }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     return 0;
 }
 
@@ -319,6 +341,22 @@ static enum MHD_Result send_file(struct request *request, const struct page_file
     return send_answer(
         request, MHD_HTTP_OK,
         MHD_create_response_from_buffer(file->size, (void *)file->data, MHD_RESPMEM_PERSISTENT));
+}
+
+/* Asks the route, with the engine kept where it needs one. */
+static unsigned answer(struct request *request, const struct route *route)
+{
+    struct server *server = request->server;
+    unsigned status;
+
+    if (!route->engine)
+        return route->answer(request);
+    pthread_rwlock_rdlock(&server->lock);
+    status = server->engine
+                 ? route->answer(request)
+                 : refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the configuration is being reloaded");
+    pthread_rwlock_unlock(&server->lock);
+    return status;
 }
 
 /* Called once the head of a request is there, and again when the request is complete. What is refused is
@@ -346,14 +384,14 @@ static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, co
         return send_file(&request, route->file);
     request.type = route->type;
     request.rest = path + strlen(route->path);
-    status = route->answer(&request);
+    status = answer(&request, route);
     if (request.out.full)
         status = refuse(&request, MHD_HTTP_INTERNAL_SERVER_ERROR,
                         "the answer is too large; ask for fewer with limit");
     return send_text(&request, status);
 }
 
-enum status server_start(const char *listen, struct engine *engine, struct view *view,
+enum status server_start(const char *listen, struct engine *engine, struct view *view, void (*reload)(void),
                          struct server **ret_server, char ret_address[64], struct error *ret_error)
 {
     struct server *server;
@@ -368,7 +406,8 @@ enum status server_start(const char *listen, struct engine *engine, struct view 
     if (host_listen(listen, SERVER_PORTS_TRIED, &host, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     server = memory_new(sizeof *server);
-    *server = (struct server){.host = host, .engine = engine, .view = view};
+    *server = (struct server){.host = host, .engine = engine, .view = view, .reload = reload};
+    pthread_rwlock_init(&server->lock, NULL);
     server->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, host.socket,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
@@ -376,6 +415,7 @@ enum status server_start(const char *listen, struct engine *engine, struct view 
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_REQUEST_BYTES, MHD_OPTION_END);
     if (!server->daemon) {
         close(host.socket);
+        pthread_rwlock_destroy(&server->lock);
         free(server);
         return fail(ret_error, "cannot start the HTTP server at %s: %s", listen, strerror(errno));
     }
@@ -393,5 +433,13 @@ bool server_moved(const struct server *server)
 void server_stop(struct server *server)
 {
     MHD_stop_daemon(server->daemon); /* closes the socket */
+    pthread_rwlock_destroy(&server->lock);
     free(server);
+}
+
+void server_set_engine(struct server *server, struct engine *engine)
+{
+    pthread_rwlock_wrlock(&server->lock);
+    server->engine = engine;
+    pthread_rwlock_unlock(&server->lock);
 }

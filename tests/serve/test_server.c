@@ -180,9 +180,9 @@ static int set_up(void **state)
     view_put(world->view, DOC_RUN, series, 7, SPAN_LITERAL("{\"state\":\"running\"}"));
     for (unsigned i = 0; i < LINES; i++)
         put_alert(world->view, i);
-    assert_int_equal(
-        server_start("127.0.0.1:0", &world->engine, world->view, &world->server, world->address, &error),
-        STATUS_OK);
+    assert_int_equal(server_start("127.0.0.1:0", &world->engine, world->view, NULL, &world->server,
+                                  world->address, &error),
+                     STATUS_OK);
     assert_false(server_moved(world->server));
     *state = world;
     return 0;
@@ -393,7 +393,8 @@ static void a_taken_port_moves_the_server(void **state)
 
     snprintf(listen, sizeof listen, "%s", world->address + strlen("http://"));
     listen[strlen(listen) - 1] = '\0';
-    assert_int_equal(server_start(listen, &world->engine, world->view, &second, address, &error), STATUS_OK);
+    assert_int_equal(server_start(listen, &world->engine, world->view, NULL, &second, address, &error),
+                     STATUS_OK);
     assert_true(server_moved(second));
     assert_string_not_equal(address, world->address);
     assert_int_equal(request(address, "healthz", NULL, &answer), CURLE_OK);
@@ -412,9 +413,9 @@ static void no_address_is_no_server(void **state)
     struct error error;
     char address[64] = "untouched";
 
-    assert_int_equal(server_start("", NULL, NULL, &server, address, &error), STATUS_OK);
+    assert_int_equal(server_start("", NULL, NULL, NULL, &server, address, &error), STATUS_OK);
     assert_null(server);
-    assert_int_equal(server_start("nowhere", &engine, view, &server, address, &error), STATUS_FATAL);
+    assert_int_equal(server_start("nowhere", &engine, view, NULL, &server, address, &error), STATUS_FATAL);
     assert_string_equal(address, "untouched");
     view_free(view);
 }
