@@ -144,6 +144,26 @@ bool unpack_ended(const struct unpack *in)
     return !in->broken && in->at == in->end;
 }
 
+const char *state_kind_name(uint32_t kind)
+{
+    static const char *const names[] = {
+        [STATE_TIMES] = "times",
+        [STATE_PARTITION] = "partition",
+        [STATE_SEEN] = "seen",
+        [STATE_PANES] = "panes",
+        [STATE_SERIES] = "series",
+        [STATE_TABLE] = "table",
+        [STATE_RUNS] = "runs",
+        [STATE_ROWS] = "rows",
+        [STATE_CORRECTIONS] = "corrections",
+        [STATE_EPISODES] = "episodes",
+        [STATE_CONDITIONS] = "conditions",
+        [STATE_OUTLET] = "outlet",
+    };
+
+    return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";
+}
+
 void saver_put(struct saver *saver, struct state_key key)
 {
     assert(!saver->bytes.full);

@@ -1,11 +1,11 @@
-/* State that outlives the process, as bytes: packing, the marks that tell which blocks of a table changed, and
- * the hands that take what is saved. A table keeps its state by slot; 256 neighbouring slots are one block, and
- * a block is one stored value.
+/* State that outlives the process, as bytes: packing, the marks that tell which blocks of a table
+ * changed, and the hands that take what is saved. A table keeps its state by slot; 256 neighbouring
+ * slots are one block, and a block is one stored value.
  *
- * A cut freezes the blocks that have changed since the last one (blocks_freeze, cheap); their bytes are made
- * afterwards in slices while the work goes on. Whoever is about to change a slot calls blocks_touch first and
- * saves the block at once if it is still frozen. So every value shows its block as it was at the cut. One
- * thread. */
+ * A cut freezes the blocks that have changed since the last one (blocks_freeze, cheap); their bytes are
+ * made afterwards in slices while the work goes on. Whoever is about to change a slot calls
+ * blocks_touch first and saves the block at once if it is still frozen. So every value shows its block
+ * as it was at the cut. One thread. */
 #pragma once
 #include "base/buffer.h"
 #include "base/hash.h"
@@ -22,8 +22,8 @@ void pack_double(struct buffer *out, double value); /* its bits */
 void pack_id(struct buffer *out, struct id128 id);
 void pack_text(struct buffer *out, struct span text); /* size and bytes */
 
-/* Reads what pack wrote. Beyond the end, or with a size that does not fit, it gives zeros and is `broken`, which
- * the reader looks at once at the end. */
+/* Reads what pack wrote. Beyond the end, or with a size that does not fit, it gives zeros and is
+ * `broken`, which the reader looks at once at the end. */
 struct unpack {
     const char *at, *end;
     bool broken;
@@ -56,6 +56,8 @@ enum state_kind {
     STATE_CONDITIONS = 11, /* part cut: all conditions not applied yet, and the keys prompted */
     STATE_OUTLET = 12,     /* owner sink's identity, part worker: where its output stood */
 };
+
+const char *state_kind_name(uint32_t kind); /* "series"; "unknown" when it is not in the list */
 
 /* The place of a value in the store. (kind, owner, part) is one table of blocks and is dropped as a whole. */
 struct state_key {

@@ -1,5 +1,7 @@
 #include "cli/arguments.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 
 static bool read_own(const struct argument *own, int argc, char **argv, int *at)
@@ -58,4 +60,30 @@ struct plan *arguments_plan(const struct file_arguments *arguments)
         return plan;
     fprintf(stderr, "%s\n", error.text);
     return NULL;
+}
+
+enum status arguments_store_path(const char *file, const char *store, char **ret_path,
+                                 struct error *ret_error)
+{
+    struct config *config;
+    const struct node *path = NULL;
+
+    if (!file) {
+        const char *used = store ? store : "weir.db";
+
+        *ret_path = memory_text(used, strlen(used));
+        return STATUS_OK;
+    }
+    if (config_load(file, &config, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    const struct node *root = config_root(config), *section = node_find(root, "store");
+    if (section && section->type == NODE_MAP)
+        path = node_find(section, "path");
+    if (path && path->type != NODE_SCALAR)
+        node_fail(path, ret_error, "store.path: expected one text");
+    else
+        *ret_path = node_path(path ? path : root, path ? path->text : "weir.db");
+    bool good = !path || path->type == NODE_SCALAR;
+    config_free(config);
+    return good ? STATUS_OK : STATUS_FATAL;
 }

@@ -23,3 +23,8 @@ bool arguments_read(int argc, char **argv, const struct argument *own, struct fi
 
 /* Loads the plan and prints the error on stderr; NULL on failure. */
 struct plan *arguments_plan(const struct file_arguments *arguments);
+
+/* The store that a command works on, malloc'ed: `store.path` of the configuration file (without one: weir.db
+ * beside it), or without a file the path given, or weir.db here. */
+enum status arguments_store_path(const char *file, const char *store, char **ret_path,
+                                 struct error *ret_error);

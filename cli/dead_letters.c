@@ -3,8 +3,8 @@
  * bytes as they came. */
 #include "pipeline/dead_letters.h"
 #include "base/json_writer.h"
-#include "base/options.h"
 #include "base/timestamp.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 #include <assert.h>
@@ -199,26 +199,6 @@ static bool parse_arguments(int argc, char **argv, struct request *ret_request)
     return true;
 }
 
-/* `store.path` of the file, or weir.db beside it; malloc'ed. */
-static enum status store_path(const char *file, char **ret_path, struct error *ret_error)
-{
-    struct config *config;
-    const struct node *path = NULL;
-
-    if (config_load(file, &config, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
-    const struct node *root = config_root(config), *store = node_find(root, "store");
-    if (store && store->type == NODE_MAP)
-        path = node_find(store, "path");
-    if (path && path->type != NODE_SCALAR)
-        node_fail(path, ret_error, "store.path: expected one text");
-    else
-        *ret_path = node_path(path ? path : root, path ? path->text : "weir.db");
-    bool good = !path || path->type == NODE_SCALAR;
-    config_free(config);
-    return good ? STATUS_OK : STATUS_FATAL;
-}
-
 static int act(struct dead_letters *store, const struct request *request, struct error *ret_error)
 {
     struct writer writer = {.json = request->json};
@@ -251,12 +231,11 @@ int cli_dead_letters(int argc, char **argv)
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    if (request.file && store_path(request.file, &path, &error) != STATUS_OK) {
+    if (arguments_store_path(request.file, request.store, &path, &error) != STATUS_OK) {
         fprintf(stderr, "weir: %s\n", error.text);
         return EXIT_USAGE;
     }
-    const char *used = path ? path : request.store ? request.store : "weir.db";
-    if (dead_letters_open_existing(used, &store, &error) == STATUS_OK) {
+    if (dead_letters_open_existing(path, &store, &error) == STATUS_OK) {
         code = act(store, &request, &error);
         dead_letters_close(store);
     }

@@ -21,6 +21,7 @@ static const struct {
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},
+    {"state", cli_state, "show|verify|export|import|reset ...", "what the store of a pipeline holds; taking it elsewhere; forgetting what was learned"},
     {"bench", cli_bench, "CASE [...]", "figures as JSON"},
     // clang-format on
 };

@@ -1,28 +1,18 @@
 /* Dead letters in SQLite. Rare by nature: a transaction with a sync takes some milliseconds, so callers hand
- * over what one batch or one bulk refused. Triggers keep the totals, so that the limit holds when `weir
- * dead-letters delete` works beside a running pipeline, and no open has to scan a gigabyte. Dropped: PRAGMA
- * user_version and max_page_count, since the file may hold other parts of the store. */
+ * over what one batch or one bulk refused. The file may hold other parts of the store. */
 #include "pipeline/dead_letters.h"
 
 #include "base/memory.h"
+#include "pipeline/store_file.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { SCHEMA_VERSION = 1, BUSY_MS = 1000 };
 
 struct dead_letters {
-    sqlite3 *database;
+    struct store_file file;
     sqlite3_stmt *insert, *totals;
     pthread_mutex_t mutex;
-    char *path;
     int64_t limit_bytes;
 };
 
@@ -32,139 +22,49 @@ struct dead_letters {
     "length(" row ".payload) + length(" row ".document) + length(CAST(" row ".reason AS BLOB))" \
     " + length(CAST(" row ".source AS BLOB)) + length(CAST(" row ".topic AS BLOB))"
 
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS store_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;"
-    "INSERT INTO store_versions VALUES ('dead_letters', 1) ON CONFLICT DO NOTHING;"
-    "CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+static const char *const upgrades[] = {
+    "CREATE TABLE dead_letters (id INTEGER PRIMARY KEY AUTOINCREMENT,"
     " source TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
     " item INTEGER NOT NULL, stage TEXT NOT NULL, sink TEXT NOT NULL, reason TEXT NOT NULL, time_us INTEGER NOT NULL,"
     " payload BLOB NOT NULL, document BLOB NOT NULL,"
     " UNIQUE (topic, partition, offset, item, stage, sink));"
-    "CREATE TABLE IF NOT EXISTS dead_letter_totals (one INTEGER PRIMARY KEY CHECK (one = 1),"
+    "CREATE TABLE dead_letter_totals (one INTEGER PRIMARY KEY CHECK (one = 1),"
     " letters INTEGER NOT NULL, bytes INTEGER NOT NULL);"
-    "INSERT INTO dead_letter_totals VALUES (1, 0, 0) ON CONFLICT DO NOTHING;"
-    "CREATE TRIGGER IF NOT EXISTS dead_letter_added AFTER INSERT ON dead_letters BEGIN"
+    "INSERT INTO dead_letter_totals VALUES (1, 0, 0);"
+    "CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letters BEGIN"
     " UPDATE dead_letter_totals SET letters = letters + 1, bytes = bytes + " SIZE_OF("new") "; END;"
-    "CREATE TRIGGER IF NOT EXISTS dead_letter_removed AFTER DELETE ON dead_letters BEGIN"
-    " UPDATE dead_letter_totals SET letters = letters - 1, bytes = bytes - " SIZE_OF("old") "; END;";
+    "CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letters BEGIN"
+    " UPDATE dead_letter_totals SET letters = letters - 1, bytes = bytes - " SIZE_OF("old") "; END;",
+    /* Letters of version 1 stay without a checksum; its totals went wrong with each letter deleted. */
+    "ALTER TABLE dead_letters ADD COLUMN checksum INTEGER;"
+    STORE_TOTALS("dead_letters", SIZE_OF, SIZE_OF)
+    "UPDATE store_totals SET (rows, bytes) = (SELECT count(*), coalesce(sum(" SIZE_OF("dead_letters") "), 0)"
+    " FROM dead_letters), plain = 0 WHERE part = 'dead_letters';"
+    "UPDATE store_totals SET plain = bytes WHERE part = 'dead_letters';"
+    "DROP TRIGGER dead_letter_added; DROP TRIGGER dead_letter_removed; DROP TABLE dead_letter_totals;",
+};
+static const struct store_part part = {
+    .name = "dead_letters", .upgrades = upgrades, .version = sizeof upgrades / sizeof *upgrades};
 // clang-format on
 
 static const char insert_sql[] =
     "INSERT INTO dead_letters (source, topic, partition, offset, item, stage, sink, reason, time_us, payload,"
-    " document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    " document, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
     " ON CONFLICT (topic, partition, offset, item, stage, sink) DO NOTHING";
-
-/* What a SQLite error means for the caller. Disk full shows as FULL, or as IOERR when the log cannot grow. */
-static enum status report(const struct dead_letters *store, struct error *ret_error)
-{
-    int code = sqlite3_extended_errcode(store->database) & 0xff;
-    const char *reason = sqlite3_errmsg(store->database);
-
-    switch (code) {
-    case SQLITE_FULL:
-    case SQLITE_IOERR:
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        fail(ret_error, "dead-letter store %s: %s", store->path, reason);
-        return STATUS_RETRY;
-    case SQLITE_CORRUPT:
-        return fail(ret_error, "dead-letter store %s is damaged: %s", store->path, reason);
-    case SQLITE_NOTADB:
-        return fail(ret_error, "%s is not a weir store, or it is damaged: %s", store->path, reason);
-    default:
-        return fail(ret_error, "dead-letter store %s: %s", store->path, reason);
-    }
-}
-
-static enum status run(struct dead_letters *store, const char *sql, struct error *ret_error)
-{
-    if (sqlite3_exec(store->database, sql, NULL, NULL, NULL) == SQLITE_OK)
-        return STATUS_OK;
-    return report(store, ret_error);
-}
-
-static void undo(struct dead_letters *store)
-{
-    if (!sqlite3_get_autocommit(store->database)) /* some errors have rolled back already */
-        sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
-}
-
-static enum status prepare(struct dead_letters *store, const char *sql, sqlite3_stmt **ret_statement,
-                           struct error *ret_error)
-{
-    if (sqlite3_prepare_v2(store->database, sql, -1, ret_statement, NULL) == SQLITE_OK)
-        return STATUS_OK;
-    return report(store, ret_error);
-}
-
-static enum status check_version(struct dead_letters *store, struct error *ret_error)
-{
-    sqlite3_stmt *statement = NULL;
-    enum status status = prepare(store, "SELECT version FROM store_versions WHERE part = 'dead_letters'",
-                                 &statement, ret_error);
-
-    if (status != STATUS_OK)
-        return status;
-    if (sqlite3_step(statement) != SQLITE_ROW)
-        status = fail(ret_error, "%s holds no dead letters", store->path);
-    else if (sqlite3_column_int(statement, 0) != SCHEMA_VERSION)
-        status = fail(ret_error, "%s has version %d of the dead-letter store; this weir reads version %d",
-                      store->path, sqlite3_column_int(statement, 0), SCHEMA_VERSION);
-    sqlite3_finalize(statement);
-    return status;
-}
-
-static enum status set_up(struct dead_letters *store, bool create, struct error *ret_error)
-{
-    enum status status;
-
-    sqlite3_busy_timeout(store->database, BUSY_MS);
-    sqlite3_extended_result_codes(store->database, 1);
-    status = run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", ret_error);
-    if (status == STATUS_OK && create) {
-        status = run(store, "BEGIN IMMEDIATE", ret_error);
-        if (status == STATUS_OK)
-            status = run(store, schema, ret_error);
-        if (status == STATUS_OK)
-            status = run(store, "COMMIT", ret_error);
-        undo(store);
-    }
-    if (status == STATUS_OK)
-        status = check_version(store, ret_error);
-    if (status == STATUS_OK)
-        status = prepare(store, insert_sql, &store->insert, ret_error);
-    if (status == STATUS_OK)
-        status = prepare(store, "SELECT letters, bytes FROM dead_letter_totals", &store->totals, ret_error);
-    return status;
-}
-
-/* SQLite would make the file with the umask's mode. An existing file is not opened here: closing it again
- * would drop the locks that another connection of this process holds on it. */
-static enum status create_file(const char *path, struct error *ret_error)
-{
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-    if (file < 0 && errno != EEXIST)
-        return fail(ret_error, "cannot create %s: %s", path, strerror(errno));
-    if (file >= 0)
-        close(file);
-    return STATUS_OK;
-}
 
 static enum status open_store(const char *path, bool create, struct dead_letters **ret_store,
                               struct error *ret_error)
 {
-    if (create && create_file(path, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
-    if (access(path, R_OK | W_OK) != 0)
-        return fail(ret_error, "cannot open %s: %s", path, strerror(errno));
-
+    const struct store_options options = {.must_exist = !create};
     struct dead_letters *store = memory_new(sizeof *store);
-    store->path = memory_text(path, strlen(path));
+
     store->limit_bytes = DEAD_LETTERS_LIMIT_BYTES;
     pthread_mutex_init(&store->mutex, NULL);
-    int code = sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    enum status status = code == SQLITE_OK ? set_up(store, create, ret_error) : report(store, ret_error);
+    enum status status = store_file_open(&store->file, path, &options, &part, 1, ret_error);
+    if (status == STATUS_OK)
+        status = store_file_prepare(&store->file, insert_sql, &store->insert, ret_error);
+    if (status == STATUS_OK)
+        status = store_file_prepare(&store->file, STORE_TOTAL_SQL, &store->totals, ret_error);
     if (status != STATUS_OK) {
         dead_letters_close(store);
         return status;
@@ -190,9 +90,8 @@ void dead_letters_close(struct dead_letters *store)
         return;
     sqlite3_finalize(store->insert);
     sqlite3_finalize(store->totals);
-    sqlite3_close(store->database);
+    store_file_close(&store->file);
     pthread_mutex_destroy(&store->mutex);
-    free(store->path);
     free(store);
 }
 
@@ -203,53 +102,39 @@ void dead_letters_set_limit(struct dead_letters *store, int64_t bytes)
     pthread_mutex_unlock(&store->mutex);
 }
 
-/* SQLite takes a NULL pointer for NULL; an absent text here is an empty one. */
-static void bind_text(sqlite3_stmt *statement, int place, struct span text)
-{
-    sqlite3_bind_text64(statement, place, text.size ? text.data : "", text.size, SQLITE_STATIC, SQLITE_UTF8);
-}
-
-static void bind_bytes(sqlite3_stmt *statement, int place, struct span bytes)
-{
-    sqlite3_bind_blob64(statement, place, bytes.size ? bytes.data : "", bytes.size, SQLITE_STATIC);
-}
-
 static enum status insert(struct dead_letters *store, const struct dead_letter *letter,
                           struct error *ret_error)
 {
-    sqlite3_stmt *statement = store->insert;
+    struct store_row row = store_row_begin(store->insert, part.name);
 
     assert(letter->stage);
-    bind_text(statement, 1, letter->source);
-    bind_text(statement, 2, letter->topic);
-    sqlite3_bind_int(statement, 3, letter->partition);
-    sqlite3_bind_int64(statement, 4, letter->offset);
-    sqlite3_bind_int(statement, 5, letter->item);
-    bind_text(statement, 6, span_of(letter->stage));
-    bind_text(statement, 7, letter->sink);
-    bind_text(statement, 8, letter->reason);
-    sqlite3_bind_int64(statement, 9, letter->time_us);
-    bind_bytes(statement, 10, letter->payload);
-    bind_bytes(statement, 11, letter->document);
-    int code = sqlite3_step(statement);
-    enum status status = code == SQLITE_DONE ? STATUS_OK : report(store, ret_error);
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
+    store_row_put_text(&row, letter->source);
+    store_row_put_text(&row, letter->topic);
+    store_row_put_number(&row, (uint64_t)letter->partition);
+    store_row_put_number(&row, (uint64_t)letter->offset);
+    store_row_put_number(&row, letter->item);
+    store_row_put_text(&row, span_of(letter->stage));
+    store_row_put_text(&row, letter->sink);
+    store_row_put_text(&row, letter->reason);
+    store_row_put_number(&row, (uint64_t)letter->time_us);
+    store_row_put_bytes(&row, letter->payload);
+    store_row_put_bytes(&row, letter->document);
+    store_row_put_end(&row);
+    enum status status = store_file_step(&store->file, store->insert, ret_error);
+    sqlite3_clear_bindings(store->insert);
     return status;
 }
 
 static enum status read_totals(struct dead_letters *store, int64_t *ret_letters, int64_t *ret_bytes,
                                struct error *ret_error)
 {
-    enum status status = STATUS_OK;
+    struct store_total total;
+    enum status status = store_file_total(&store->file, store->totals, part.name, &total, ret_error);
 
-    if (sqlite3_step(store->totals) == SQLITE_ROW) {
-        *ret_letters = sqlite3_column_int64(store->totals, 0);
-        *ret_bytes = sqlite3_column_int64(store->totals, 1);
-    } else {
-        status = report(store, ret_error);
+    if (status == STATUS_OK) {
+        *ret_letters = total.rows;
+        *ret_bytes = total.bytes;
     }
-    sqlite3_reset(store->totals);
     return status;
 }
 
@@ -263,7 +148,7 @@ static enum status check_limit(struct dead_letters *store, int64_t bytes_before,
     fail(ret_error,
          "dead-letter store %s is full: %lld letters, %lld bytes with these, limit %lld; delete letters to "
          "go on",
-         store->path, (long long)letters, (long long)bytes, (long long)store->limit_bytes);
+         store->file.path, (long long)letters, (long long)bytes, (long long)store->limit_bytes);
     return STATUS_RETRY;
 }
 
@@ -271,7 +156,7 @@ static enum status put_all(struct dead_letters *store, const struct dead_letter 
                            struct error *ret_error)
 {
     int64_t letters_before, bytes_before = 0;
-    enum status status = run(store, "BEGIN IMMEDIATE", ret_error);
+    enum status status = store_file_begin(&store->file, true, ret_error);
 
     if (status == STATUS_OK)
         status = read_totals(store, &letters_before, &bytes_before, ret_error);
@@ -279,10 +164,7 @@ static enum status put_all(struct dead_letters *store, const struct dead_letter 
         status = insert(store, &letters[i], ret_error);
     if (status == STATUS_OK)
         status = check_limit(store, bytes_before, ret_error);
-    if (status == STATUS_OK)
-        status = run(store, "COMMIT", ret_error);
-    undo(store);
-    return status;
+    return store_file_end(&store->file, status, ret_error);
 }
 
 enum status dead_letters_put(struct dead_letters *store, const struct dead_letter *letters, size_t count,
@@ -296,39 +178,38 @@ enum status dead_letters_put(struct dead_letters *store, const struct dead_lette
     return status;
 }
 
-static struct span column_span(sqlite3_stmt *statement, int column)
+#define LETTER_COLUMNS "source, topic, partition, offset, item, stage, sink, reason, time_us"
+enum { LETTER_CHECKSUM = 11, LETTER_ID = 12 };
+
+/* The bytes themselves are there only for dead_letters_get; in a list the columns are their lengths. */
+static bool read_letter(sqlite3_stmt *statement, bool whole, struct stored_letter *ret_stored)
 {
-    const void *bytes = sqlite3_column_blob(statement, column); /* texts too: they may hold null bytes */
+    struct store_row row = store_row_begin(statement, part.name);
+    struct stored_letter stored = {.id = sqlite3_column_int64(statement, LETTER_ID)};
+    struct dead_letter *letter = &stored.letter;
 
-    return span_make(bytes, (size_t)sqlite3_column_bytes(statement, column));
-}
-
-#define LETTER_COLUMNS                                                                                       \
-    "id, source, topic, partition, offset, item, stage, sink, reason, time_us, length(payload), "            \
-    "length(document)"
-
-/* Column 12 and 13, the bytes themselves, are there only for dead_letters_get. */
-static void read_letter(sqlite3_stmt *statement, bool whole, struct stored_letter *ret_stored)
-{
-    *ret_stored = (struct stored_letter){
-        .id = sqlite3_column_int64(statement, 0),
-        .letter =
-            {
-                .source = column_span(statement, 1),
-                .topic = column_span(statement, 2),
-                .partition = sqlite3_column_int(statement, 3),
-                .offset = sqlite3_column_int64(statement, 4),
-                .item = (uint16_t)sqlite3_column_int(statement, 5),
-                .stage = (const char *)sqlite3_column_text(statement, 6),
-                .sink = column_span(statement, 7),
-                .reason = column_span(statement, 8),
-                .time_us = sqlite3_column_int64(statement, 9),
-                .payload = whole ? column_span(statement, 12) : (struct span){0},
-                .document = whole ? column_span(statement, 13) : (struct span){0},
-            },
-        .payload_size = sqlite3_column_int64(statement, 10),
-        .document_size = sqlite3_column_int64(statement, 11),
-    };
+    letter->source = store_row_bytes(&row);
+    letter->topic = store_row_bytes(&row);
+    letter->partition = (int32_t)store_row_number(&row);
+    letter->offset = (int64_t)store_row_number(&row);
+    letter->item = (uint16_t)store_row_number(&row);
+    int stage = row.column;
+    store_row_bytes(&row);
+    letter->stage = (const char *)sqlite3_column_text(statement, stage);
+    letter->sink = store_row_bytes(&row);
+    letter->reason = store_row_bytes(&row);
+    letter->time_us = (int64_t)store_row_number(&row);
+    if (whole) {
+        letter->payload = store_row_bytes(&row);
+        letter->document = store_row_bytes(&row);
+        stored.payload_size = letter->payload.size;
+        stored.document_size = letter->document.size;
+    } else {
+        stored.payload_size = (int64_t)store_row_number(&row);
+        stored.document_size = (int64_t)store_row_number(&row);
+    }
+    *ret_stored = stored;
+    return !whole || sqlite3_column_type(statement, LETTER_CHECKSUM) == SQLITE_NULL || store_row_good(&row);
 }
 
 /* Runs a prepared query to its end, then frees it. *ret_visited counts its rows. */
@@ -344,12 +225,16 @@ static enum status visit_rows(struct dead_letters *store, sqlite3_stmt *statemen
     while (more && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct stored_letter stored;
 
-        read_letter(statement, whole, &stored);
         ++*ret_visited;
-        more = visit(owner, &stored);
+        if (read_letter(statement, whole, &stored))
+            more = visit(owner, &stored);
+        else
+            status = fail(ret_error, "store %s is damaged: dead letter %lld", store->file.path,
+                          (long long)stored.id);
+        more = more && status == STATUS_OK;
     }
     if (code != SQLITE_ROW && code != SQLITE_DONE)
-        status = report(store, ret_error);
+        status = store_file_report(&store->file, ret_error);
     sqlite3_finalize(statement);
     return status;
 }
@@ -361,11 +246,12 @@ enum status dead_letters_list(struct dead_letters *store, const struct dead_lett
     size_t visited;
 
     pthread_mutex_lock(&store->mutex);
-    enum status status =
-        prepare(store,
-                "SELECT " LETTER_COLUMNS " FROM dead_letters WHERE (?1 IS NULL OR stage = ?1)"
-                " AND (?2 IS NULL OR topic = ?2) ORDER BY id DESC LIMIT ?3",
-                &statement, ret_error);
+    enum status status = store_file_prepare(
+        &store->file,
+        "SELECT " LETTER_COLUMNS
+        ", length(payload), length(document), NULL, id FROM dead_letters WHERE (?1 IS NULL OR stage = ?1)"
+        " AND (?2 IS NULL OR topic = ?2) ORDER BY id DESC LIMIT ?3",
+        &statement, ret_error);
     if (status == STATUS_OK) {
         sqlite3_bind_text(statement, 1, query->stage, -1, SQLITE_STATIC);
         sqlite3_bind_text(statement, 2, query->topic, -1, SQLITE_STATIC);
@@ -383,15 +269,16 @@ enum status dead_letters_get(struct dead_letters *store, int64_t id, dead_letter
     size_t visited;
 
     pthread_mutex_lock(&store->mutex);
-    enum status status =
-        prepare(store, "SELECT " LETTER_COLUMNS ", payload, document FROM dead_letters WHERE id = ?1",
-                &statement, ret_error);
+    enum status status = store_file_prepare(
+        &store->file,
+        "SELECT " LETTER_COLUMNS ", payload, document, checksum, id FROM dead_letters WHERE id = ?1",
+        &statement, ret_error);
     if (status == STATUS_OK) {
         sqlite3_bind_int64(statement, 1, id);
         status = visit_rows(store, statement, true, visit, owner, &visited, ret_error);
     }
     if (status == STATUS_OK && visited == 0) {
-        fail(ret_error, "%s has no dead letter %lld", store->path, (long long)id);
+        fail(ret_error, "%s has no dead letter %lld", store->file.path, (long long)id);
         status = STATUS_SKIP;
     }
     pthread_mutex_unlock(&store->mutex);
@@ -403,13 +290,14 @@ enum status dead_letters_delete(struct dead_letters *store, int64_t id, struct e
     sqlite3_stmt *statement = NULL;
 
     pthread_mutex_lock(&store->mutex);
-    enum status status = prepare(store, "DELETE FROM dead_letters WHERE id = ?1", &statement, ret_error);
+    enum status status =
+        store_file_prepare(&store->file, "DELETE FROM dead_letters WHERE id = ?1", &statement, ret_error);
     if (status == STATUS_OK) {
         sqlite3_bind_int64(statement, 1, id);
         if (sqlite3_step(statement) != SQLITE_DONE) {
-            status = report(store, ret_error);
-        } else if (sqlite3_changes(store->database) == 0) {
-            fail(ret_error, "%s has no dead letter %lld", store->path, (long long)id);
+            status = store_file_report(&store->file, ret_error);
+        } else if (sqlite3_changes(store->file.database) == 0) {
+            fail(ret_error, "%s has no dead letter %lld", store->file.path, (long long)id);
             status = STATUS_SKIP;
         }
         sqlite3_finalize(statement);

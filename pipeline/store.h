@@ -1,10 +1,12 @@
-/* What outlives the process: one SQLite file (mode 0600, write-ahead log, every value with a checksum). It holds
- * the state of the newest complete cut in blocks, the outbox (derived documents emitted and not acknowledged),
- * the notification log, the alert history, the audit log, and, through dead_letters.h, the dead letters. Calls
- * come from one thread at a time (the keeper's, keeper.h); `weir state` opens a store of its own.
+/* What outlives the process: one SQLite file (mode 0600, write-ahead log, every value with a checksum).
+ * It holds the state of the newest complete cut in blocks, the outbox (derived documents emitted and
+ * not acknowledged), the notification log, the alert history, the audit log, and, through
+ * dead_letters.h, the dead letters. Calls come from one thread at a time (the keeper's, keeper.h);
+ * `weir state` opens a store of its own.
  *
- * STATUS_RETRY from any writing call: disk full, file read-only for now, busy: nothing of the call was kept, the
- * same call may succeed later. STATUS_FATAL: damaged (names the table and key), or of a newer weir. */
+ * STATUS_RETRY from any writing call: disk full, file read-only for now, busy: nothing of the call was
+ * kept, the same call may succeed later. STATUS_FATAL: damaged (names the table and key), or of a newer
+ * weir. */
 #pragma once
 #include "base/state.h"
 #include "base/status.h"
@@ -13,7 +15,8 @@
 struct store;
 
 struct store_options {
-    int64_t limit_bytes; /* of the file; 0: none. Beyond it history goes first, then writing is refused */
+    int64_t limit_bytes; /* of values, notifications, history and audit log as stored; 0: none. Beyond it
+                            history goes first, then store_put is refused */
     int64_t history_us;  /* alert history and audit log older than this are removed; 0: kept */
     const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
     bool read_only, must_exist;
@@ -27,7 +30,7 @@ void store_close(struct store *store); /* NULL is fine */
 enum status store_lock(const char *path, int *ret_descriptor, struct error *ret_error);
 void store_unlock(int descriptor); /* -1 is fine */
 
-/* ---- state: generations ---- */
+/* State: generations. */
 
 uint64_t store_generation(const struct store *store); /* newest complete one; 0: none yet */
 
@@ -47,8 +50,8 @@ struct outbox_key { /* a document in the outbox; sequences rise by one within a 
     uint64_t sink, lane, sequence;
 };
 
-/* The last, small transaction: makes the generation the newest complete one, drops tables, removes acknowledged
- * documents from the outbox. Durable when it returns. */
+/* The last, small transaction: makes the generation the newest complete one, drops tables, removes
+ * acknowledged documents from the outbox. Durable when it returns. */
 struct store_flip {
     uint64_t generation;
     const struct state_table *dropped;
@@ -62,13 +65,22 @@ enum status store_flip(struct store *store, const struct store_flip *flip, struc
  * size limit. Called when there is nothing else to do. */
 bool store_tidy(struct store *store, int64_t now_us);
 
-/* Every value of the newest complete generation, in the order of (kind, owner, part, block); what an
- * interrupted generation left behind is removed first unless the store is read-only. */
+/* Every value of the newest complete generation, in the order of (kind, owner, part, block), owner and
+ * part as signed numbers, from one moment of the file; bytes valid during the call. Every value is
+ * checked. What an interrupted generation left behind is removed first unless the store is read-only. */
 typedef enum status store_visit(void *owner, const struct state_key *key, struct span bytes,
                                 struct error *ret_error);
 enum status store_load(struct store *store, store_visit *visit, void *owner, struct error *ret_error);
 
-/* ---- outbox ---- */
+/* The tables there are, in the order of store_load, without reading their values. */
+struct state_table_size {
+    struct state_table table;
+    uint64_t values, value_bytes, stored_bytes; /* value_bytes before compression */
+};
+typedef void state_table_visit(void *owner, const struct state_table_size *size);
+enum status store_tables(struct store *store, state_table_visit *visit, void *owner, struct error *ret_error);
+
+/* Outbox. */
 
 struct outbox_document {
     struct outbox_key place;
@@ -80,7 +92,7 @@ struct outbox_document {
     struct span body;
 };
 
-/* A document that is there already is kept. */
+/* A document that is there already is kept. Durable with the next flip. */
 enum status store_outbox_put(struct store *store, const struct outbox_document *documents, size_t count,
                              struct error *ret_error);
 
@@ -95,7 +107,7 @@ enum status store_outbox_cut(struct store *store, uint64_t sink, uint64_t lane, 
 enum status store_outbox_lanes(struct store *store, uint64_t sink, bool (*visit)(void *owner, uint64_t lane),
                                void *owner, struct error *ret_error);
 
-/* ---- notification log ---- */
+/* Notification log. */
 
 /* One transition told to one receiver. `line` is the alert line's id; a prompt has the id of the line that it
  * stands for. Written before it is sent (sent false), marked after (sent true). */
@@ -113,9 +125,10 @@ enum status store_notify(
 typedef bool notification_visit(void *owner, const struct notification *notification);
 enum status store_notifications(struct store *store, notification_visit *visit, void *owner,
                                 struct error *ret_error); /* by at_us */
+/* Those told before this wall time. */
 enum status store_forget_notifications(struct store *store, int64_t before_us, struct error *ret_error);
 
-/* ---- alert history, audit log ---- */
+/* Alert history, audit log. */
 
 struct history_line {
     struct id128 id, episode;
@@ -136,10 +149,11 @@ typedef bool audit_visit(void *owner, int64_t time_us, const char *what, struct 
 enum status store_audits(struct store *store, int64_t limit, audit_visit *visit, void *owner,
                          struct error *ret_error); /* newest first */
 
-/* ---- looking at it ---- */
+/* Looking at it. */
 
 struct store_figures {
-    uint64_t generation, values, value_bytes, stored_bytes; /* value_bytes before compression */
+    uint64_t generation, values, value_bytes, stored_bytes; /* with those not tidied away yet; value_bytes
+                                                               before compression */
     uint64_t outbox_documents, outbox_bytes, notifications, history_lines, audit_lines;
     int64_t file_bytes, flipped_us; /* wall time of the flip, given by the host's clock */
     int schema;

@@ -399,6 +399,66 @@ static void test_other_files(void **state)
     tear_down(&fixture);
 }
 
+static bool ignore(void *owner, const struct stored_letter *stored)
+{
+    return true;
+}
+
+static void test_a_changed_payload_is_found(void **state)
+{
+    struct fixture fixture;
+    struct dead_letter letter = letter_at(1);
+    sqlite3 *other;
+
+    set_up(&fixture);
+    put(&fixture, &letter, 1);
+    assert_int_equal(sqlite3_open(fixture.path, &other), SQLITE_OK);
+    sqlite3_exec(other, "UPDATE dead_letters SET payload = CAST('[' AS BLOB)", NULL, NULL, NULL);
+    sqlite3_close(other);
+    assert_status(&fixture, dead_letters_get(fixture.store, 1, ignore, NULL, &fixture.error), STATUS_FATAL);
+    assert_non_null(strstr(fixture.error.text, "is damaged: dead letter 1"));
+    tear_down(&fixture);
+}
+
+/* A file of the first version: its letters, without checksums, and their totals are kept. */
+static void test_upgrade(void **state)
+{
+    struct fixture fixture = {.folder = "/tmp/weir-dead-letters-XXXXXX"};
+    struct dead_letter letter = letter_at(1);
+    int64_t bytes;
+    sqlite3 *other;
+    // clang-format off
+    const char *first =
+        "CREATE TABLE store_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;"
+        "INSERT INTO store_versions VALUES ('dead_letters', 1);"
+        "CREATE TABLE dead_letters (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+        " source TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
+        " item INTEGER NOT NULL, stage TEXT NOT NULL, sink TEXT NOT NULL, reason TEXT NOT NULL, time_us INTEGER NOT NULL,"
+        " payload BLOB NOT NULL, document BLOB NOT NULL, UNIQUE (topic, partition, offset, item, stage, sink));"
+        "CREATE TABLE dead_letter_totals (one INTEGER PRIMARY KEY, letters INTEGER, bytes INTEGER);"
+        "INSERT INTO dead_letter_totals VALUES (1, 1, 99);"
+        "CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letters BEGIN SELECT 1; END;"
+        "CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letters BEGIN SELECT 1; END;"
+        "INSERT INTO dead_letters VALUES (1, '', 't', 0, 0, 0, 'late', '', 'r', 0, x'7b', x'')";
+    // clang-format on
+
+    assert_non_null(mkdtemp(fixture.folder));
+    snprintf(fixture.path, sizeof fixture.path, "%s/weir.db", fixture.folder);
+    assert_int_equal(sqlite3_open(fixture.path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, first, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    open_store(&fixture);
+    assert_int_equal(count_letters(&fixture, &bytes), 1);
+    assert_int_equal(bytes, 3);
+    assert_int_equal(dead_letters_get(fixture.store, 1, ignore, NULL, &fixture.error), STATUS_OK);
+    put(&fixture, &letter, 1);
+    assert_int_equal(count_letters(&fixture, &bytes), 2);
+    assert_int_equal(dead_letters_delete(fixture.store, 1, &fixture.error), STATUS_OK);
+    assert_int_equal(count_letters(&fixture, &bytes), 1);
+    assert_int_equal(bytes, 6 + 9 + 8 + 1); /* all texts of the deleted one are gone from the total */
+    tear_down(&fixture);
+}
+
 struct thread {
     pthread_t thread;
     struct dead_letters *store;
@@ -440,11 +500,18 @@ static void test_threads_share_one_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list_get_delete),     cmocka_unit_test(test_bytes_come_back),
-        cmocka_unit_test(test_repeats_are_ignored), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_mode_of_the_file),    cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_busy_database),       cmocka_unit_test(test_damaged_file),
-        cmocka_unit_test(test_other_files),         cmocka_unit_test(test_threads_share_one_store),
+        cmocka_unit_test(test_list_get_delete),
+        cmocka_unit_test(test_bytes_come_back),
+        cmocka_unit_test(test_repeats_are_ignored),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_mode_of_the_file),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_busy_database),
+        cmocka_unit_test(test_damaged_file),
+        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_a_changed_payload_is_found),
+        cmocka_unit_test(test_threads_share_one_store),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

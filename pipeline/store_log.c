@@ -1,0 +1,412 @@
+/* The outbox and the logs of the store. Outbox rows come by the thousand and wait for the next flip to be
+ * durable; the logs are a few rows at a time and durable at once. */
+#include "pipeline/store_internal.h"
+
+#include <assert.h>
+
+enum { REMOVED_AT_ONCE = 256 };
+enum document_flag { DOCUMENT_PROMPT = 1, DOCUMENT_PROMPTED = 2 };
+enum notification_flag { NOTIFICATION_FIRING = 1, NOTIFICATION_PROMPT = 2, NOTIFICATION_SENT = 4 };
+
+// clang-format off
+#define BODY_SIZE(row) "length(" row ".body)"
+#define LINE_SIZE(row) "length(" row ".line)"
+#define DETAIL_SIZE(row) "length(" row ".detail)"
+
+/* The columns of each table are in the order of its store_row, so that `SELECT *` can be checked. */
+static const char *const outbox_upgrades[] = {
+    "CREATE TABLE outbox (sink INTEGER NOT NULL, lane INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL, id_high INTEGER NOT NULL, id_low INTEGER NOT NULL, group_high INTEGER NOT NULL,"
+    " group_low INTEGER NOT NULL, version INTEGER NOT NULL, time_us INTEGER NOT NULL, flags INTEGER NOT NULL,"
+    " body BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (sink, lane, sequence)) WITHOUT ROWID;"
+    STORE_TOTALS("outbox", BODY_SIZE, BODY_SIZE),
+};
+static const char *const notification_upgrades[] = {
+    "CREATE TABLE notifications (sink INTEGER NOT NULL, line_high INTEGER NOT NULL, line_low INTEGER NOT NULL,"
+    " dedup_high INTEGER NOT NULL, dedup_low INTEGER NOT NULL, episode_high INTEGER NOT NULL,"
+    " episode_low INTEGER NOT NULL, at_us INTEGER NOT NULL, told_us INTEGER NOT NULL, flags INTEGER NOT NULL,"
+    " body BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (sink, line_high, line_low));"
+    "CREATE INDEX notifications_at ON notifications (at_us);"
+    "CREATE INDEX notifications_told ON notifications (told_us);"
+    STORE_TOTALS("notifications", BODY_SIZE, BODY_SIZE),
+};
+static const char *const history_upgrades[] = {
+    "CREATE TABLE history (id_high INTEGER NOT NULL, id_low INTEGER NOT NULL, episode_high INTEGER NOT NULL,"
+    " episode_low INTEGER NOT NULL, revision INTEGER NOT NULL, at_us INTEGER NOT NULL, line BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL, UNIQUE (id_high, id_low));"
+    "CREATE INDEX history_at ON history (at_us);"
+    STORE_TOTALS("history", LINE_SIZE, LINE_SIZE),
+};
+static const char *const audit_upgrades[] = {
+    "CREATE TABLE audit (time_us INTEGER NOT NULL, what TEXT NOT NULL, detail BLOB NOT NULL,"
+    " checksum INTEGER NOT NULL);"
+    "CREATE INDEX audit_time ON audit (time_us);"
+    STORE_TOTALS("audit", DETAIL_SIZE, DETAIL_SIZE),
+};
+
+const struct store_part store_log_parts[STORE_LOG_PARTS] = {
+    {.name = "outbox", .upgrades = outbox_upgrades, .version = sizeof outbox_upgrades / sizeof *outbox_upgrades},
+    {.name = "notifications", .upgrades = notification_upgrades, .version = sizeof notification_upgrades / sizeof *notification_upgrades},
+    {.name = "history", .upgrades = history_upgrades, .version = sizeof history_upgrades / sizeof *history_upgrades},
+    {.name = "audit", .upgrades = audit_upgrades, .version = sizeof audit_upgrades / sizeof *audit_upgrades},
+};
+
+#define FORGET(table, time) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table " WHERE " time " < ?1 LIMIT ?2)"
+#define OLDEST(table, time, which) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table which " ORDER BY " time " LIMIT ?1)"
+
+const char *const store_log_sql[STORE_STATEMENTS] = {
+    [OUTBOX_PUT] = "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+    [OUTBOX_READ] = "SELECT * FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3 ORDER BY sequence",
+    [OUTBOX_ACKNOWLEDGE] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence = ?3",
+    [OUTBOX_CUT] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3",
+    [OUTBOX_NEXT_LANE] = "SELECT lane FROM outbox WHERE sink = ?1 AND lane >= ?2 ORDER BY lane LIMIT 1",
+    [NOTIFICATION_PUT] = "INSERT INTO notifications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+        " ON CONFLICT (sink, line_high, line_low) DO UPDATE SET dedup_high = excluded.dedup_high,"
+        " dedup_low = excluded.dedup_low, episode_high = excluded.episode_high, episode_low = excluded.episode_low,"
+        " at_us = excluded.at_us, told_us = excluded.told_us, flags = excluded.flags, body = excluded.body,"
+        " checksum = excluded.checksum",
+    [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY at_us, rowid",
+    [NOTIFICATION_FORGET] = "DELETE FROM notifications WHERE told_us < ?1",
+    [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4"),
+    [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+    [HISTORY_READ] = "SELECT * FROM history ORDER BY at_us DESC, rowid DESC LIMIT ?1",
+    [HISTORY_FORGET] = FORGET("history", "at_us"),
+    [HISTORY_OLDEST] = OLDEST("history", "at_us", ""),
+    [AUDIT_PUT] = "INSERT INTO audit VALUES (?1, ?2, ?3, ?4)",
+    [AUDIT_READ] = "SELECT * FROM audit ORDER BY time_us DESC, rowid DESC LIMIT ?1",
+    [AUDIT_FORGET] = FORGET("audit", "time_us"),
+    [AUDIT_OLDEST] = OLDEST("audit", "time_us", ""),
+};
+// clang-format on
+
+/* Runs a prepared query until `take` says no; `take` reads one row, false in *ret_good: it is damaged. */
+typedef bool take_row(sqlite3_stmt *statement, void *visitor, bool *ret_good);
+static enum status visit_rows(struct store *store, enum store_statement which, const char *table, int keys,
+                              take_row *take, void *visitor, struct error *ret_error)
+{
+    sqlite3_stmt *statement = store->statements[which];
+    enum status status = STATUS_OK;
+    bool more = true, good = true;
+    int code = SQLITE_ROW;
+
+    while (more && good && (code = sqlite3_step(statement)) == SQLITE_ROW)
+        more = take(statement, visitor, &good);
+    if (!good)
+        status = store_damaged_row(store, statement, table, keys, ret_error);
+    else if (code != SQLITE_ROW && code != SQLITE_DONE)
+        status = store_file_report(&store->file, ret_error);
+    sqlite3_reset(statement);
+    return status;
+}
+
+static enum status put_document(struct store *store, const struct outbox_document *document,
+                                struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[OUTBOX_PUT], "outbox");
+
+    assert(document->place.sequence <= INT64_MAX);
+    store_row_put_number(&row, document->place.sink);
+    store_row_put_number(&row, document->place.lane);
+    store_row_put_number(&row, document->place.sequence);
+    store_row_put_number(&row, document->kind);
+    store_row_put_id(&row, document->id);
+    store_row_put_id(&row, document->group);
+    store_row_put_number(&row, document->version);
+    store_row_put_number(&row, (uint64_t)document->time_us);
+    store_row_put_number(&row, (document->prompt ? DOCUMENT_PROMPT : 0u) |
+                                   (document->prompted ? DOCUMENT_PROMPTED : 0u));
+    store_row_put_bytes(&row, document->body);
+    store_row_put_end(&row);
+    return store_file_step(&store->file, store->statements[OUTBOX_PUT], ret_error);
+}
+
+enum status store_outbox_put(struct store *store, const struct outbox_document *documents, size_t count,
+                             struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, false, ret_error);
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        status = put_document(store, &documents[i], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+struct outbox_visitor {
+    outbox_visit *visit;
+    void *owner;
+};
+
+static bool take_document(sqlite3_stmt *statement, void *visitor, bool *ret_good)
+{
+    struct outbox_visitor *to = visitor;
+    struct store_row row = store_row_begin(statement, "outbox");
+    struct outbox_document document = {.place.sink = store_row_number(&row)};
+
+    document.place.lane = store_row_number(&row);
+    document.place.sequence = store_row_number(&row);
+    document.kind = (enum document_kind)store_row_number(&row);
+    document.id = store_row_id(&row);
+    document.group = store_row_id(&row);
+    document.version = store_row_number(&row);
+    document.time_us = (int64_t)store_row_number(&row);
+    uint64_t flags = store_row_number(&row);
+    document.prompt = flags & DOCUMENT_PROMPT;
+    document.prompted = flags & DOCUMENT_PROMPTED;
+    document.body = store_row_bytes(&row);
+    *ret_good = store_row_good(&row);
+    return *ret_good && to->visit(to->owner, &document);
+}
+
+static void bind_place(sqlite3_stmt *statement, uint64_t sink, uint64_t lane, uint64_t sequence)
+{
+    sqlite3_bind_int64(statement, 1, (int64_t)sink);
+    sqlite3_bind_int64(statement, 2, (int64_t)lane);
+    sqlite3_bind_int64(statement, 3, (int64_t)sequence);
+}
+
+enum status store_outbox_read(struct store *store, uint64_t sink, uint64_t lane, uint64_t from_sequence,
+                              outbox_visit *visit, void *owner, struct error *ret_error)
+{
+    struct outbox_visitor visitor = {.visit = visit, .owner = owner};
+
+    bind_place(store->statements[OUTBOX_READ], sink, lane, from_sequence);
+    return visit_rows(store, OUTBOX_READ, "outbox", 3, take_document, &visitor, ret_error);
+}
+
+enum status store_outbox_cut(struct store *store, uint64_t sink, uint64_t lane, uint64_t next,
+                             struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, true, ret_error);
+
+    bind_place(store->statements[OUTBOX_CUT], sink, lane, next);
+    if (status == STATUS_OK)
+        status = store_file_step(&store->file, store->statements[OUTBOX_CUT], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+/* One look by the key for each lane: DISTINCT would read all documents. */
+enum status store_outbox_lanes(struct store *store, uint64_t sink, bool (*visit)(void *owner, uint64_t lane),
+                               void *owner, struct error *ret_error)
+{
+    sqlite3_stmt *statement = store->statements[OUTBOX_NEXT_LANE];
+    int64_t from = INT64_MIN;
+
+    for (;;) {
+        sqlite3_bind_int64(statement, 1, (int64_t)sink);
+        sqlite3_bind_int64(statement, 2, from);
+        int code = sqlite3_step(statement);
+        int64_t lane = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+        enum status status = code == SQLITE_ROW || code == SQLITE_DONE
+                                 ? STATUS_OK
+                                 : store_file_report(&store->file, ret_error);
+        sqlite3_reset(statement);
+        if (code != SQLITE_ROW || !visit(owner, (uint64_t)lane) || lane == INT64_MAX)
+            return status;
+        from = lane + 1;
+    }
+}
+
+static enum status put_notification(struct store *store, const struct notification *notification,
+                                    struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[NOTIFICATION_PUT], "notifications");
+
+    store_row_put_number(&row, notification->sink);
+    store_row_put_id(&row, notification->line);
+    store_row_put_id(&row, notification->dedup);
+    store_row_put_id(&row, notification->episode);
+    store_row_put_number(&row, (uint64_t)notification->at_us);
+    store_row_put_number(&row, (uint64_t)notification->told_us);
+    store_row_put_number(&row, (notification->firing ? NOTIFICATION_FIRING : 0u) |
+                                   (notification->prompt ? NOTIFICATION_PROMPT : 0u) |
+                                   (notification->sent ? NOTIFICATION_SENT : 0u));
+    store_row_put_bytes(&row, notification->body);
+    store_row_put_end(&row);
+    return store_file_step(&store->file, store->statements[NOTIFICATION_PUT], ret_error);
+}
+
+enum status store_notify(struct store *store, const struct notification *notifications, size_t count,
+                         struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, true, ret_error);
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        status = put_notification(store, &notifications[i], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+struct notification_visitor {
+    notification_visit *visit;
+    void *owner;
+};
+
+static bool take_notification(sqlite3_stmt *statement, void *visitor, bool *ret_good)
+{
+    struct notification_visitor *to = visitor;
+    struct store_row row = store_row_begin(statement, "notifications");
+    struct notification notification = {.sink = store_row_number(&row)};
+
+    notification.line = store_row_id(&row);
+    notification.dedup = store_row_id(&row);
+    notification.episode = store_row_id(&row);
+    notification.at_us = (int64_t)store_row_number(&row);
+    notification.told_us = (int64_t)store_row_number(&row);
+    uint64_t flags = store_row_number(&row);
+    notification.firing = flags & NOTIFICATION_FIRING;
+    notification.prompt = flags & NOTIFICATION_PROMPT;
+    notification.sent = flags & NOTIFICATION_SENT;
+    notification.body = store_row_bytes(&row);
+    *ret_good = store_row_good(&row);
+    return *ret_good && to->visit(to->owner, &notification);
+}
+
+enum status store_notifications(struct store *store, notification_visit *visit, void *owner,
+                                struct error *ret_error)
+{
+    struct notification_visitor visitor = {.visit = visit, .owner = owner};
+
+    return visit_rows(store, NOTIFICATION_READ, "notifications", 3, take_notification, &visitor, ret_error);
+}
+
+enum status store_forget_notifications(struct store *store, int64_t before_us, struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, false, ret_error);
+
+    sqlite3_bind_int64(store->statements[NOTIFICATION_FORGET], 1, before_us);
+    if (status == STATUS_OK)
+        status = store_file_step(&store->file, store->statements[NOTIFICATION_FORGET], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+static enum status put_line(struct store *store, const struct history_line *line, struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[HISTORY_PUT], "history");
+
+    store_row_put_id(&row, line->id);
+    store_row_put_id(&row, line->episode);
+    store_row_put_number(&row, line->revision);
+    store_row_put_number(&row, (uint64_t)line->at_us);
+    store_row_put_bytes(&row, line->line);
+    store_row_put_end(&row);
+    return store_file_step(&store->file, store->statements[HISTORY_PUT], ret_error);
+}
+
+enum status store_history_put(struct store *store, const struct history_line *lines, size_t count,
+                              struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, true, ret_error);
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        status = put_line(store, &lines[i], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+struct history_visitor {
+    history_visit *visit;
+    void *owner;
+};
+
+static bool take_line(sqlite3_stmt *statement, void *visitor, bool *ret_good)
+{
+    struct history_visitor *to = visitor;
+    struct store_row row = store_row_begin(statement, "history");
+    struct history_line line = {.id = store_row_id(&row)};
+
+    line.episode = store_row_id(&row);
+    line.revision = store_row_number(&row);
+    line.at_us = (int64_t)store_row_number(&row);
+    line.line = store_row_bytes(&row);
+    *ret_good = store_row_good(&row);
+    return *ret_good && to->visit(to->owner, &line);
+}
+
+enum status store_history(struct store *store, int64_t limit, history_visit *visit, void *owner,
+                          struct error *ret_error)
+{
+    struct history_visitor visitor = {.visit = visit, .owner = owner};
+
+    sqlite3_bind_int64(store->statements[HISTORY_READ], 1, limit);
+    return visit_rows(store, HISTORY_READ, "history", 2, take_line, &visitor, ret_error);
+}
+
+enum status store_audit(struct store *store, int64_t time_us, const char *what, struct span detail,
+                        struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[AUDIT_PUT], "audit");
+    enum status status = store_file_begin(&store->file, true, ret_error);
+
+    store_row_put_number(&row, (uint64_t)time_us);
+    store_row_put_text(&row, span_of(what));
+    store_row_put_bytes(&row, detail);
+    store_row_put_end(&row);
+    if (status == STATUS_OK)
+        status = store_file_step(&store->file, store->statements[AUDIT_PUT], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+struct audit_visitor {
+    audit_visit *visit;
+    void *owner;
+};
+
+static bool take_audit(sqlite3_stmt *statement, void *visitor, bool *ret_good)
+{
+    struct audit_visitor *to = visitor;
+    struct store_row row = store_row_begin(statement, "audit");
+    int64_t time_us = (int64_t)store_row_number(&row);
+    int what = row.column;
+
+    store_row_bytes(&row);
+    struct span detail = store_row_bytes(&row);
+    *ret_good = store_row_good(&row);
+    return *ret_good &&
+           to->visit(to->owner, time_us, (const char *)sqlite3_column_text(statement, what), detail);
+}
+
+enum status store_audits(struct store *store, int64_t limit, audit_visit *visit, void *owner,
+                         struct error *ret_error)
+{
+    struct audit_visitor visitor = {.visit = visit, .owner = owner};
+
+    sqlite3_bind_int64(store->statements[AUDIT_READ], 1, limit);
+    return visit_rows(store, AUDIT_READ, "audit", 2, take_audit, &visitor, ret_error);
+}
+
+static enum status remove_lines(struct store *store, enum store_statement which, int *removed,
+                                struct error *ret_error)
+{
+    enum status status = store_file_step(&store->file, store->statements[which], ret_error);
+
+    if (status == STATUS_OK)
+        *removed += sqlite3_changes(store->file.database);
+    return status;
+}
+
+enum status store_log_forget(struct store *store, int64_t before_us, int *ret_removed,
+                             struct error *ret_error)
+{
+    static const enum store_statement statements[] = {HISTORY_FORGET, AUDIT_FORGET};
+    enum status status = STATUS_OK;
+    int removed = 0;
+
+    for (int i = 0; i < 2 && status == STATUS_OK; i++) {
+        sqlite3_bind_int64(store->statements[statements[i]], 1, before_us);
+        sqlite3_bind_int(store->statements[statements[i]], 2, REMOVED_AT_ONCE);
+        status = remove_lines(store, statements[i], &removed, ret_error);
+    }
+    *ret_removed = removed;
+    return status;
+}
+
+enum status store_log_trim(struct store *store, int *ret_removed, struct error *ret_error)
+{
+    static const enum store_statement statements[] = {HISTORY_OLDEST, AUDIT_OLDEST, NOTIFICATION_OLDEST};
+    enum status status = STATUS_OK;
+    int removed = 0;
+
+    for (int i = 0; i < 3 && status == STATUS_OK; i++) {
+        sqlite3_bind_int(store->statements[statements[i]], 1, REMOVED_AT_ONCE);
+        status = remove_lines(store, statements[i], &removed, ret_error);
+    }
+    *ret_removed = removed;
+    return status;
+}
