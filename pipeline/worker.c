@@ -92,7 +92,6 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->slowest_us[number], INT64_MIN);
     atomic_store(&shared->acknowledged_us[number], INT64_MIN);
-    atomic_store(&shared->needed_us[number], INT64_MAX);
     atomic_store(&shared->passed_us[number], INT64_MIN);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -184,24 +183,12 @@ static int64_t least_of(const struct worker *worker, const _Atomic int64_t *valu
     return least;
 }
 
-/* Event time from which on rows are still needed: by buckets that are not delivered yet, and by runs that are
- * not over or whose end may feed such a bucket. */
-static int64_t needed_from(struct worker *worker, int64_t acknowledged_us)
+/* Event time from which on rows are still needed by buckets that are not delivered yet. */
+static int64_t needed_from(const struct plan *plan, int64_t acknowledged_us)
 {
-    const struct plan *plan = worker->plan;
-    int64_t buckets = acknowledged_us - plan->longest_window_us, runs;
+    int64_t needed = acknowledged_us - plan->longest_window_us;
 
-    if (plan->time.late == LATE_CORRECT)
-        buckets -= plan->time.correct_for;
-    if (plan->wants_runs)
-        atomic_store_explicit(
-            &worker->shared->needed_us[worker->number],
-            runs_needed_from(
-                worker->runs,
-                worker->applied_us == INT64_MIN ? INT64_MIN : worker->applied_us - plan->runs.hold, buckets),
-            memory_order_relaxed);
-    runs = least_of(worker, worker->shared->needed_us);
-    return runs < buckets ? runs : buckets;
+    return plan->time.late == LATE_CORRECT ? needed - plan->time.correct_for : needed;
 }
 
 /* Commits what is below every need. The metadata carries the watermark at the offset and the event time up to
@@ -213,7 +200,7 @@ static void commit(struct worker *worker)
 
     if (acknowledged <= INT64_MIN + worker->plan->longest_window_us + worker->plan->time.correct_for)
         return;
-    needed = needed_from(worker, acknowledged);
+    needed = needed_from(worker->plan, acknowledged);
     for (size_t i = 0; i < worker->partition_count; i++) {
         struct partition *partition = &worker->partitions[i];
         const struct input *input = &worker->inputs[partition->source];

@@ -23,7 +23,6 @@ struct shared {
     _Atomic bool stopping;                        /* read no more, deliver what was made */
     _Atomic int64_t slowest_us[WORKERS_MAX];      /* least watermark that others must not run away from */
     _Atomic int64_t acknowledged_us[WORKERS_MAX]; /* derived documents up to it are safe */
-    _Atomic int64_t needed_us[WORKERS_MAX];       /* runs need events from here on */
     _Atomic int64_t
         passed_us[WORKERS_MAX]; /* everything told before it has been told (replay output order) */
     _Atomic int64_t had_us;     /* buckets up to it were delivered before the restart */
