@@ -1,46 +1,8 @@
-#include "alerts/lifecycle.h"
-
+#include "alerts/lifecycle_table.h"
 #include "base/memory.h"
-#include "base/slots.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-enum { EPISODES_MAX = 10 * 1000 * 1000 };
-
-enum phase { PHASE_PENDING, PHASE_FIRING, PHASE_KEPT /* fires on although its condition has ended */ };
-
-/* A condition with texts of its own. */
-struct held {
-    struct condition condition;
-    char *texts;
-};
-
-struct episode {
-    struct held latest; /* the newest evidence that was true */
-    struct id128 id;
-    enum phase phase;
-    int64_t since_us; /* first evidence */
-    int64_t due_us;   /* when it ends by itself; INT64_MAX: never */
-    enum alert_reason due_reason;
-    uint64_t revision;
-    bool open;
-};
-
-struct lifecycle {
-    const struct alert_policy *policies;
-    size_t policy_count;
-    struct held *held;
-    size_t held_count, held_capacity;
-    int64_t held_first_us, next_due_us;
-    struct slots slots;    /* dedup -> episode */
-    struct slots prompted; /* dedups told ahead of their episode, until it ends */
-    struct episode *episodes;
-    size_t capacity;
-    struct lifecycle_figures figures;
-    lifecycle_emit *emit; /* during an advance */
-    void *owner;
-};
 
 struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t count)
 {
@@ -54,47 +16,74 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
     return lifecycle;
 }
 
+void held_release(struct held *held)
+{
+    if (--held->references == 0)
+        free(held);
+}
+
 void lifecycle_free(struct lifecycle *lifecycle)
 {
+    frozen_conditions_free(&lifecycle->frozen);
     for (size_t i = 0; i < lifecycle->held_count; i++)
-        free(lifecycle->held[i].texts);
+        held_release(lifecycle->held[i]);
     for (uint32_t i = 0; i < lifecycle->slots.next; i++)
         if (lifecycle->episodes[i].open)
-            free(lifecycle->episodes[i].latest.texts);
+            held_release(lifecycle->episodes[i].latest);
     slots_free(&lifecycle->slots);
     slots_free(&lifecycle->prompted);
+    blocks_free(&lifecycle->blocks);
     free(lifecycle->held);
     free(lifecycle->episodes);
     free(lifecycle);
 }
 
-static struct held hold(const struct condition *condition)
+struct held *held_new(const struct condition *condition)
 {
-    struct held held = {.condition = *condition};
+    struct condition copy = *condition;
     struct span *texts[ALERT_TEXTS_MAX];
-    size_t count = alert_texts(&held.condition.evidence, texts), size = 0;
-    char *cursor;
+    size_t count = alert_texts(&copy.evidence, texts), size = sizeof(struct held);
 
     for (size_t i = 0; i < count; i++)
         size += texts[i]->size;
-    cursor = held.texts = memory_new(size);
+    struct held *held = memory_new(size);
+    char *cursor = (char *)(held + 1);
     for (size_t i = 0; i < count; i++) {
         if (texts[i]->size)
             memcpy(cursor, texts[i]->data, texts[i]->size);
         texts[i]->data = cursor;
         cursor += texts[i]->size;
     }
+    *held = (struct held){.references = 1, .condition = copy};
     return held;
+}
+
+void held_add(struct lifecycle *lifecycle, struct held *held)
+{
+    lifecycle->held = memory_reserve(lifecycle->held, &lifecycle->held_capacity, lifecycle->held_count + 1,
+                                     sizeof(struct held *));
+    lifecycle->held[lifecycle->held_count++] = held;
+    if (held->condition.at_us < lifecycle->held_first_us)
+        lifecycle->held_first_us = held->condition.at_us;
 }
 
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition)
 {
     assert(condition->policy < lifecycle->policy_count);
-    lifecycle->held = memory_reserve(lifecycle->held, &lifecycle->held_capacity, lifecycle->held_count + 1,
-                                     sizeof *lifecycle->held);
-    lifecycle->held[lifecycle->held_count++] = hold(condition);
-    if (condition->at_us < lifecycle->held_first_us)
-        lifecycle->held_first_us = condition->at_us;
+    held_add(lifecycle, held_new(condition));
+}
+
+bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup)
+{
+    return slots_find(&lifecycle->slots, dedup) != SLOT_NONE ||
+           slots_find(&lifecycle->prompted, dedup) != SLOT_NONE;
+}
+
+void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup)
+{
+    bool is_new;
+
+    slots_add(&lifecycle->prompted, dedup, &is_new);
 }
 
 /* The episode that begins with this condition: hash(dedup, order time of the first evidence). */
@@ -133,8 +122,8 @@ void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condi
 
 static int compare_held(const void *left, const void *right)
 {
-    const struct condition *a = &((const struct held *)left)->condition,
-                           *b = &((const struct held *)right)->condition;
+    const struct condition *a = &(*(struct held *const *)left)->condition,
+                           *b = &(*(struct held *const *)right)->condition;
     int key = id_compare(a->evidence.dedup, b->evidence.dedup);
 
     if (a->at_us != b->at_us)
@@ -153,9 +142,11 @@ static int compare_held(const void *left, const void *right)
 static void emit(struct lifecycle *lifecycle, struct episode *episode, enum alert_state state,
                  enum alert_reason reason, int64_t at_us)
 {
-    struct alert alert = episode->latest.condition.evidence;
+    const struct condition *condition = &episode->latest->condition;
+    struct alert alert = condition->evidence;
 
-    alert.rule = lifecycle->policies[episode->latest.condition.policy].name;
+    if (condition->policy != POLICY_GONE)
+        alert.rule = lifecycle->policies[condition->policy].name;
     alert.episode = episode->id;
     alert.revision = episode->revision++;
     alert.id = alert_line_id(alert.episode, alert.revision);
@@ -168,16 +159,21 @@ static void emit(struct lifecycle *lifecycle, struct episode *episode, enum aler
     lifecycle->emit(lifecycle->owner, &alert);
 }
 
-static void set_due(struct lifecycle *lifecycle, struct episode *episode, int64_t due_us,
-                    enum alert_reason reason)
+/* When would the episode end if nothing more is heard? */
+void episode_set_due(struct lifecycle *lifecycle, struct episode *episode, int64_t heard_us)
 {
-    episode->due_us = due_us;
-    episode->due_reason = reason;
-    if (due_us < lifecycle->next_due_us)
-        lifecycle->next_due_us = due_us;
+    const struct alert_policy *policy = &lifecycle->policies[episode->latest->condition.policy];
+
+    episode->heard_us = heard_us;
+    if (policy->momentary || episode->phase == PHASE_KEPT)
+        episode->due_us = heard_us + policy->keep_firing_us;
+    else
+        episode->due_us = policy->expire_us ? heard_us + policy->expire_us : INT64_MAX;
+    if (episode->due_us < lifecycle->next_due_us)
+        lifecycle->next_due_us = episode->due_us;
 }
 
-static void count_phase(struct lifecycle *lifecycle, const struct episode *episode, size_t change)
+void episode_count(struct lifecycle *lifecycle, const struct episode *episode, size_t change)
 {
     if (episode->phase == PHASE_PENDING)
         lifecycle->figures.pending += change;
@@ -185,34 +181,41 @@ static void count_phase(struct lifecycle *lifecycle, const struct episode *episo
         lifecycle->figures.firing += change;
 }
 
-static void resolve(struct lifecycle *lifecycle, struct episode *episode, enum alert_reason reason,
-                    int64_t at_us)
+void episode_reserve(struct lifecycle *lifecycle, uint32_t slot)
 {
-    emit(lifecycle, episode, ALERT_RESOLVED, reason, at_us);
-    count_phase(lifecycle, episode, (size_t)-1);
-    if (slots_find(&lifecycle->prompted, episode->latest.condition.evidence.dedup) != SLOT_NONE)
-        slots_remove(&lifecycle->prompted, episode->latest.condition.evidence.dedup);
-    slots_remove(&lifecycle->slots, episode->latest.condition.evidence.dedup);
-    free(episode->latest.texts);
-    *episode = (struct episode){0};
+    size_t before = lifecycle->capacity;
+
+    lifecycle->episodes =
+        memory_reserve(lifecycle->episodes, &lifecycle->capacity, slot + 1u, sizeof *lifecycle->episodes);
+    if (lifecycle->capacity > before)
+        memset(lifecycle->episodes + before, 0, (lifecycle->capacity - before) * sizeof *lifecycle->episodes);
 }
 
-/* The episode goes on: when would it end if nothing more is heard? */
-static void await(struct lifecycle *lifecycle, struct episode *episode, int64_t at_us)
+/* Comes before any change of an episode. */
+static void touch(struct lifecycle *lifecycle, uint32_t slot)
 {
-    const struct alert_policy *policy = &lifecycle->policies[episode->latest.condition.policy];
+    if (blocks_touch(&lifecycle->blocks, slot))
+        episode_block_save(lifecycle, slot / BLOCK_SLOTS);
+}
 
-    if (policy->momentary)
-        set_due(lifecycle, episode, at_us + policy->keep_firing_us, REASON_EXPIRED);
-    else
-        set_due(lifecycle, episode, policy->expire_us ? at_us + policy->expire_us : INT64_MAX,
-                REASON_EXPIRED);
+void episode_resolve(struct lifecycle *lifecycle, struct episode *episode, enum alert_reason reason,
+                     int64_t at_us)
+{
+    struct id128 dedup = episode->latest->condition.evidence.dedup;
+
+    touch(lifecycle, (uint32_t)(episode - lifecycle->episodes));
+    emit(lifecycle, episode, ALERT_RESOLVED, reason, at_us);
+    episode_count(lifecycle, episode, (size_t)-1);
+    slots_remove(&lifecycle->prompted, dedup);
+    slots_remove(&lifecycle->slots, dedup);
+    held_release(episode->latest);
+    *episode = (struct episode){0};
 }
 
 static void begin(struct lifecycle *lifecycle, struct episode *episode, struct held *evidence)
 {
     *episode = (struct episode){
-        .latest = *evidence,
+        .latest = evidence,
         .id = episode_id(&evidence->condition),
         .phase = PHASE_PENDING,
         .since_us = evidence->condition.at_us,
@@ -233,43 +236,43 @@ static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
     struct episode *episode;
 
     if (slot == SLOT_NONE) {
-        free(evidence->texts);
+        held_release(evidence);
         return;
     }
-    lifecycle->episodes =
-        memory_reserve(lifecycle->episodes, &lifecycle->capacity, slot + 1u, sizeof *lifecycle->episodes);
+    episode_reserve(lifecycle, slot);
+    touch(lifecycle, slot);
     episode = &lifecycle->episodes[slot];
     if (is_new) {
         begin(lifecycle, episode, evidence);
     } else {
-        free(episode->latest.texts);
-        episode->latest = *evidence;
+        held_release(episode->latest);
+        episode->latest = evidence;
     }
     if (episode->phase == PHASE_KEPT)
         episode->phase = PHASE_FIRING;
     if (episode->phase == PHASE_PENDING && at_us - episode->since_us >= policy->for_us) {
-        count_phase(lifecycle, episode, (size_t)-1);
+        episode_count(lifecycle, episode, (size_t)-1);
         episode->phase = PHASE_FIRING;
-        count_phase(lifecycle, episode, 1);
+        episode_count(lifecycle, episode, 1);
         emit(lifecycle, episode, ALERT_FIRING, REASON_CONDITION, at_us);
     }
-    await(lifecycle, episode, at_us);
+    episode_set_due(lifecycle, episode, at_us);
 }
 
 static void apply_false(struct lifecycle *lifecycle, const struct condition *condition)
 {
-    const struct alert_policy *policy = &lifecycle->policies[condition->policy];
     uint32_t slot = slots_find(&lifecycle->slots, condition->evidence.dedup);
     struct episode *episode = slot == SLOT_NONE ? NULL : &lifecycle->episodes[slot];
 
     if (!episode || episode->phase == PHASE_KEPT)
         return;
-    if (episode->phase == PHASE_FIRING && policy->keep_firing_us > 0) {
+    if (episode->phase == PHASE_FIRING && lifecycle->policies[condition->policy].keep_firing_us > 0) {
+        touch(lifecycle, slot);
         episode->phase = PHASE_KEPT;
-        set_due(lifecycle, episode, condition->at_us + policy->keep_firing_us, REASON_CONDITION);
+        episode_set_due(lifecycle, episode, condition->at_us);
         return;
     }
-    resolve(lifecycle, episode, REASON_CONDITION, condition->at_us);
+    episode_resolve(lifecycle, episode, REASON_CONDITION, condition->at_us);
 }
 
 static int compare_due(const void *left, const void *right)
@@ -278,8 +281,8 @@ static int compare_due(const void *left, const void *right)
 
     if (a->due_us != b->due_us)
         return a->due_us < b->due_us ? -1 : 1;
-    if (a->latest.condition.policy != b->latest.condition.policy)
-        return a->latest.condition.policy < b->latest.condition.policy ? -1 : 1;
+    if (a->latest->condition.policy != b->latest->condition.policy)
+        return a->latest->condition.policy < b->latest->condition.policy ? -1 : 1;
     return id_compare(a->id, b->id);
 }
 
@@ -299,7 +302,8 @@ static void fire_due(struct lifecycle *lifecycle, int64_t before_us)
     if (count)
         qsort(due, count, sizeof *due, compare_due);
     for (size_t i = 0; i < count; i++)
-        resolve(lifecycle, due[i], due[i]->due_reason, due[i]->due_us);
+        episode_resolve(lifecycle, due[i], due[i]->phase == PHASE_KEPT ? REASON_CONDITION : REASON_EXPIRED,
+                        due[i]->due_us);
     free(due);
     lifecycle->next_due_us = INT64_MAX;
     for (uint32_t i = 0; i < lifecycle->slots.next; i++)
@@ -316,17 +320,17 @@ static size_t sort_ready(struct lifecycle *lifecycle, int64_t until_us, bool fin
         return 0;
     lifecycle->held_first_us = INT64_MAX;
     for (size_t i = 0; i < lifecycle->held_count; i++) {
-        struct held held = lifecycle->held[i];
+        struct held *held = lifecycle->held[i];
 
-        if (final || held.condition.at_us < until_us) {
+        if (final || held->condition.at_us < until_us) {
             lifecycle->held[i] = lifecycle->held[ready];
             lifecycle->held[ready++] = held;
-        } else if (held.condition.at_us < lifecycle->held_first_us) {
-            lifecycle->held_first_us = held.condition.at_us;
+        } else if (held->condition.at_us < lifecycle->held_first_us) {
+            lifecycle->held_first_us = held->condition.at_us;
         }
     }
     if (ready)
-        qsort(lifecycle->held, ready, sizeof *lifecycle->held, compare_held);
+        qsort(lifecycle->held, ready, sizeof(struct held *), compare_held);
     return ready;
 }
 
@@ -338,19 +342,19 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
     lifecycle->emit = emit_alert;
     lifecycle->owner = owner;
     for (size_t i = 0; i < ready; i++) {
-        struct held *held = &lifecycle->held[i];
+        struct held *held = lifecycle->held[i];
 
         fire_due(lifecycle, held->condition.at_us);
         if (held->condition.outcome == CONDITION_TRUE) {
             apply_true(lifecycle, held);
         } else {
             apply_false(lifecycle, &held->condition);
-            free(held->texts);
+            held_release(held);
         }
     }
     if (ready) {
         lifecycle->held_count -= ready;
-        memmove(lifecycle->held, lifecycle->held + ready, lifecycle->held_count * sizeof *lifecycle->held);
+        memmove(lifecycle->held, lifecycle->held + ready, lifecycle->held_count * sizeof(struct held *));
     }
     fire_due(lifecycle, final ? until_us + (until_us < INT64_MAX) : until_us);
 }

@@ -47,8 +47,9 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
                        void *owner);
 
 /* State (base/state.h): STATE_EPISODES in blocks, STATE_CONDITIONS whole under part `cut`, the one of the cut
- * before is dropped. Freeze belongs to a cut; save makes about `budget` bytes of values, true when nothing frozen
- * is left. Policies are found by name: episodes of one that is gone are kept apart, see lifecycle_restored. */
+ * before is dropped. Freeze belongs to a cut; save makes about `budget` bytes of values, true when nothing
+ * frozen is left. Policies are found by name: episodes of one that is gone are kept apart, see
+ * lifecycle_restored. */
 void lifecycle_freeze(struct lifecycle *lifecycle, struct saver *saver, uint64_t cut);
 bool lifecycle_save(struct lifecycle *lifecycle, size_t budget);
 enum status lifecycle_restore(struct lifecycle *lifecycle, const struct state_key *key, struct span value,

@@ -1,6 +1,7 @@
 #include "base/state.h"
 
 #include "base/memory.h"
+#include "base/timestamp.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -162,6 +163,33 @@ const char *state_kind_name(uint32_t kind)
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";
+}
+
+int64_t unpack_time(struct unpack *in)
+{
+    const int64_t limit_us = (int64_t)1 << 61;
+    int64_t time_us = unpack_i64(in);
+
+    if (time_us == TIME_NONE || (time_us > -limit_us && time_us < limit_us))
+        return time_us;
+    in->broken = true;
+    return 0;
+}
+
+enum status unpack_layout(struct span value, uint8_t layout, struct unpack *ret_in, struct error *ret_error)
+{
+    struct unpack in = unpack_begin(value);
+    uint8_t found = unpack_u8(&in);
+
+    if (found != layout)
+        return fail(ret_error, "a stored value has layout %u, this version reads %u", found, layout);
+    *ret_in = in;
+    return STATUS_OK;
+}
+
+enum status unpack_finish(const struct unpack *in, struct error *ret_error)
+{
+    return unpack_ended(in) ? STATUS_OK : fail(ret_error, "a stored value is damaged");
 }
 
 void saver_put(struct saver *saver, struct state_key key)

@@ -9,6 +9,7 @@
 #pragma once
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "base/status.h"
 
 enum { BLOCK_SLOTS = 256 };
 
@@ -40,6 +41,14 @@ struct id128 unpack_id(struct unpack *in);
 struct span unpack_text(struct unpack *in);               /* borrowed from the bytes */
 const void *unpack_bytes(struct unpack *in, size_t size); /* NULL when there are fewer */
 bool unpack_ended(const struct unpack *in);               /* all read, nothing broken */
+
+/* TIME_NONE, or so near that sums and differences of times do not overflow; else it is broken. */
+int64_t unpack_time(struct unpack *in);
+
+/* The beginning and the end of a value: the version of its layout must be this one; nothing may be broken or
+ * left over. */
+enum status unpack_layout(struct span value, uint8_t layout, struct unpack *ret_in, struct error *ret_error);
+enum status unpack_finish(const struct unpack *in, struct error *ret_error);
 
 /* What values there are. The numbers are stored: never change one, never use one again. */
 enum state_kind {

@@ -154,6 +154,31 @@ static struct option_table table_of(struct clean_step *step)
         .rows = step->type->options, .count = step->type->option_count, .settings = &step->settings};
 }
 
+/* Among the first `count` steps; NULL when none of them has the identity. */
+static struct clean_step *find_step(const struct cleaner *cleaner, size_t count, uint64_t identity)
+{
+    for (size_t i = 0; i < count; i++)
+        if (cleaner->steps[i].remembers && cleaner->steps[i].identity == identity)
+            return &cleaner->steps[i];
+    return NULL;
+}
+
+/* Names the stored state of a step: by its kind and options, and equal steps by their order. */
+static uint64_t identify(const struct cleaner *cleaner, const struct clean_step *step)
+{
+    for (int64_t alike = 0;; alike++) {
+        struct id_builder builder;
+
+        id_begin(&builder);
+        id_add_text(&builder, span_of(step->type->key));
+        options_identify(step->type->options, step->type->option_count, &step->settings, &builder);
+        id_add_integer(&builder, alike);
+        uint64_t identity = id_end(&builder).high;
+        if (!find_step(cleaner, (size_t)(step - cleaner->steps), identity))
+            return identity;
+    }
+}
+
 static enum status open_step(struct cleaner *cleaner, struct clean_step *step, const struct node *map,
                              struct error *ret_error)
 {
@@ -170,6 +195,8 @@ static enum status open_step(struct cleaner *cleaner, struct clean_step *step, c
     if (status == STATUS_OK)
         status = type->open(cleaner, step, map, ret_error);
     step->settings.value = NULL;
+    if (step->remembers)
+        step->identity = identify(cleaner, step);
     return status;
 }
 
@@ -197,11 +224,9 @@ enum status cleaner_open(const struct node *list, struct label_names *labels, st
 
 static void close_step(struct clean_step *step)
 {
-    for (size_t i = 0; i < step->partition_count; i++) {
-        if (step->partitions[i])
-            seen_free(step->partitions[i]);
-        free(step->partitions[i]);
-    }
+    for (uint32_t i = 0; i < step->partition_slots.next; i++)
+        seen_free(&step->partitions[i]);
+    slots_free(&step->partition_slots);
     free(step->partitions);
     free(step->value_text);
     cel_free(step->program);
@@ -225,11 +250,63 @@ void cleaner_close(struct cleaner *cleaner)
     free(cleaner);
 }
 
-void cleaner_apply(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures)
+static void apply_steps(struct cleaner *cleaner, struct event_batch *batch, bool again,
+                        struct clean_figures *figures)
 {
     assert(batch->rows <= BATCH_ROWS_MAX);
     if (batch->rows == 0)
         return;
+    for (struct clean_step *step = cleaner->steps; step < cleaner->steps + cleaner->count; step++)
+        if (!again || !step->remembers)
+            step->type->apply(cleaner, step, batch, figures);
+}
+
+void cleaner_apply(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures)
+{
+    apply_steps(cleaner, batch, false, figures);
+}
+
+void cleaner_apply_again(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures)
+{
+    apply_steps(cleaner, batch, true, figures);
+}
+
+void cleaner_freeze(struct cleaner *cleaner, struct saver *saver)
+{
     for (size_t i = 0; i < cleaner->count; i++)
-        cleaner->steps[i].type->apply(cleaner, &cleaner->steps[i], batch, figures);
+        for (uint32_t n = 0; n < cleaner->steps[i].partition_slots.next; n++)
+            seen_freeze(&cleaner->steps[i].partitions[n], saver);
+    cleaner->step_frozen = cleaner->partition_frozen = 0;
+}
+
+bool cleaner_save(struct cleaner *cleaner, size_t budget)
+{
+    for (; cleaner->step_frozen < cleaner->count; cleaner->step_frozen++) {
+        struct clean_step *step = &cleaner->steps[cleaner->step_frozen];
+
+        for (; cleaner->partition_frozen < step->partition_slots.next; cleaner->partition_frozen++)
+            if (!seen_save(&step->partitions[cleaner->partition_frozen], &budget))
+                return false;
+        cleaner->partition_frozen = 0;
+    }
+    return true;
+}
+
+enum status cleaner_restore(struct cleaner *cleaner, const struct state_key *key, struct span value,
+                            struct error *ret_error)
+{
+    struct clean_step *step = find_step(cleaner, cleaner->count, key->part);
+
+    if (key->owner > UINT32_MAX)
+        return fail(ret_error, "a stored value has a place that cannot be");
+    if (!step)
+        return STATUS_OK;
+    return seen_restore(clean_partition(step, (uint32_t)key->owner), key->block, value, ret_error);
+}
+
+void cleaner_restored(struct cleaner *cleaner)
+{
+    for (size_t i = 0; i < cleaner->count; i++)
+        for (uint32_t n = 0; n < cleaner->steps[i].partition_slots.next; n++)
+            seen_restored(&cleaner->steps[i].partitions[n]);
 }

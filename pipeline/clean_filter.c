@@ -1,6 +1,6 @@
 /* Clean steps that drop rows: keep and drop by a condition, dedupe and throttle by what was seen before. Each
  * runs once a batch; dedupe and throttle hash and look up once a row. Memory is bounded by CLEAN_SEEN_MAX
- * keys of 64 to 80 bytes a step and partition. */
+ * keys of 80 to 100 bytes a step and partition. */
 #include "base/memory.h"
 #include "pipeline/clean_step.h"
 
@@ -48,6 +48,8 @@ static enum status find_fields(struct cleaner *cleaner, struct clean_step *step,
             return status;
     }
     step->field_count = (unsigned)names->count;
+    step->remembers = true;
+    slots_init(&step->partition_slots, SLOT_NONE);
     return STATUS_OK;
 }
 
@@ -63,22 +65,19 @@ enum status clean_throttle_open(struct cleaner *cleaner, struct clean_step *step
     return find_fields(cleaner, step, node_find(map, "throttle"), ret_error);
 }
 
-static struct seen *partition_of(struct clean_step *step, const struct event_batch *batch)
+struct seen *clean_partition(struct clean_step *step, uint32_t number)
 {
-    uint32_t partition = batch->partition[0];
-    size_t capacity = step->partition_count;
+    bool is_new;
+    uint32_t at = slots_add(&step->partition_slots, (struct id128){.low = number}, &is_new);
 
-    if (partition >= capacity) {
-        step->partitions =
-            memory_reserve(step->partitions, &capacity, (size_t)partition + 1, sizeof(struct seen *));
-        while (step->partition_count < capacity)
-            step->partitions[step->partition_count++] = NULL;
+    step->partitions =
+        memory_reserve(step->partitions, &step->partition_capacity, (size_t)at + 1, sizeof *step->partitions);
+    if (is_new) {
+        seen_init(&step->partitions[at], CLEAN_SEEN_MAX);
+        step->partitions[at].name =
+            (struct state_key){.kind = STATE_SEEN, .owner = number, .part = step->identity};
     }
-    if (!step->partitions[partition]) {
-        step->partitions[partition] = memory_new(sizeof(struct seen));
-        seen_init(step->partitions[partition], CLEAN_SEEN_MAX);
-    }
-    return step->partitions[partition];
+    return &step->partitions[at];
 }
 
 /* By the values themselves: as text, times of the same millisecond would be one. Returns whether any was
@@ -100,7 +99,7 @@ static bool add_fields(const struct clean_step *step, const struct event_batch *
 void clean_dedupe_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
                         struct clean_figures *figures)
 {
-    struct seen *seen = partition_of(step, batch);
+    struct seen *seen = clean_partition(step, batch->partition[0]);
     uint64_t evicted_before = seen->evicted;
 
     for (uint32_t row = 0; row < batch->rows; row++) {
@@ -124,7 +123,7 @@ void clean_dedupe_apply(struct cleaner *cleaner, struct clean_step *step, struct
 void clean_throttle_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
                           struct clean_figures *figures)
 {
-    struct seen *seen = partition_of(step, batch);
+    struct seen *seen = clean_partition(step, batch->partition[0]);
     uint64_t evicted_before = seen->evicted;
 
     for (uint32_t row = 0; row < batch->rows; row++) {
@@ -143,10 +142,12 @@ void clean_throttle_apply(struct cleaner *cleaner, struct clean_step *step, stru
         struct seen_entry *entry = seen_find(seen, key, batch->watermark_us[row]);
         if (!entry)
             entry = seen_add(seen, key, end_us);
-        if (entry->count < step->settings.count)
+        if (entry->count < step->settings.count) {
+            seen_touch(seen, entry);
             entry->count++;
-        else
+        } else {
             clean_drop_row(batch, row, MARK_FILTERED, &figures->throttled);
+        }
     }
     figures->throttle_evicted += seen->evicted - evicted_before;
 }

@@ -40,8 +40,11 @@ struct clean_step {
     struct redaction *redaction; /* redact */
     struct field_value value;    /* missing */
     char *value_text;            /* owned bytes of value.text */
-    struct seen **partitions;    /* dedupe, throttle: by the batch's partition number; NULL until met */
-    size_t partition_count;
+    bool remembers;              /* dedupe, throttle */
+    uint64_t identity; /* of a step that remembers: hash of its kind, options and which of its like */
+    struct slots partition_slots; /* the batch's partition number -> index below */
+    struct seen *partitions;
+    size_t partition_capacity;
 };
 
 struct cleaner {
@@ -50,6 +53,8 @@ struct cleaner {
     struct label_names *labels;
     uint8_t *flags;  /* room for one batch */
     double *numbers; /* room for one batch */
+    size_t step_frozen;
+    uint32_t partition_frozen; /* where the next slice of a cut goes on */
 };
 
 typedef enum status clean_open(struct cleaner *cleaner, struct clean_step *step, const struct node *map,
@@ -68,6 +73,9 @@ struct clean_step_type {
 /* clean_filter.c */
 clean_open clean_filter_open, clean_dedupe_open, clean_throttle_open;
 clean_apply clean_keep_apply, clean_drop_apply, clean_dedupe_apply, clean_throttle_apply;
+
+/* What the step remembers of a partition; valid until the next call. */
+struct seen *clean_partition(struct clean_step *step, uint32_t number);
 
 /* clean_fields.c */
 clean_open clean_set_open, clean_rename_open, clean_missing_open, clean_limit_open, clean_convert_open;

@@ -63,6 +63,24 @@ void order_pop(struct order *order)
     order->entries[at] = last;
 }
 
+void order_freeze(const struct order *order, struct order_frozen *ret_frozen)
+{
+    *ret_frozen = (struct order_frozen){.entries = memory_new(order->count * sizeof *order->entries),
+                                        .count = order->count};
+    for (size_t i = 0; i < order->count; i++) {
+        ret_frozen->entries[i] = order->entries[i];
+        block_retain(order->entries[i].block);
+    }
+}
+
+void order_frozen_free(struct order_frozen *frozen)
+{
+    for (size_t i = 0; i < frozen->count; i++)
+        block_release(frozen->entries[i].block);
+    free(frozen->entries);
+    *frozen = (struct order_frozen){0};
+}
+
 void order_free(struct order *order)
 {
     while (order->count)

@@ -24,7 +24,7 @@ struct plan_time { /* microseconds */
 };
 
 struct plan_runs {
-    int64_t hold, keep;
+    int64_t keep;
 };
 
 struct plan_limits {

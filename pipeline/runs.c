@@ -1,69 +1,16 @@
-#include "pipeline/runs.h"
-
 #include "base/memory.h"
-#include "base/slots.h"
+#include "pipeline/runs_table.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-enum { LIST_OPEN, LIST_ENDED, LISTS };
-
-/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their
- * end. */
-struct run_entry {
-    struct id128 key, id, parent; /* table key; document id; key of a task's run */
-    struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
-    struct span *texts;           /* RUN_TEXTS + labels and their bytes, one allocation */
-    uint64_t version;
-    int64_t first_us, first_event_us, born_us, changed_us;
-    int64_t scheduled_us, queued_us, started_us, ended_us;
-    double duration_ms;
-    uint32_t tasks[STATE_COUNT];
-    uint32_t next, previous;
-    int32_t map_index;
-    uint16_t attempt, attempts;
-    uint8_t state, list;
-    bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
-};
-
-struct run_list {
-    uint32_t first, last;
-};
-
-struct run_shard {
-    struct slots slots;
-    struct run_entry *entries;
-    size_t capacity;
-    struct slots aliases; /* (source, namespace, run) -> the key of the run last told under it */
-    struct id128 *alias_keys;
-    size_t alias_capacity;
-    struct run_list lists[LISTS];
-};
-
-struct runs {
-    const struct plan *plan;
-    runs_emit *emit;
-    void *owner;
-    unsigned text_count;
-    uint32_t shard_limit;
-    struct runs_figures figures;
-    struct run_shard shards[SHARDS];
-};
-
-static const enum field run_text_fields[RUN_TEXTS] = {
+const enum field run_text_fields[RUN_TEXTS] = {
     F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
     F_PARENT_RUN, F_QUEUE,     F_WORKER, F_OWNER,    F_HOST, F_ERROR, F_ERROR_TYPE, F_URL,
 };
 
-static struct span batch_text(const struct event_batch *batch, unsigned text, uint32_t row)
-{
-    if (text < RUN_TEXTS)
-        return ((const struct span *)event_column(batch, run_text_fields[text]))[row];
-    return batch->labels[text - RUN_TEXTS][row];
-}
-
-static struct id128 run_key(struct span source, struct span namespace_, struct span run)
+struct id128 run_key(struct span source, struct span namespace_, struct span run)
 {
     struct id_builder builder;
 
@@ -72,49 +19,6 @@ static struct id128 run_key(struct span source, struct span namespace_, struct s
     id_add_text(&builder, namespace_);
     id_add_text(&builder, run);
     return id_end(&builder);
-}
-
-void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
-               unsigned workers)
-{
-    unsigned text_count = RUN_TEXTS + plan->labels.count;
-
-    for (uint32_t row = 0; row < batch->rows; row++) {
-        size_t size = sizeof(struct row_record) + text_count * sizeof(struct span);
-        struct row_record *record;
-        char *cursor;
-
-        if (batch->mark[row] != MARK_OK || batch->state[row] == STATE_NONE || batch->run[row].size == 0)
-            continue;
-        for (unsigned t = 0; t < text_count; t++)
-            size += batch_text(batch, t, row).size;
-        uint32_t shard =
-            (uint32_t)(run_key(batch->source[row], batch->namespace_[row], batch->run[row]).high >> 56);
-        int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
-        record = exchange_record(port, shard % workers, RECORD_ROW, size);
-        struct record head = record->head;
-        *record = (struct row_record){
-            .head = head,
-            .shard = shard,
-            .partition = batch->partition[row],
-            .order_us = time > watermark ? time : watermark,
-            .time_us = time,
-            .watermark_us = watermark,
-            .scheduled_us = batch->scheduled_us[row],
-            .queued_us = batch->queued_us[row],
-            .started_us = batch->started_us[row],
-            .offset = batch->offset[row],
-            .duration_ms = batch->duration_ms[row],
-            .map_index = batch->map_index[row],
-            .item = batch->item[row],
-            .attempt = batch->attempt[row],
-            .state = batch->state[row],
-            .texts = (struct span *)(record + 1),
-        };
-        cursor = (char *)(record->texts + text_count);
-        for (unsigned t = 0; t < text_count; t++)
-            record->texts[t] = record_text(&cursor, batch_text(batch, t, row));
-    }
 }
 
 struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner)
@@ -127,8 +31,9 @@ struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner)
     runs->text_count = RUN_TEXTS + plan->labels.count;
     runs->shard_limit = (uint32_t)(plan->limits.runs / SHARDS);
     for (unsigned s = 0; s < SHARDS; s++) {
-        slots_init(&runs->shards[s].slots, runs->shard_limit);
-        slots_init(&runs->shards[s].aliases, runs->shard_limit);
+        /* not the limit of this process: stored runs keep the slots that they had under another one */
+        slots_init(&runs->shards[s].slots, SLOT_NONE);
+        slots_init(&runs->shards[s].aliases, SLOT_NONE);
         for (unsigned l = 0; l < LISTS; l++)
             runs->shards[s].lists[l] = (struct run_list){SLOT_NONE, SLOT_NONE};
     }
@@ -140,9 +45,9 @@ void runs_free(struct runs *runs)
     for (unsigned s = 0; s < SHARDS; s++) {
         struct run_shard *shard = &runs->shards[s];
 
-        for (unsigned l = 0; l < LISTS; l++)
-            for (uint32_t i = shard->lists[l].first; i != SLOT_NONE; i = shard->entries[i].next)
-                free(shard->entries[i].texts);
+        for (uint32_t i = 0; i < shard->slots.next; i++)
+            free(shard->entries[i].texts);
+        blocks_free(&shard->blocks);
         slots_free(&shard->slots);
         slots_free(&shard->aliases);
         free(shard->alias_keys);
@@ -166,12 +71,13 @@ static void list_remove(struct run_shard *shard, uint32_t slot)
         list->last = entry->previous;
 }
 
-static void list_append(struct run_shard *shard, uint32_t slot, uint8_t which)
+void run_link(struct run_shard *shard, uint32_t slot)
 {
-    struct run_list *list = &shard->lists[which];
     struct run_entry *entry = &shard->entries[slot];
+    struct run_list *list;
 
-    entry->list = which;
+    entry->list = run_state_is_terminal(entry->state) ? LIST_ENDED : LIST_OPEN;
+    list = &shard->lists[entry->list];
     entry->next = SLOT_NONE;
     entry->previous = list->last;
     if (list->last != SLOT_NONE)
@@ -181,12 +87,34 @@ static void list_append(struct run_shard *shard, uint32_t slot, uint8_t which)
     list->last = slot;
 }
 
+static void list_append(struct run_shard *shard, uint32_t slot)
+{
+    shard->entries[slot].place = ++shard->last_place;
+    run_link(shard, slot);
+}
+
+/* Comes before any change of an entry that is stored; list neighbours are not. */
+static void touch(struct runs *runs, struct run_shard *shard, uint32_t slot)
+{
+    if (blocks_touch(&shard->blocks, slot))
+        run_block_save(runs, shard, slot / BLOCK_SLOTS);
+}
+
+void run_reserve(struct run_shard *shard, uint32_t slot)
+{
+    size_t before = shard->capacity;
+
+    shard->entries = memory_reserve(shard->entries, &shard->capacity, slot + 1u, sizeof *shard->entries);
+    if (shard->capacity > before)
+        memset(shard->entries + before, 0, (shard->capacity - before) * sizeof *shard->entries);
+}
+
 static void evict(struct runs *runs, struct run_shard *shard, uint32_t slot)
 {
     struct run_entry *entry = &shard->entries[slot];
-
     uint32_t alias = slots_find(&shard->aliases, entry->alias);
 
+    touch(runs, shard, slot);
     list_remove(shard, slot);
     slots_remove(&shard->slots, entry->key);
     if (alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key))
@@ -196,52 +124,72 @@ static void evict(struct runs *runs, struct run_shard *shard, uint32_t slot)
     runs->figures.entries--;
 }
 
-/* The entry of a key, made when it is new; a full shard forgets what ended first, else what began first. */
+void run_evict_oldest(struct runs *runs, struct run_shard *shard)
+{
+    uint32_t ended = shard->lists[LIST_ENDED].first;
+
+    evict(runs, shard, ended != SLOT_NONE ? ended : shard->lists[LIST_OPEN].first);
+    runs->figures.evicted++;
+}
+
+static void entry_begin(struct runs *runs, struct run_shard *shard, uint32_t slot, struct id128 key,
+                        const struct row_record *row)
+{
+    shard->entries[slot] = (struct run_entry){
+        .key = key,
+        .texts = memory_new(runs->text_count * sizeof(struct span)),
+        .version = 1,
+        .first_us = TIME_NONE,
+        .changed_us = row->order_us,
+        .scheduled_us = TIME_NONE,
+        .queued_us = TIME_NONE,
+        .started_us = TIME_NONE,
+        .ended_us = TIME_NONE,
+        .duration_ms = NAN,
+        .map_index = INT32_MIN,
+    };
+    list_append(shard, slot);
+    runs->figures.entries++;
+}
+
+/* The entry of a key, to be changed, made when it is new. */
 static struct run_entry *find_entry(struct runs *runs, struct run_shard *shard, struct id128 key,
                                     const struct row_record *row)
 {
-    bool is_new;
-    uint32_t slot = slots_add(&shard->slots, key, &is_new);
+    uint32_t slot = slots_find(&shard->slots, key);
+    bool is_new = slot == SLOT_NONE;
 
-    if (slot == SLOT_NONE) {
-        uint32_t oldest = shard->lists[LIST_ENDED].first;
-
-        evict(runs, shard, oldest != SLOT_NONE ? oldest : shard->lists[LIST_OPEN].first);
-        runs->figures.evicted++;
-        slot = slots_add(&shard->slots, key, &is_new);
-        assert(slot != SLOT_NONE);
-    }
+    if (is_new && shard->slots.used == runs->shard_limit)
+        run_evict_oldest(runs, shard);
     if (is_new) {
-        shard->entries = memory_reserve(shard->entries, &shard->capacity, slot + 1u, sizeof *shard->entries);
-        shard->entries[slot] = (struct run_entry){
-            .key = key,
-            .texts = memory_new(runs->text_count * sizeof(struct span)),
-            .version = 1,
-            .first_us = TIME_NONE,
-            .first_event_us = row->time_us,
-            .born_us = row->order_us,
-            .changed_us = row->order_us,
-            .scheduled_us = TIME_NONE,
-            .queued_us = TIME_NONE,
-            .started_us = TIME_NONE,
-            .ended_us = TIME_NONE,
-            .duration_ms = NAN,
-            .map_index = INT32_MIN,
-        };
-        list_append(shard, slot, LIST_OPEN);
-        runs->figures.entries++;
+        slot = slots_add(&shard->slots, key, &is_new);
+        run_reserve(shard, slot);
     }
+    touch(runs, shard, slot);
+    if (is_new)
+        entry_begin(runs, shard, slot, key, row);
     return &shard->entries[slot];
+}
+
+struct span *run_texts_copy(const struct span *texts, unsigned count)
+{
+    size_t size = count * sizeof *texts;
+
+    for (unsigned t = 0; t < count; t++)
+        size += texts[t].size;
+    struct span *copies = memory_grow(NULL, size);
+    char *cursor = (char *)(copies + count);
+    for (unsigned t = 0; t < count; t++)
+        copies[t] = record_text(&cursor, texts[t]);
+    return copies;
 }
 
 /* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. */
 static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row)
 {
     struct span merged[RUN_TEXTS + LABELS_MAX];
-    size_t size = runs->text_count * sizeof(struct span);
     bool changed = false;
     struct span *texts;
-    char *cursor;
 
     for (unsigned t = 0; t < runs->text_count; t++) {
         bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
@@ -251,14 +199,10 @@ static void learn_texts(const struct runs *runs, struct run_entry *entry, const 
 
         merged[t] = takes ? row->texts[t] : entry->texts[t];
         changed |= takes;
-        size += merged[t].size;
     }
     if (!changed)
         return;
-    texts = memory_grow(NULL, size);
-    cursor = (char *)(texts + runs->text_count);
-    for (unsigned t = 0; t < runs->text_count; t++)
-        texts[t] = record_text(&cursor, merged[t]);
+    texts = run_texts_copy(merged, runs->text_count);
     free(entry->texts);
     entry->texts = texts;
 }
@@ -433,7 +377,7 @@ static void move_list(struct run_shard *shard, struct run_entry *entry)
     uint32_t slot = (uint32_t)(entry - shard->entries);
 
     list_remove(shard, slot);
-    list_append(shard, slot, run_state_is_terminal(entry->state) ? LIST_ENDED : LIST_OPEN);
+    list_append(shard, slot);
 }
 
 static void transit(struct runs *runs, struct run_shard *shard, struct run_entry *entry,
@@ -445,8 +389,6 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     learn_texts(runs, entry, row);
     learn_times(entry, row, accepted);
     entry->told = true;
-    if (row->time_us < entry->first_event_us)
-        entry->first_event_us = row->time_us;
     if (!accepted) {
         runs->figures.ignored++;
         return;
@@ -459,7 +401,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
         uint32_t slot = slots_find(&shard->slots, entry->parent);
 
         if (slot != SLOT_NONE) {
-            uint32_t *tasks = shard->entries[slot].tasks;
+            uint32_t *tasks = shard->entries[slot].tasks; /* touched when the run was found */
 
             tasks[before] -= tasks[before] > 0 && before != STATE_NONE;
             tasks[entry->state]++;
@@ -486,6 +428,20 @@ static struct id128 named_key(struct id128 alias, struct span workflow)
     return id_end(&builder);
 }
 
+/* The entry becomes the run last told under its alias; that is stored with the entries, so the one that was
+ * it changes too. */
+void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry)
+{
+    bool is_new;
+    uint32_t at = slots_add(&shard->aliases, entry->alias, &is_new);
+
+    shard->alias_keys =
+        memory_reserve(shard->alias_keys, &shard->alias_capacity, at + 1u, sizeof *shard->alias_keys);
+    if (!is_new)
+        touch(runs, shard, slots_find(&shard->slots, shard->alias_keys[at]));
+    shard->alias_keys[at] = entry->key;
+}
+
 /* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery
  * success) do not name the workflow: such a row goes to the run last told under its (source, namespace, run),
  * and a run that had no workflow yet takes the first one told. */
@@ -495,7 +451,6 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
     struct span workflow = row->texts[RUN_WORKFLOW];
     uint32_t at = slots_find(&shard->aliases, alias);
     struct run_entry *entry;
-    bool is_new;
 
     if (at != SLOT_NONE) {
         uint32_t slot = slots_find(&shard->slots, shard->alias_keys[at]);
@@ -503,7 +458,7 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
         assert(slot != SLOT_NONE);
         struct span known = shard->entries[slot].texts[RUN_WORKFLOW];
         if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
-            return &shard->entries[slot];
+            return find_entry(runs, shard, shard->alias_keys[at], row);
     }
     key = named_key(alias, workflow);
     if (at != SLOT_NONE) {
@@ -516,11 +471,7 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
     }
     entry = find_entry(runs, shard, key, row);
     entry->alias = alias;
-    at = slots_add(&shard->aliases, alias, &is_new);
-    assert(at != SLOT_NONE);
-    shard->alias_keys =
-        memory_reserve(shard->alias_keys, &shard->alias_capacity, at + 1u, sizeof *shard->alias_keys);
-    shard->alias_keys[at] = key;
+    run_alias_set(runs, shard, entry);
     return entry;
 }
 
@@ -558,25 +509,6 @@ void runs_expire(struct runs *runs, int64_t now_us)
                shard->entries[slot].changed_us < now_us - runs->plan->runs.keep)
             evict(runs, shard, slot);
     }
-}
-
-int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t changed_from_us)
-{
-    int64_t needed = INT64_MAX;
-
-    for (unsigned s = 0; s < SHARDS; s++) {
-        const struct run_shard *shard = &runs->shards[s];
-
-        for (uint32_t i = shard->lists[LIST_OPEN].first; i != SLOT_NONE; i = shard->entries[i].next)
-            if (shard->entries[i].born_us >= hold_from_us && shard->entries[i].first_event_us < needed)
-                needed = shard->entries[i].first_event_us;
-        for (uint32_t i = shard->lists[LIST_ENDED].last;
-             i != SLOT_NONE && shard->entries[i].changed_us >= changed_from_us;
-             i = shard->entries[i].previous)
-            if (shard->entries[i].first_event_us < needed)
-                needed = shard->entries[i].first_event_us;
-    }
-    return needed;
 }
 
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures)

@@ -3,7 +3,7 @@
  * Called once a row that tells of a run; a change costs a hash look-up and, when texts are new, one
  * allocation. */
 #pragma once
-#include "pipeline/exchange.h"
+#include "pipeline/order.h"
 #include "pipeline/plan.h"
 #include "schemas/run.h"
 
@@ -42,6 +42,15 @@ struct row_record {
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers);
 
+/* Packs the next rows of a frozen copy into values of STATE_ROWS, about `budget` bytes of them; `block` is
+ * the number of the next value. */
+void rows_pack(const struct plan *plan, struct order_frozen *frozen, size_t budget, struct saver *saver,
+               uint64_t worker, uint64_t cut, uint32_t *block);
+
+/* Sends the rows of a value again, to the owners of now. */
+enum status rows_restore(const struct plan *plan, struct span value, struct exchange_port *port,
+                         unsigned workers, struct error *ret_error);
+
 struct runs;
 
 struct runs_figures {
@@ -62,19 +71,11 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
 /* Forgets what ended long enough before `now_us` (event time up to which rows have been applied). */
 void runs_expire(struct runs *runs, int64_t now_us);
 
-/* The earliest event time whose rows must be read again after a restart: of unfinished runs begun at or after
- * `hold_from_us`, and of runs that changed at or after `changed_from_us`. INT64_MAX when there is none. */
-int64_t runs_needed_from(const struct runs *runs, int64_t hold_from_us, int64_t changed_from_us);
-
 /* State (base/state.h), as in windows.h. */
 void runs_freeze(struct runs *runs, struct saver *saver);
 bool runs_save(struct runs *runs, size_t budget);
 enum status runs_restore(struct runs *runs, const struct state_key *key, struct span value,
                          struct error *ret_error);
 void runs_restored(struct runs *runs);
-
-/* Rows that wait for their order time, as stored values. */
-void row_record_pack(const struct row_record *row, unsigned text_count, struct buffer *out);
-bool row_record_unpack(struct unpack *in, unsigned text_count, struct exchange_port *port, unsigned workers);
 
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures);

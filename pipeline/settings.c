@@ -41,7 +41,6 @@ static const struct option time_options[] = {
     {"skew", OPTION_CHOICE, AT(struct plan_time, skew), .default_text = "repair", .choices = skew_choices, .help = "What becomes of a row more than max_skew ahead of its arrival: its time is set to the arrival, or it is a dead letter."},
 };
 static const struct option runs_options[] = {
-    {"hold", OPTION_DURATION, AT(struct plan_runs, hold), .default_text = "1h", .max = 86400 * 30, .help = "How long an unfinished run keeps its first event readable after a restart."},
     {"keep", OPTION_DURATION, AT(struct plan_runs, keep), .default_text = "10m", .min = 1, .max = 86400 * 30, .help = "How long a finished run is remembered for events that come after its end."},
 };
 static const struct option limits_options[] = {

@@ -71,3 +71,75 @@ size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX])
     }
     return count;
 }
+
+void alert_pack(const struct alert *alert, struct buffer *out)
+{
+    struct alert copy = *alert;
+    struct span *texts[ALERT_TEXTS_MAX];
+    size_t count = alert_texts(&copy, texts);
+
+    pack_id(out, alert->id);
+    pack_id(out, alert->episode);
+    pack_u64(out, alert->revision);
+    pack_id(out, alert->dedup);
+    pack_i64(out, alert->at_us);
+    pack_i64(out, alert->starts_us);
+    pack_i64(out, alert->ends_us);
+    pack_u8(out, (uint8_t)alert->state);
+    pack_u8(out, (uint8_t)alert->reason);
+    pack_u8(out, (uint8_t)alert->kind);
+    pack_u8(out, (uint8_t)alert->severity);
+    pack_u16(out, alert->attempt);
+    pack_double(out, alert->score);
+    pack_double(out, alert->probability);
+    pack_double(out, alert->actual);
+    pack_double(out, alert->expected_low);
+    pack_double(out, alert->expected_high);
+    pack_u8(out, alert->provisional);
+    pack_u8(out, alert->prompt);
+    pack_u8(out, alert->prompted);
+    pack_u8(out, (uint8_t)alert->label_count);
+    for (size_t i = 0; i < count; i++)
+        pack_text(out, *texts[i]);
+}
+
+/* A byte that numbers one of `count` things. */
+static unsigned unpack_choice(struct unpack *in, unsigned count)
+{
+    uint8_t choice = unpack_u8(in);
+
+    if (choice < count)
+        return choice;
+    in->broken = true;
+    return 0;
+}
+
+void alert_unpack(struct unpack *in, struct alert *ret_alert)
+{
+    struct span *texts[ALERT_TEXTS_MAX];
+
+    *ret_alert = (struct alert){.id = unpack_id(in)};
+    ret_alert->episode = unpack_id(in);
+    ret_alert->revision = unpack_u64(in);
+    ret_alert->dedup = unpack_id(in);
+    ret_alert->at_us = unpack_time(in);
+    ret_alert->starts_us = unpack_time(in);
+    ret_alert->ends_us = unpack_time(in);
+    ret_alert->state = (enum alert_state)unpack_choice(in, ALERT_STATES);
+    ret_alert->reason = (enum alert_reason)unpack_choice(in, ALERT_REASONS);
+    ret_alert->kind = (enum alert_kind)unpack_choice(in, ALERT_KINDS);
+    ret_alert->severity = (enum severity)unpack_choice(in, SEVERITIES);
+    ret_alert->attempt = unpack_u16(in);
+    ret_alert->score = unpack_double(in);
+    ret_alert->probability = unpack_double(in);
+    ret_alert->actual = unpack_double(in);
+    ret_alert->expected_low = unpack_double(in);
+    ret_alert->expected_high = unpack_double(in);
+    ret_alert->provisional = unpack_choice(in, 2);
+    ret_alert->prompt = unpack_choice(in, 2);
+    ret_alert->prompted = unpack_choice(in, 2);
+    ret_alert->label_count = unpack_choice(in, KEY_FIELDS_MAX + 1);
+    size_t count = alert_texts(ret_alert, texts);
+    for (size_t i = 0; i < count; i++)
+        *texts[i] = unpack_text(in);
+}

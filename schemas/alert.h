@@ -1,6 +1,6 @@
 /* One line of an alert's life: a revision of an episode. */
 #pragma once
-#include "base/buffer.h"
+#include "base/state.h"
 #include "schemas/run.h"
 #include "schemas/signal.h"
 
@@ -55,6 +55,11 @@ enum { ALERT_TEXTS_MAX = 13 + 2 * KEY_FIELDS_MAX };
 
 /* Points at every text of the alert, so that it can be copied as a whole; returns how many there are. */
 size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX]);
+
+/* All of an alert, for stored values. Unpacked texts are borrowed from the bytes; what cannot be an alert is
+ * broken. */
+void alert_pack(const struct alert *alert, struct buffer *out);
+void alert_unpack(struct unpack *in, struct alert *ret_alert);
 
 struct id128 alert_line_id(struct id128 episode, uint64_t revision);
 

@@ -362,7 +362,7 @@ static void make_rows(struct model_row *rows, uint64_t *random)
         uint32_t partition = (uint32_t)random_below(random, 2);
         int64_t time_us = now - (int64_t)random_below(random, 30) * second;
 
-        now += (int64_t)random_below(random, second);
+        now += (int64_t)random_below(random, (uint64_t)second);
         if (random_below(random, 500) == 0)
             now += 60 * second;
         rows[i] = (struct model_row){

@@ -104,11 +104,33 @@ static void test_blocks(void **state)
     assert_int_equal(order.count, 0);
 }
 
+/* What a cut took stays as it was, with its blocks, while the order goes on. */
+static void test_freeze(void **state)
+{
+    struct block *block = new_block();
+    struct record record = {.size = 8};
+    struct order order = {0};
+    struct order_frozen frozen;
+
+    for (uint16_t item = 0; item < 5; item++)
+        order_push(&order, &(struct order_entry){.item = item, .record = &record, .block = block});
+    order_freeze(&order, &frozen);
+    assert_int_equal(block->references, 11);
+    order_free(&order);
+    assert_int_equal(frozen.count, 5);
+    for (unsigned i = 0; i < 5; i++)
+        assert_ptr_equal(frozen.entries[i].block, block);
+    order_frozen_free(&frozen);
+    assert_int_equal(block->references, 1);
+    block_release(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_sorting),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_freeze),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

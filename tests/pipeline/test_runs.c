@@ -1,5 +1,5 @@
-/* The run table: what each order of events of an engine makes of a run, eviction, expiry, and from where a
- * restart must read. Rows go the real way: batch, rows_send, exchange, order, runs_apply. */
+/* The run table: what each order of events of an engine makes of a run, eviction and expiry. Rows go the real
+ * way: batch, rows_send, exchange, order, runs_apply. */
 #include "base/memory.h"
 #include "pipeline/order.h"
 #include "pipeline/runs.h"
@@ -342,30 +342,11 @@ static void test_expiry(void **state)
     rig_close(&rig);
 }
 
-static void test_needed_from(void **state)
-{
-    struct rig rig;
-
-    rig_open(&rig, "");
-    assert_true(runs_needed_from(rig.runs, INT64_MIN, INT64_MIN) == INT64_MAX);
-    /* begun by a late row: its place in the order is the watermark */
-    send(&rig, &(struct step){90, STATE_RUNNING, "w", "open", NULL, 0, 0}, 100 * SECOND, 0);
-    send(&rig, &(struct step){150, STATE_RUNNING, "w", "ended", NULL, 0, 0}, INT64_MIN, 1);
-    send(&rig, &(struct step){200, STATE_SUCCESS, "w", "ended", NULL, 0, 0}, INT64_MIN, 2);
-    apply(&rig);
-    assert_true(runs_needed_from(rig.runs, 100 * SECOND, INT64_MAX) == 90 * SECOND);
-    assert_true(runs_needed_from(rig.runs, 100 * SECOND + 1, INT64_MAX) == INT64_MAX);
-    assert_true(runs_needed_from(rig.runs, INT64_MAX, 200 * SECOND) == 150 * SECOND);
-    assert_true(runs_needed_from(rig.runs, INT64_MAX, 200 * SECOND + 1) == INT64_MAX);
-    assert_true(runs_needed_from(rig.runs, INT64_MIN, INT64_MIN) == 90 * SECOND);
-    rig_close(&rig);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),     cmocka_unit_test(test_times),  cmocka_unit_test(test_eviction),
-        cmocka_unit_test(test_many_runs), cmocka_unit_test(test_expiry), cmocka_unit_test(test_needed_from),
+        cmocka_unit_test(test_many_runs), cmocka_unit_test(test_expiry),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

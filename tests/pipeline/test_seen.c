@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "pipeline/seen.h"
 #include "tests/base/random.h"
+#include "tests/base/values.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,9 +86,42 @@ static void test_against_naive_model(void **state)
     }
 }
 
+/* Under a smaller limit the newest entries stay, in their order. */
+static void test_restored_with_smaller_limit(void **state)
+{
+    struct values values = {0};
+    struct saver saver = values_saver(&values);
+    struct seen seen, small;
+    struct error error;
+
+    seen_init(&seen, 1000);
+    for (uint64_t i = 0; i < 1500; i++)
+        seen_add(&seen, (struct id128){.low = i}, INT64_MAX);
+    seen_freeze(&seen, &saver);
+    assert_true(seen_save(&seen, &(size_t){SIZE_MAX}));
+    assert_int_equal(values.count, 4);
+    seen_init(&small, 100);
+    for (size_t i = 0; i < values.count; i++)
+        assert_int_equal(
+            seen_restore(&small, values.items[i].key.block, value_span(&values.items[i]), &error), STATUS_OK);
+    seen_restored(&small);
+    for (uint64_t i = 1500; i < 1550; i++)
+        seen_add(&small, (struct id128){.low = i}, INT64_MAX);
+    assert_int_equal(small.evicted, 50);
+    for (uint64_t i = 0; i < 1550; i++)
+        assert_int_equal(seen_find(&small, (struct id128){.low = i}, 0) != NULL, i >= 1450);
+    seen_free(&seen);
+    seen_free(&small);
+    buffer_free(&saver.bytes);
+    values_free(&values);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_naive_model)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_naive_model),
+        cmocka_unit_test(test_restored_with_smaller_limit),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

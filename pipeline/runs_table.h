@@ -1,0 +1,85 @@
+/* Inside of the run table: what runs.c, which applies rows, shares with rows.c and runs_state.c. Nothing else
+ * includes this. */
+#pragma once
+#include "base/slots.h"
+#include "pipeline/runs.h"
+
+enum { LIST_OPEN, LIST_ENDED, LISTS };
+
+/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their
+ * end. */
+struct run_entry {
+    struct id128 key, id, parent; /* table key; document id; key of a task's run */
+    struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
+    struct span *texts;           /* RUN_TEXTS + labels and their bytes, one allocation */
+    uint64_t version, place;      /* place: rises along each list */
+    int64_t first_us, changed_us;
+    int64_t scheduled_us, queued_us, started_us, ended_us;
+    double duration_ms;
+    uint32_t tasks[STATE_COUNT];
+    uint32_t next, previous;
+    int32_t map_index;
+    uint16_t attempt, attempts;
+    uint8_t state, list;
+    bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
+};
+
+struct run_list {
+    uint32_t first, last;
+};
+
+struct run_shard {
+    struct slots slots;
+    struct run_entry *entries;
+    size_t capacity;
+    struct slots aliases; /* (source, namespace, run) -> the key of the run last told under it */
+    struct id128 *alias_keys;
+    size_t alias_capacity;
+    struct run_list lists[LISTS];
+    uint64_t last_place;
+    struct blocks blocks; /* of entries */
+};
+
+struct runs {
+    const struct plan *plan;
+    runs_emit *emit;
+    void *owner;
+    unsigned text_count;
+    uint32_t shard_limit;
+    struct runs_figures figures;
+    struct saver *saver;  /* of the last cut */
+    unsigned next_frozen; /* shards below it have nothing frozen */
+    struct run_shard shards[SHARDS];
+};
+
+extern const enum field run_text_fields[RUN_TEXTS];
+
+struct id128 run_key(struct span source, struct span namespace_, struct span run);
+
+/* Room for the slot; an entry is in use while it has texts. */
+void run_reserve(struct run_shard *shard, uint32_t slot);
+
+/* Puts an entry at the end of the list of its state; the caller sees to its place. */
+void run_link(struct run_shard *shard, uint32_t slot);
+
+void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry);
+
+/* Forgets what ended first, else what began first. */
+void run_evict_oldest(struct runs *runs, struct run_shard *shard);
+
+/* In one allocation. */
+struct span *run_texts_copy(const struct span *texts, unsigned count);
+
+void run_block_save(struct runs *runs, struct run_shard *shard, uint32_t block);
+
+/* Labels are stored with their names before them, and found by these: the configuration may have changed. */
+struct run_labels {
+    unsigned count;
+    unsigned at[LABELS_MAX]; /* of a stored label: its place among the texts; 0: it is gone */
+};
+void run_labels_pack(const struct label_names *names, struct buffer *out);
+void run_labels_unpack(struct unpack *in, const struct label_names *names, struct run_labels *ret_labels);
+
+/* RUN_TEXTS and the labels of now, borrowed from the bytes. */
+void run_texts_unpack(struct unpack *in, const struct run_labels *labels,
+                      struct span ret_texts[RUN_TEXTS + LABELS_MAX]);
