@@ -235,7 +235,7 @@ int cli_dead_letters(int argc, char **argv)
         fprintf(stderr, "weir: %s\n", error.text);
         return EXIT_USAGE;
     }
-    if (dead_letters_open_existing(path, &store, &error) == STATUS_OK) {
+    if (dead_letters_open(path, &(struct store_options){.must_exist = true}, &store, &error) == STATUS_OK) {
         code = act(store, &request, &error);
         dead_letters_close(store);
     }

@@ -52,15 +52,14 @@ static const char insert_sql[] =
     " document, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
     " ON CONFLICT (topic, partition, offset, item, stage, sink) DO NOTHING";
 
-static enum status open_store(const char *path, bool create, struct dead_letters **ret_store,
-                              struct error *ret_error)
+enum status dead_letters_open(const char *path, const struct store_options *options,
+                              struct dead_letters **ret_store, struct error *ret_error)
 {
-    const struct store_options options = {.must_exist = !create};
     struct dead_letters *store = memory_new(sizeof *store);
 
     store->limit_bytes = DEAD_LETTERS_LIMIT_BYTES;
     pthread_mutex_init(&store->mutex, NULL);
-    enum status status = store_file_open(&store->file, path, &options, &part, 1, ret_error);
+    enum status status = store_file_open(&store->file, path, options, &part, 1, ret_error);
     if (status == STATUS_OK)
         status = store_file_prepare(&store->file, insert_sql, &store->insert, ret_error);
     if (status == STATUS_OK)
@@ -71,17 +70,6 @@ static enum status open_store(const char *path, bool create, struct dead_letters
     }
     *ret_store = store;
     return STATUS_OK;
-}
-
-enum status dead_letters_open(const char *path, struct dead_letters **ret_store, struct error *ret_error)
-{
-    return open_store(path, true, ret_store, ret_error);
-}
-
-enum status dead_letters_open_existing(const char *path, struct dead_letters **ret_store,
-                                       struct error *ret_error)
-{
-    return open_store(path, false, ret_store, ret_error);
 }
 
 void dead_letters_close(struct dead_letters *store)

@@ -2,8 +2,7 @@
  * reason, in one SQLite file (mode 0600, write-ahead log). What dead_letters_put has answered with STATUS_OK
  * survives a power cut. All calls from any thread: one connection behind a mutex. Errors name the file. */
 #pragma once
-#include "base/span.h"
-#include "base/status.h"
+#include "pipeline/store.h"
 
 #define DEAD_LETTERS_LIMIT_BYTES ((int64_t)1 << 30) /* payloads, documents and texts of all letters */
 
@@ -30,9 +29,8 @@ struct stored_letter {
 
 /* Makes the file when it is missing. STATUS_FATAL: no such folder, no rights, not ours, damaged, or written
  * by a newer weir. STATUS_RETRY: locked by another process for too long. */
-enum status dead_letters_open(const char *path, struct dead_letters **ret_store, struct error *ret_error);
-enum status dead_letters_open_existing(const char *path, struct dead_letters **ret_store,
-                                       struct error *ret_error);
+enum status dead_letters_open(const char *path, const struct store_options *options,
+                              struct dead_letters **ret_store, struct error *ret_error);
 void dead_letters_close(struct dead_letters *store);                    /* NULL is fine */
 void dead_letters_set_limit(struct dead_letters *store, int64_t bytes); /* default DEAD_LETTERS_LIMIT_BYTES */
 

@@ -200,12 +200,11 @@ static enum status open_store(struct engine *engine, struct error *error)
         status = store_lock(own->path, &engine->lock, error);
     if (status == STATUS_OK)
         status = store_open(own->path, &options, &engine->store, error);
-    if (status == STATUS_OK && !options.vfs)
-        status = dead_letters_open(own->path, &engine->dead_letters, error);
+    if (status == STATUS_OK)
+        status = dead_letters_open(own->path, &options, &engine->dead_letters, error);
     if (status != STATUS_OK)
         return status;
-    if (engine->dead_letters)
-        dead_letters_set_limit(engine->dead_letters, engine->plan->limits.dead_letter_bytes);
+    dead_letters_set_limit(engine->dead_letters, engine->plan->limits.dead_letter_bytes);
     stores = (struct keeper_stores){.store = engine->store, .dead_letters = engine->dead_letters};
     engine->keeper = keeper_new(&stores, warn, engine);
     return STATUS_OK;

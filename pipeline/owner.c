@@ -79,12 +79,14 @@ static int64_t idle_time(struct worker *worker, int64_t now_us)
 
 static void update_times(struct worker *worker, int64_t now_us)
 {
-    int64_t rows = least_heard(worker, WATERMARK_ROWS, false, &worker->rows_final), runs;
+    int64_t rows = least_heard(worker, WATERMARK_ROWS, false, &worker->rows_final), runs, firm;
     bool firm_ended;
 
-    worker->firm_us = least_heard(worker, WATERMARK_ROWS, true, &firm_ended);
+    firm = least_heard(worker, WATERMARK_ROWS, true, &firm_ended);
     if (worker->rows_final)
-        worker->firm_us = INT64_MAX;
+        firm = INT64_MAX;
+    if (firm > worker->firm_us) /* what a restart knew holds until all are heard again */
+        worker->firm_us = firm;
     if (rows == INT64_MAX)
         rows = idle_time(worker, now_us);
     if (rows > worker->rows_us)

@@ -31,7 +31,10 @@ static void assert_status(const struct fixture *fixture, enum status status, enu
 
 static void open_store(struct fixture *fixture)
 {
-    assert_status(fixture, dead_letters_open(fixture->path, &fixture->store, &fixture->error), STATUS_OK);
+    assert_status(
+        fixture,
+        dead_letters_open(fixture->path, &(struct store_options){0}, &fixture->store, &fixture->error),
+        STATUS_OK);
 }
 
 static void close_store(struct fixture *fixture)
@@ -365,12 +368,16 @@ static void test_damaged_file(void **state)
     put(&fixture, letters, 200);
     close_store(&fixture);
     write_at(fixture.path, 100, noise, 2000); /* within the schema */
-    assert_int_equal(dead_letters_open(fixture.path, &fixture.store, &fixture.error), STATUS_FATAL);
+    assert_int_equal(
+        dead_letters_open(fixture.path, &(struct store_options){0}, &fixture.store, &fixture.error),
+        STATUS_FATAL);
     assert_non_null(strstr(fixture.error.text, "damaged"));
     assert_non_null(strstr(fixture.error.text, fixture.path));
 
     write_at(fixture.path, -1, noise, sizeof noise);
-    assert_int_equal(dead_letters_open(fixture.path, &fixture.store, &fixture.error), STATUS_FATAL);
+    assert_int_equal(
+        dead_letters_open(fixture.path, &(struct store_options){0}, &fixture.store, &fixture.error),
+        STATUS_FATAL);
     assert_non_null(strstr(fixture.error.text, "is not a weir store, or it is damaged"));
     tear_down(&fixture);
 }
@@ -384,17 +391,21 @@ static void test_other_files(void **state)
 
     set_up(&fixture);
     snprintf(path, sizeof path, "%s/none.db", fixture.folder);
-    assert_int_equal(dead_letters_open_existing(path, &store, &fixture.error), STATUS_FATAL);
+    assert_int_equal(
+        dead_letters_open(path, &(struct store_options){.must_exist = true}, &store, &fixture.error),
+        STATUS_FATAL);
     assert_non_null(strstr(fixture.error.text, "No such file"));
     assert_int_equal(access(path, F_OK), -1);
     snprintf(path, sizeof path, "%s/no/such.db", fixture.folder);
-    assert_int_equal(dead_letters_open(path, &store, &fixture.error), STATUS_FATAL);
+    assert_int_equal(dead_letters_open(path, &(struct store_options){0}, &store, &fixture.error),
+                     STATUS_FATAL);
     close_store(&fixture);
 
     assert_int_equal(sqlite3_open(fixture.path, &other), SQLITE_OK);
     sqlite3_exec(other, "UPDATE store_versions SET version = 99", NULL, NULL, NULL);
     sqlite3_close(other);
-    assert_int_equal(dead_letters_open(fixture.path, &store, &fixture.error), STATUS_FATAL);
+    assert_int_equal(dead_letters_open(fixture.path, &(struct store_options){0}, &store, &fixture.error),
+                     STATUS_FATAL);
     assert_non_null(strstr(fixture.error.text, "version 99"));
     tear_down(&fixture);
 }

@@ -173,7 +173,9 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(world->folder));
     snprintf(world->store, sizeof world->store, "%s/weir.db", world->folder);
     world->engine = (struct engine){.ready = true, .name = "test", .watermark_s = 1};
-    assert_int_equal(dead_letters_open(world->store, &world->engine.dead_letters, &error), STATUS_OK);
+    assert_int_equal(
+        dead_letters_open(world->store, &(struct store_options){0}, &world->engine.dead_letters, &error),
+        STATUS_OK);
     put_letters(world);
     world->view = view_new();
     view_put(world->view, DOC_BUCKET, series, 7, SPAN_LITERAL(point));
