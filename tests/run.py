@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, examples, integration; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, integration; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -24,6 +24,7 @@ ROOT = services.ROOT
 RELEASE = os.environ.get("WEIR_BUILD", "build")
 SANITIZED = RELEASE + "-asan"
 DETAIL_LINES = 40
+SIMULATED_SEEDS = "41-640"  # behind those of the unit test; some 40 s
 SERVICE_TESTS = {"ingest/kafka"}  # run by the integration lane, which has the broker
 SETUP = {
     RELEASE: ["--buildtype=release"],
@@ -131,6 +132,9 @@ class Run:
         self.built.set()
         if "unit" in self.parts and right:
             part(self.report, "unit", unit, RELEASE, self.names)
+        if "simulation" in self.parts and right:
+            program = os.path.join(RELEASE, "tests", "simulation", "simulate")
+            self.report.run("simulation/" + SIMULATED_SEEDS, lambda: call([program, "--seeds", SIMULATED_SEEDS]))
         if "examples" in self.parts:
             part(self.report, "examples", examples.run, self.names)
         if "integration" in self.parts:
@@ -155,7 +159,7 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "examples", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in all_parts:
         print(__doc__, file=sys.stderr)
