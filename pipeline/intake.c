@@ -295,7 +295,7 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
     if (worker->at)
-        fold_rows(worker->fold, &worker->batch, atomic_load(&worker->shared->had_us));
+        fold_rows(worker->fold, &worker->batch);
     return worker->at != NULL;
 }
 

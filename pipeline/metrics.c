@@ -10,7 +10,7 @@ struct figures {
     struct runs_figures runs;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
-    uint64_t late, already, errors, too_many, lag;
+    uint64_t late, errors, too_many, lag;
     size_t fold_bytes, order_bytes;
 };
 
@@ -31,7 +31,6 @@ static const struct metric {
     {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_DUPLICATE])},
     {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_TOMBSTONE])},
     {{"rows_not_folded_total", "reason=\"late\"", COUNTER_TOTAL, "rows left out of a measure's bucket, by reason"}, AT(late)},
-    {{"rows_not_folded_total", "reason=\"delivered_before_restart\"", COUNTER_TOTAL, NULL}, AT(already)},
     {{"rows_not_folded_total", "reason=\"too_many_series\"", COUNTER_TOTAL, NULL}, AT(too_many)},
     {{"rows_not_folded_total", "reason=\"correction_too_late\"", COUNTER_TOTAL, NULL}, AT(windows.lost)},
     {{"rows_repaired_total", NULL, COUNTER_TOTAL, "rows whose time was ahead of their arrival"}, AT(worker.repaired)},
@@ -117,7 +116,6 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
     ret_figures->order_bytes = worker->order.bytes;
     ret_figures->too_many = ret_figures->windows.too_many;
     for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
-        ret_figures->already += folds[i]->already;
         ret_figures->errors += folds[i]->errors;
         ret_figures->too_many += folds[i]->too_many;
         for (unsigned m = 0; m < worker->plan->measure_count; m++)

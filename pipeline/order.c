@@ -63,6 +63,25 @@ void order_pop(struct order *order)
     order->entries[at] = last;
 }
 
+void order_freeze(const struct order *order, struct order_frozen *ret_frozen)
+{
+    *ret_frozen = (struct order_frozen){.count = order->count};
+    if (!order->count)
+        return;
+    ret_frozen->entries = memory_grow(NULL, order->count * sizeof *order->entries);
+    memcpy(ret_frozen->entries, order->entries, order->count * sizeof *order->entries);
+    for (size_t i = 0; i < order->count; i++)
+        block_retain(order->entries[i].block);
+}
+
+void order_frozen_free(struct order_frozen *frozen)
+{
+    for (size_t i = 0; i < frozen->count; i++)
+        block_release(frozen->entries[i].block);
+    free(frozen->entries);
+    *frozen = (struct order_frozen){0};
+}
+
 void order_free(struct order *order)
 {
     while (order->count)

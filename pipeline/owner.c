@@ -142,7 +142,7 @@ static void finish_transitions(struct worker *worker)
     if (worker->transitions.rows == 0)
         return;
     judge_rows(worker->judge, RULE_RUN, &worker->transitions);
-    fold_rows(worker->run_fold, &worker->transitions, atomic_load(&worker->shared->had_us));
+    fold_rows(worker->run_fold, &worker->transitions);
     event_batch_reset(&worker->transitions);
 }
 
@@ -185,7 +185,7 @@ bool stage_close(struct worker *worker, int64_t now_us)
     struct windows_time time = {.events_us = worker->rows_us,
                                 .runs_us = worker->runs_us,
                                 .firm_us = worker->firm_us,
-                                .had_us = atomic_load(&worker->shared->had_us),
+                                .partial_us = INT64_MIN,
                                 .final = worker->runs_final};
     int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
     bool final = worker->runs_final && worker->rows_final;
