@@ -13,6 +13,16 @@ enum {
     NEEDS_SKETCH = 1 << STAT_P50 | 1 << STAT_P90 | 1 << STAT_P95 | 1 << STAT_P99,
 };
 
+enum {
+    PACKED_ROWS = 1,
+    PACKED_HITS = 2,
+    PACKED_EXTREMES = 4,
+    PACKED_SUMS = 8,
+    PACKED_SKETCH = 16,
+    PACKED_DISTINCT = 32,
+    PACKED_END = 64
+};
+
 static const struct {
     enum statistic statistic;
     unsigned percent;
@@ -166,4 +176,65 @@ void accumulator_copy(const struct accumulator *accumulator, struct accumulator 
         ret_copy->sketch = sketch_copy(accumulator->sketch);
     if (accumulator->distinct)
         ret_copy->distinct = distinct_copy(accumulator->distinct);
+}
+
+static unsigned packed_parts(const struct accumulator *accumulator)
+{
+    static const struct exact_sum none;
+    bool sums = memcmp(&accumulator->sum, &none, sizeof none) != 0 ||
+                memcmp(&accumulator->squares, &none, sizeof none) != 0;
+
+    return (accumulator->rows ? PACKED_ROWS : 0) | (accumulator->hits ? PACKED_HITS : 0) |
+           (accumulator->min != 0 || accumulator->max != 0 ? PACKED_EXTREMES : 0) | (sums ? PACKED_SUMS : 0) |
+           (accumulator->sketch ? PACKED_SKETCH : 0) | (accumulator->distinct ? PACKED_DISTINCT : 0);
+}
+
+void accumulator_pack(const struct accumulator *accumulator, struct buffer *out)
+{
+    unsigned parts = packed_parts(accumulator);
+
+    pack_u8(out, (uint8_t)parts);
+    if (parts & PACKED_ROWS)
+        pack_u64(out, accumulator->rows);
+    if (parts & PACKED_HITS)
+        pack_u64(out, accumulator->hits);
+    if (parts & PACKED_EXTREMES) {
+        pack_double(out, accumulator->min);
+        pack_double(out, accumulator->max);
+    }
+    if (parts & PACKED_SUMS) {
+        exact_pack(&accumulator->sum, out);
+        exact_pack(&accumulator->squares, out);
+    }
+    if (parts & PACKED_SKETCH)
+        sketch_pack(accumulator->sketch, out);
+    if (parts & PACKED_DISTINCT)
+        distinct_pack(accumulator->distinct, out);
+}
+
+void accumulator_unpack(struct unpack *in, struct accumulator *ret_accumulator)
+{
+    struct accumulator accumulator = {0};
+    unsigned parts = unpack_u8(in);
+
+    if (parts & PACKED_ROWS)
+        accumulator.rows = unpack_u64(in);
+    if (parts & PACKED_HITS)
+        accumulator.hits = unpack_u64(in);
+    if (parts & PACKED_EXTREMES) {
+        accumulator.min = unpack_double(in);
+        accumulator.max = unpack_double(in);
+    }
+    if (parts & PACKED_SUMS) {
+        exact_unpack(in, &accumulator.sum);
+        exact_unpack(in, &accumulator.squares);
+    }
+    if (parts & PACKED_SKETCH)
+        accumulator.sketch = sketch_unpack(in);
+    if (parts & PACKED_DISTINCT)
+        accumulator.distinct = distinct_unpack(in);
+    in->broken |= parts >= PACKED_END;
+    if (in->broken)
+        accumulator_free(&accumulator);
+    *ret_accumulator = accumulator;
 }

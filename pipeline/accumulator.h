@@ -48,3 +48,7 @@ size_t accumulator_bytes(const struct accumulator *accumulator); /* with the str
 
 /* A deep copy; what *ret_copy held before is overwritten, not freed. */
 void accumulator_copy(const struct accumulator *accumulator, struct accumulator *ret_copy);
+
+/* As stored, exactly; one byte when empty. What does not fit breaks the reader and gives an empty one. */
+void accumulator_pack(const struct accumulator *accumulator, struct buffer *out);
+void accumulator_unpack(struct unpack *in, struct accumulator *ret_accumulator);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RANK_MAX = 64 - DISTINCT_PRECISION + 1 };
+enum { RANK_MAX = 64 - DISTINCT_PRECISION + 1, PACKED_REGISTERS = UINT8_MAX };
 
 struct distinct *distinct_new(void)
 {
@@ -138,4 +138,43 @@ uint64_t distinct_count(const struct distinct *distinct)
         sum = (sum + registers_at[rank]) / 2;
     sum += registers * weigh_empty(registers_at[0] / registers);
     return (uint64_t)llround(registers * registers / (2 * M_LN2 * sum));
+}
+
+void distinct_pack(const struct distinct *distinct, struct buffer *out)
+{
+    pack_u8(out, distinct->registers ? PACKED_REGISTERS : (uint8_t)distinct->used);
+    if (distinct->registers)
+        buffer_put(out, distinct->registers, DISTINCT_REGISTERS);
+    for (uint32_t i = 0; i < distinct->used; i++)
+        pack_u64(out, distinct->hashes[i]);
+}
+
+static void unpack_registers(struct unpack *in, struct distinct *distinct)
+{
+    const uint8_t *ranks = unpack_bytes(in, DISTINCT_REGISTERS);
+
+    make_registers(distinct);
+    for (unsigned i = 0; ranks && i < DISTINCT_REGISTERS; i++) {
+        distinct->registers[i] = ranks[i];
+        in->broken |= ranks[i] > RANK_MAX;
+    }
+}
+
+struct distinct *distinct_unpack(struct unpack *in)
+{
+    struct distinct *distinct = distinct_new();
+    unsigned used = unpack_u8(in);
+
+    if (used == PACKED_REGISTERS)
+        unpack_registers(in, distinct);
+    else if (used > DISTINCT_EXACT_MAX)
+        in->broken = true;
+    for (unsigned i = 0; used != PACKED_REGISTERS && i < used && !in->broken; i++) {
+        distinct_add(distinct, unpack_u64(in));
+        in->broken |= distinct->used != i + 1;
+    }
+    if (!in->broken)
+        return distinct;
+    distinct_free(distinct);
+    return NULL;
 }

@@ -3,8 +3,7 @@
  * Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017). The order of adding and
  * merging does not matter. Born empty with distinct_new, owned by one accumulator. */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
+#include "base/state.h"
 
 enum { DISTINCT_EXACT_MAX = 64, DISTINCT_PRECISION = 11, DISTINCT_REGISTERS = 1 << DISTINCT_PRECISION };
 
@@ -21,3 +20,6 @@ void distinct_merge(struct distinct *into, const struct distinct *from);
 struct distinct *distinct_copy(const struct distinct *distinct);
 size_t distinct_bytes(const struct distinct *distinct);
 uint64_t distinct_count(const struct distinct *distinct);
+
+void distinct_pack(const struct distinct *distinct, struct buffer *out);
+struct distinct *distinct_unpack(struct unpack *in); /* NULL, and the reader is broken: not one */

@@ -10,6 +10,8 @@
 #include <string.h>
 
 enum { PIECE_BITS = 26, MANTISSA_BITS = 52, EXPONENT_MASK = 0x7ff, LOWEST_EXPONENT = -1074 };
+enum { TOP_MAX = (EXPONENT_MASK - 2) / PIECE_BITS + 2 };
+enum { PACKED_BROKEN = 1 << EXACT_PIECES, PACKED_TOP = PACKED_BROKEN << 1 }; /* below: a bit a piece */
 
 static const uint64_t piece_mask = (1u << PIECE_BITS) - 1;
 
@@ -146,4 +148,33 @@ struct double_double double_double_over(struct double_double a, double divisor)
     product.low = fma(first, divisor, -product.high);
     struct double_double rest = double_double_minus(a, product);
     return renormalise(first, rest.high / divisor);
+}
+
+void exact_pack(const struct exact_sum *sum, struct buffer *out)
+{
+    unsigned parts = (sum->broken ? PACKED_BROKEN : 0) | (sum->top ? PACKED_TOP : 0);
+
+    for (unsigned i = 0; i < EXACT_PIECES; i++)
+        if (sum->pieces[i])
+            parts |= 1u << i;
+    pack_u8(out, (uint8_t)parts);
+    if (sum->top)
+        pack_u8(out, (uint8_t)sum->top);
+    for (unsigned i = 0; i < EXACT_PIECES; i++)
+        if (sum->pieces[i])
+            pack_i64(out, sum->pieces[i]);
+}
+
+void exact_unpack(struct unpack *in, struct exact_sum *ret_sum)
+{
+    struct exact_sum sum = {0};
+    unsigned parts = unpack_u8(in);
+
+    sum.broken = (parts & PACKED_BROKEN) != 0;
+    sum.top = parts & PACKED_TOP ? unpack_u8(in) : 0;
+    for (unsigned i = 0; i < EXACT_PIECES; i++)
+        if (parts & 1u << i)
+            sum.pieces[i] = unpack_i64(in);
+    in->broken |= parts >= PACKED_TOP << 1 || sum.top > TOP_MAX;
+    *ret_sum = in->broken ? (struct exact_sum){0} : sum;
 }

@@ -3,7 +3,7 @@
  * largest term are kept. Source: Demmel and Nguyen, "Parallel Reproducible Summation" (2015), here in
  * integers. Good for 2^36 terms. */
 #pragma once
-#include <stdint.h>
+#include "base/state.h"
 
 enum { EXACT_PIECES = 5 };
 
@@ -28,3 +28,7 @@ struct double_double exact_total(const struct exact_sum *sum);
 struct double_double double_double_times(struct double_double a, struct double_double b);
 struct double_double double_double_minus(struct double_double a, struct double_double b);
 struct double_double double_double_over(struct double_double a, double divisor);
+
+/* As stored: one byte when empty. What does not fit makes the reader broken and gives an empty sum. */
+void exact_pack(const struct exact_sum *sum, struct buffer *out);
+void exact_unpack(struct unpack *in, struct exact_sum *ret_sum);

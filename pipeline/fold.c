@@ -2,20 +2,26 @@
 
 #include "base/memory.h"
 #include "base/slots.h"
+#include "pipeline/columns.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
 enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, KEY_TEXT_MAX = 1024, TABLES_MAX = 65536 };
+enum { PANES_VERSION = 1 };
 
 /* All panes of one group with the same start and first end. */
 struct pane_table {
+    uint64_t number; /* names its stored state */
     int64_t start_us, first_end_us;
     struct slots slots; /* key -> pane number */
     struct arena texts; /* the keys' texts */
     char *panes;
+    uint32_t count;
     size_t capacity; /* panes */
+    struct blocks blocks;
+    bool stored; /* some block of it */
 };
 
 struct pane {
@@ -33,9 +39,12 @@ struct measure_input {
     double *value_memory;
 };
 
+struct sent_table { /* whose state is to be dropped */
+    uint64_t owner, part;
+};
+
 struct group_fold {
     const struct plan_group *group;
-    unsigned index;
     size_t pane_size;
     struct pane_table *tables;
     size_t table_count, table_capacity, last_table;
@@ -50,6 +59,10 @@ struct fold {
     unsigned group_count;
     struct fold_figures figures;
     uint8_t *late_rows;
+    uint64_t next_number; /* of a pane table */
+    struct saver *saver;  /* of the cut under way; NULL: nothing is frozen */
+    struct sent_table *sent;
+    size_t sent_count, sent_capacity;
 };
 
 struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port *port, unsigned workers)
@@ -70,7 +83,6 @@ struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port
             continue;
         fold->group_count++;
         mine->group = group;
-        mine->index = g;
         mine->pane_size = sizeof(struct pane) + group->measure_count * sizeof(struct accumulator);
         for (unsigned m = 0; m < group->measure_count; m++) {
             struct measure_input *input = &mine->inputs[m];
@@ -92,11 +104,12 @@ static struct pane *pane_at(const struct group_fold *group, const struct pane_ta
 
 static void table_free(const struct group_fold *group, struct pane_table *table, bool with_sketches)
 {
-    for (uint32_t i = 0; with_sketches && i < table->slots.next; i++)
+    for (uint32_t i = 0; with_sketches && i < table->count; i++)
         for (unsigned m = 0; m < group->group->measure_count; m++)
             accumulator_free(&pane_at(group, table, i)->accumulators[m]);
     slots_free(&table->slots);
     arena_free(&table->texts);
+    blocks_free(&table->blocks);
     free(table->panes);
 }
 
@@ -117,6 +130,7 @@ void fold_free(struct fold *fold)
     free(fold->groups);
     free(fold->figures.late);
     free(fold->late_rows);
+    free(fold->sent);
     free(fold);
 }
 
@@ -144,6 +158,20 @@ static void prepare_input(struct fold *fold, struct measure_input *input, struct
     }
 }
 
+static struct pane_table *add_table(struct group_fold *group, uint64_t number, int64_t start,
+                                    int64_t first_end)
+{
+    struct pane_table *table;
+
+    group->tables =
+        memory_reserve(group->tables, &group->table_capacity, group->table_count + 1, sizeof *table);
+    table = &group->tables[group->table_count++];
+    *table = (struct pane_table){.number = number, .start_us = start, .first_end_us = first_end};
+    slots_init(&table->slots, PANES_PER_TABLE_MAX);
+    arena_init(&table->texts, SIZE_MAX);
+    return table;
+}
+
 static struct pane_table *find_table(struct fold *fold, struct group_fold *group, int64_t start,
                                      int64_t first_end)
 {
@@ -163,15 +191,8 @@ static struct pane_table *find_table(struct fold *fold, struct group_fold *group
     }
     if (group->table_count == TABLES_MAX)
         return NULL;
-    group->tables =
-        memory_reserve(group->tables, &group->table_capacity, group->table_count + 1, sizeof *table);
-    group->last_table = group->table_count++;
-    table = &group->tables[group->last_table];
-    *table = (struct pane_table){.start_us = start, .first_end_us = first_end};
-    slots_init(&table->slots, PANES_PER_TABLE_MAX);
-    arena_init(&table->texts, SIZE_MAX);
-    (void)fold;
-    return table;
+    group->last_table = group->table_count;
+    return add_table(group, fold->next_number++, start, first_end);
 }
 
 static bool row_key(const struct plan_group *group, struct event_batch *batch, uint32_t row,
@@ -191,27 +212,60 @@ static bool row_key(const struct plan_group *group, struct event_batch *batch, u
     return true;
 }
 
-static struct pane *find_pane(struct group_fold *group, struct pane_table *table, struct id128 key,
-                              const struct span *texts)
+static struct pane *add_pane(const struct group_fold *group, struct pane_table *table, struct id128 key,
+                             const struct span *texts)
+{
+    unsigned by_count = group->group->by_count;
+    struct pane *pane;
+
+    table->panes = memory_reserve(table->panes, &table->capacity, table->count + 1u, group->pane_size);
+    pane = pane_at(group, table, table->count++);
+    memset(pane, 0, group->pane_size);
+    pane->key = key;
+    pane->texts = arena_take(&table->texts, by_count * sizeof *texts + 1);
+    for (unsigned i = 0; i < by_count; i++)
+        arena_copy(&table->texts, texts[i], &pane->texts[i]);
+    return pane;
+}
+
+static void save_block(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                       uint32_t block)
+{
+    const struct plan_group *plan = group->group;
+    struct buffer *out = &fold->saver->bytes;
+    uint32_t first = block * BLOCK_SLOTS,
+             end = table->count - first < BLOCK_SLOTS ? table->count : first + BLOCK_SLOTS;
+
+    pack_u8(out, PANES_VERSION);
+    pack_i64(out, table->start_us);
+    pack_i64(out, table->first_end_us);
+    columns_pack(fold->plan, plan, COLUMN_MEASURES, out);
+    pack_u32(out, end - first);
+    for (uint32_t i = first; i < end; i++) {
+        const struct pane *pane = pane_at(group, table, i);
+
+        pack_id(out, pane->key);
+        key_pack(pane->texts, plan->by_count, out);
+        accumulators_pack(pane->accumulators, plan->measure_count, out);
+    }
+    table->stored = true;
+    blocks_saved(&table->blocks, block);
+    saver_put(fold->saver,
+              (struct state_key){
+                  .kind = STATE_PANES, .block = block, .owner = plan->identity, .part = table->number});
+}
+
+static struct pane *find_pane(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                              struct id128 key, const struct span *texts)
 {
     bool is_new;
     uint32_t slot = slots_add(&table->slots, key, &is_new);
-    struct pane *pane;
 
     if (slot == SLOT_NONE)
         return NULL;
-    if (is_new) {
-        unsigned by_count = group->group->by_count;
-
-        table->panes = memory_reserve(table->panes, &table->capacity, slot + 1u, group->pane_size);
-        pane = pane_at(group, table, slot);
-        memset(pane, 0, group->pane_size);
-        pane->key = key;
-        pane->texts = arena_take(&table->texts, by_count * sizeof *texts + 1);
-        for (unsigned i = 0; i < by_count; i++)
-            arena_copy(&table->texts, texts[i], &pane->texts[i]);
-    }
-    return pane_at(group, table, slot);
+    if (blocks_touch(&table->blocks, slot))
+        save_block(fold, group, table, slot / BLOCK_SLOTS);
+    return is_new ? add_pane(group, table, key, texts) : pane_at(group, table, slot);
 }
 
 /* Adds the row to the accumulators of the measures that want it; false when none does. */
@@ -248,25 +302,42 @@ static void add_row(const struct group_fold *group, struct event_batch *batch, u
     }
 }
 
-static struct pane_record *begin_record(struct fold *fold, const struct group_fold *group,
-                                        enum record_type type, struct id128 key, const struct span *texts)
+static size_t record_fixed_size(const struct plan_group *group)
 {
-    const struct plan_group *plan = group->group;
-    size_t fixed = sizeof(struct pane_record) + plan->measure_count * sizeof(struct accumulator),
-           size = fixed;
-    struct pane_record *record;
+    return sizeof(struct pane_record) + group->measure_count * sizeof(struct accumulator);
+}
+
+size_t pane_record_size(const struct plan_group *group, const struct span *texts)
+{
+    size_t size = record_fixed_size(group);
+
+    for (unsigned i = 0; i < group->by_count; i++)
+        size += sizeof(struct span) + texts[i].size;
+    return size;
+}
+
+void pane_record_init(struct pane_record *record, const struct plan *plan, const struct plan_group *group,
+                      struct id128 key, const struct span *texts)
+{
+    size_t fixed = record_fixed_size(group);
     char *cursor;
 
-    for (unsigned i = 0; i < plan->by_count; i++)
-        size += sizeof(struct span) + texts[i].size;
-    record = exchange_record(fold->port, shard_of(key) % fold->workers, type, size);
     memset(&record->group, 0, fixed - offsetof(struct pane_record, group));
-    record->group = group->index;
+    record->group = (uint32_t)(group - plan->groups);
     record->key = key;
     record->texts = (struct span *)((char *)record + fixed);
-    cursor = (char *)(record->texts + plan->by_count);
-    for (unsigned i = 0; i < plan->by_count; i++)
+    cursor = (char *)(record->texts + group->by_count);
+    for (unsigned i = 0; i < group->by_count; i++)
         record->texts[i] = record_text(&cursor, texts[i]);
+}
+
+static struct pane_record *begin_record(struct fold *fold, const struct plan_group *group,
+                                        enum record_type type, struct id128 key, const struct span *texts)
+{
+    struct pane_record *record =
+        exchange_record(fold->port, shard_of(key) % fold->workers, type, pane_record_size(group, texts));
+
+    pane_record_init(record, fold->plan, group, key, texts);
     return record;
 }
 
@@ -274,7 +345,7 @@ static void send_correction(struct fold *fold, const struct group_fold *group, s
                             uint32_t row, int64_t start, int64_t first_end, struct id128 key,
                             const struct span *texts)
 {
-    struct pane_record *record = begin_record(fold, group, RECORD_CORRECTION, key, texts);
+    struct pane_record *record = begin_record(fold, group->group, RECORD_CORRECTION, key, texts);
 
     record->start_us = start;
     record->first_end_us = first_end;
@@ -312,8 +383,7 @@ static void count_late(struct fold *fold, const struct group_fold *group, struct
             fold->figures.late[group->group->measures[m]]++;
 }
 
-static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row,
-                     int64_t had_us)
+static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row)
 {
     const struct plan_group *plan = group->group;
     int64_t start = floor_div(batch->time_us[row], plan->pane_us) * plan->pane_us;
@@ -333,12 +403,6 @@ static void fold_row(struct fold *fold, struct group_fold *group, struct event_b
     bool correct = first_end != on_time && fold->plan->time.late == LATE_CORRECT;
     if ((first_end > last_end && !correct) || !any_wanted(group, batch, row))
         return;
-    if (had_us >= (correct ? on_time : first_end)) {
-        first_end = next_multiple(had_us, plan->every_us);
-        fold->figures.already += first_end > last_end;
-        if (first_end > last_end)
-            return;
-    }
     if (!row_key(plan, batch, row, texts, &key)) {
         fold->figures.too_many++;
         return;
@@ -348,14 +412,14 @@ static void fold_row(struct fold *fold, struct group_fold *group, struct event_b
         return;
     }
     table = find_table(fold, group, start, first_end);
-    pane = table ? find_pane(group, table, key, texts) : NULL;
+    pane = table ? find_pane(fold, group, table, key, texts) : NULL;
     if (pane)
         add_row(group, batch, row, pane->accumulators);
     else
         fold->figures.too_many++;
 }
 
-void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us)
+void fold_rows(struct fold *fold, struct event_batch *batch)
 {
     assert(batch->rows <= BATCH_ROWS_MAX);
     memset(fold->late_rows, 0, batch->rows);
@@ -366,15 +430,36 @@ void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us)
             prepare_input(fold, &group->inputs[m], batch);
         for (uint32_t row = 0; row < batch->rows; row++)
             if (batch->mark[row] == MARK_OK)
-                fold_row(fold, group, batch, row, had_us);
+                fold_row(fold, group, batch, row);
     }
+}
+
+/* Saves frozen blocks until the saver has taken so many bytes; true: none is left. */
+static bool save_table(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                       size_t until)
+{
+    uint32_t block;
+
+    while ((block = blocks_next_frozen(&table->blocks)) != UINT32_MAX) {
+        if (fold->saver->taken >= until)
+            return false;
+        save_block(fold, group, table, block);
+    }
+    return true;
 }
 
 static void send_table(struct fold *fold, struct group_fold *group, struct pane_table *table)
 {
-    for (uint32_t i = 0; i < table->slots.next; i++) {
+    save_table(fold, group, table, SIZE_MAX);
+    if (table->stored) {
+        fold->sent =
+            memory_reserve(fold->sent, &fold->sent_capacity, fold->sent_count + 1, sizeof *fold->sent);
+        fold->sent[fold->sent_count++] =
+            (struct sent_table){.owner = group->group->identity, .part = table->number};
+    }
+    for (uint32_t i = 0; i < table->count; i++) {
         struct pane *pane = pane_at(group, table, i);
-        struct pane_record *record = begin_record(fold, group, RECORD_PANE, pane->key, pane->texts);
+        struct pane_record *record = begin_record(fold, group->group, RECORD_PANE, pane->key, pane->texts);
 
         record->start_us = table->start_us;
         record->first_end_us = table->first_end_us;
@@ -399,6 +484,111 @@ void fold_send(struct fold *fold, int64_t watermark_us)
         group->table_count = kept;
         group->last_table = 0;
     }
+}
+
+void fold_set_numbers(struct fold *fold, uint64_t run_number)
+{
+    assert(run_number <= UINT32_MAX);
+    fold->next_number = run_number << 32;
+}
+
+/* What was sent is dropped here and not at once: the cut before still needs it. */
+void fold_freeze(struct fold *fold, struct saver *saver)
+{
+    assert(!fold->saver);
+    fold->saver = saver;
+    for (size_t i = 0; i < fold->sent_count; i++)
+        saver_drop(saver, STATE_PANES, fold->sent[i].owner, fold->sent[i].part);
+    fold->sent_count = 0;
+    for (unsigned g = 0; g < fold->group_count; g++)
+        for (size_t t = 0; t < fold->groups[g].table_count; t++)
+            blocks_freeze(&fold->groups[g].tables[t].blocks);
+}
+
+bool fold_save(struct fold *fold, size_t budget)
+{
+    if (!fold->saver)
+        return true;
+    size_t until = fold->saver->taken + budget;
+    for (unsigned g = 0; g < fold->group_count; g++)
+        for (size_t t = 0; t < fold->groups[g].table_count; t++)
+            if (!save_table(fold, &fold->groups[g], &fold->groups[g].tables[t], until))
+                return false;
+    fold->saver = NULL;
+    return true;
+}
+
+/* Tables stand in the order of their numbers, which is the order in which they were begun. */
+static struct pane_table *restore_table(struct group_fold *group, uint64_t number, int64_t start,
+                                        int64_t first_end)
+{
+    struct pane_table table;
+    size_t at = group->table_count;
+
+    while (at > 0 && group->tables[at - 1].number > number)
+        at--;
+    if (at > 0 && group->tables[at - 1].number == number)
+        return &group->tables[at - 1];
+    table = *add_table(group, number, start, first_end);
+    memmove(&group->tables[at + 1], &group->tables[at], (group->table_count - 1 - at) * sizeof table);
+    group->tables[at] = table;
+    return &group->tables[at];
+}
+
+static void restore_pane(struct unpack *in, const struct group_fold *group, struct pane_table *table,
+                         const struct columns *measures)
+{
+    struct id128 key = unpack_id(in);
+    struct span texts[KEY_FIELDS_MAX];
+    unsigned count = key_unpack(in, texts);
+
+    in->broken |= count != group->group->by_count;
+    if (in->broken || !slots_restore(&table->slots, key, table->count)) {
+        in->broken = true;
+        return;
+    }
+    accumulators_unpack(in, measures, add_pane(group, table, key, texts)->accumulators);
+}
+
+static bool restore_block(struct unpack *in, const struct plan *plan, struct group_fold *group,
+                          const struct state_key *key)
+{
+    int64_t start = unpack_i64(in), first_end = unpack_i64(in);
+    struct pane_table *table = restore_table(group, key->part, start, first_end);
+    struct columns measures;
+    uint32_t count;
+
+    columns_unpack(in, plan, group->group, COLUMN_MEASURES, &measures);
+    count = unpack_u32(in);
+    in->broken |= count > BLOCK_SLOTS || (uint64_t)key->block * BLOCK_SLOTS != table->count ||
+                  start != table->start_us || first_end != table->first_end_us;
+    for (uint32_t i = 0; i < count && !in->broken; i++)
+        restore_pane(in, group, table, &measures);
+    if (!in->broken) {
+        table->stored = true;
+        blocks_restored(&table->blocks, key->block);
+        if (!measures.as_stored)
+            blocks_touch(&table->blocks, key->block * BLOCK_SLOTS);
+    }
+    columns_free(&measures);
+    return unpack_ended(in);
+}
+
+enum status fold_restore(struct fold *fold, const struct state_key *key, struct span value,
+                         struct error *ret_error)
+{
+    struct unpack in = unpack_begin(value);
+    unsigned version = unpack_u8(&in), g = 0;
+
+    while (g < fold->group_count && fold->groups[g].group->identity != key->owner)
+        g++;
+    if (g == fold->group_count)
+        return STATUS_OK;
+    if (version != PANES_VERSION)
+        return fail(ret_error, "open panes of layout %u, known is %u", version, (unsigned)PANES_VERSION);
+    if (!restore_block(&in, fold->plan, &fold->groups[g], key))
+        return fail(ret_error, "block %u of open panes is damaged", key->block);
+    return STATUS_OK;
 }
 
 const struct fold_figures *fold_figures(const struct fold *fold)

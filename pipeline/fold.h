@@ -20,6 +20,7 @@ struct pane_record {
     int64_t offset;
     uint32_t partition;
     uint16_t item;
+    bool frozen;                       /* waits, and the cut under way has not saved it yet */
     struct accumulator accumulators[]; /* one a measure of the group; sketches now belong to the receiver */
 };
 
@@ -28,9 +29,13 @@ static inline unsigned shard_of(struct id128 key)
     return (unsigned)(key.high >> 56); /* 0..SHARDS-1 */
 }
 
+/* A record in place of `size` bytes: empty accumulators, the key's texts copied, times not set. */
+size_t pane_record_size(const struct plan_group *group, const struct span *texts);
+void pane_record_init(struct pane_record *record, const struct plan *plan, const struct plan_group *group,
+                      struct id128 key, const struct span *texts);
+
 struct fold_figures {
     uint64_t *late;    /* rows too late for a bucket, a measure */
-    uint64_t already;  /* rows of buckets that were delivered before a restart */
     uint64_t errors;   /* CEL evaluation errors */
     uint64_t too_many; /* rows left out because the key cannot be written or the tables are full */
 };
@@ -40,14 +45,16 @@ struct fold;
 struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port *port, unsigned workers);
 void fold_free(struct fold *fold);
 
-/* Adds all rows with mark ok. `had_us`: buckets that end at or before it were delivered before a restart. */
-void fold_rows(struct fold *fold, struct event_batch *batch, int64_t had_us);
+/* Adds all rows with mark ok. */
+void fold_rows(struct fold *fold, struct event_batch *batch);
 
 /* Sends the panes that the local watermark has passed; INT64_MAX sends all. */
 void fold_send(struct fold *fold, int64_t watermark_us);
 
 /* State (base/state.h), as in windows.h. Pane tables have numbers that no other table of the pipeline's life
- * has, so any worker may take them over: `run_number` differs in every process and worker. */
+ * has, so any worker may take them over, all blocks of one table the same: `run_number` differs in every
+ * process, worker and fold, and rises from one process to the next. A value whose group this fold does not
+ * have is skipped. A table that was sent is dropped at the next cut. */
 void fold_set_numbers(struct fold *fold, uint64_t run_number);
 void fold_freeze(struct fold *fold, struct saver *saver);
 bool fold_save(struct fold *fold, size_t budget);

@@ -186,3 +186,52 @@ double sketch_quantile(const struct sketch *sketch, unsigned percent)
     /* Only when a count stands at its maximum: the ranks beyond it belong to the largest values. */
     return positive->used ? bucket_value(positive->buckets[positive->used - 1].index) : 0;
 }
+
+static void pack_side(const struct sketch_side *side, struct buffer *out)
+{
+    pack_u16(out, (uint16_t)side->used);
+    pack_u64(out, side->count);
+    for (uint32_t i = 0; i < side->used; i++) {
+        pack_u32(out, (uint32_t)side->buckets[i].index);
+        pack_u32(out, side->buckets[i].count);
+    }
+}
+
+void sketch_pack(const struct sketch *sketch, struct buffer *out)
+{
+    pack_u64(out, sketch->zeros);
+    pack_u64(out, sketch->collapsed);
+    pack_side(&sketch->positive, out);
+    pack_side(&sketch->negative, out);
+}
+
+static void unpack_side(struct unpack *in, struct sketch_side *side)
+{
+    uint32_t used = unpack_u16(in);
+
+    side->count = unpack_u64(in);
+    in->broken |= used > SKETCH_SIDE_MAX;
+    if (used && !in->broken)
+        reserve(side, used);
+    for (; side->used < used && !in->broken; side->used++) {
+        struct sketch_bucket *bucket = &side->buckets[side->used];
+
+        bucket->index = (int32_t)unpack_u32(in);
+        bucket->count = unpack_u32(in);
+        in->broken |= side->used > 0 && bucket->index <= bucket[-1].index;
+    }
+}
+
+struct sketch *sketch_unpack(struct unpack *in)
+{
+    struct sketch *sketch = sketch_new();
+
+    sketch->zeros = unpack_u64(in);
+    sketch->collapsed = unpack_u64(in);
+    unpack_side(in, &sketch->positive);
+    unpack_side(in, &sketch->negative);
+    if (!in->broken)
+        return sketch;
+    sketch_free(sketch);
+    return NULL;
+}

@@ -2,8 +2,7 @@
  * "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019), sparse.
  * The order of adding and merging does not matter. Born empty with sketch_new, owned by one accumulator. */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
+#include "base/state.h"
 
 enum { SKETCH_SIDE_MAX = 2048 }; /* buckets a side; 2048 filled neighbours span 17 powers of ten */
 
@@ -34,3 +33,6 @@ size_t sketch_bytes(const struct sketch *sketch);
 
 /* The value at rank floor(percent * (n - 1) / 100), from 0. NaN when empty. */
 double sketch_quantile(const struct sketch *sketch, unsigned percent);
+
+void sketch_pack(const struct sketch *sketch, struct buffer *out);
+struct sketch *sketch_unpack(struct unpack *in); /* NULL, and the reader is broken: not a sketch */

@@ -1,74 +1,10 @@
-#include "pipeline/windows.h"
+#include "pipeline/window_table.h"
 
 #include "base/memory.h"
-#include "base/slots.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-
-enum { CLOSE_ROWS = 256 }; /* buckets scored together */
-
-/* The rows of one series within [start, start + pane) that count from first_end on. */
-struct pane_node {
-    struct pane_node *next;
-    int64_t start_us, first_end_us, last_end_us, keep_until_us;
-    struct accumulator *accumulators;
-    uint32_t late; /* rows that came by correction */
-};
-
-struct series {
-    struct id128 key;
-    struct span *texts; /* by_count and their bytes, one allocation */
-    struct pane_node *panes;
-    bool active; /* stands in the table's list */
-};
-
-/* All series of one group in one shard; arrays are indexed by slot. */
-struct series_table {
-    const struct plan_group *group;
-    unsigned group_index;
-    struct slots slots;
-    struct series *series;
-    size_t series_capacity;
-    int64_t *last_end_us; /* slot * measures + place: end of the last bucket with rows, 0 none */
-    uint8_t *told;        /* slot * (rules + detectors) */
-    char **states;        /* a detector: slot * its state size */
-    struct backend_state **backends;
-    size_t slot_capacity;
-    uint32_t *active; /* series with panes, or with a condition that is true */
-    size_t active_count, active_capacity;
-    int64_t closed_us,
-        next_end_us; /* all ends up to this are closed; the first one that has something to do */
-};
-
-/* One closing step: some series of a table at one end. Scratch, reused. */
-struct closing {
-    struct series_table *table;
-    int64_t end_us, at_us;
-    bool provisional, told, correction;
-    uint32_t rows;
-    uint32_t slot[CLOSE_ROWS];
-    uint32_t late[CLOSE_ROWS];
-    struct bucket buckets[PLAN_GROUP_MEASURES_MAX][CLOSE_ROWS];
-    struct signal *signals; /* row * detectors */
-    double values[CLOSE_ROWS];
-    uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
-    struct opinion opinions[CLOSE_ROWS];
-};
-
-struct windows {
-    const struct plan *plan;
-    struct judge *judge;
-    struct windows_output output;
-    struct series_table **tables; /* shard * groups + group; NULL until a pane comes */
-    unsigned worker, workers;
-    uint32_t series_limit;
-    struct order corrections[2]; /* of measures on events, on runs: each waits for its own time */
-    struct closing closing;
-    size_t closed; /* buckets closed in this call */
-    struct windows_figures figures;
-};
 
 struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned workers, struct judge *judge,
                             const struct windows_output *output)
@@ -80,6 +16,8 @@ struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned w
     windows->output = *output;
     windows->worker = worker;
     windows->workers = workers;
+    windows->partial_us = INT64_MIN;
+    buffer_init(&windows->saving.bytes, SIZE_MAX);
     windows->series_limit = (uint32_t)(plan->limits.series / SHARDS);
     windows->tables = memory_new((SHARDS * plan->group_count + 1) * sizeof *windows->tables);
     windows->closing.signals = memory_new(CLOSE_ROWS * (plan->detector_count + 1) * sizeof(struct signal));
@@ -98,7 +36,7 @@ static void free_table(struct windows *windows, struct series_table *table)
 {
     const struct plan_group *group = table->group;
 
-    for (uint32_t i = 0; i < table->slots.next; i++) {
+    for (uint32_t i = 0; i < table->slot_capacity; i++) {
         while (table->series[i].panes) {
             struct pane_node *next = table->series[i].panes->next;
 
@@ -112,6 +50,7 @@ static void free_table(struct windows *windows, struct series_table *table)
         free(table->backends[d]);
     }
     slots_free(&table->slots);
+    blocks_free(&table->blocks);
     free(table->series);
     free(table->last_end_us);
     free(table->told);
@@ -139,22 +78,23 @@ void windows_free(struct windows *windows)
             windows_discard(windows, (struct pane_record *)order_first(corrections)->record);
         order_free(corrections);
     }
+    windows_saving_free(&windows->saving);
     free(windows->tables);
     free(windows->closing.signals);
     free(windows);
 }
 
-static struct series_table *find_table(struct windows *windows, unsigned shard, unsigned group)
+struct series_table *windows_table(struct windows *windows, unsigned shard, const struct plan_group *group)
 {
-    struct series_table **place = &windows->tables[shard * windows->plan->group_count + group], *table;
+    size_t number = shard * windows->plan->group_count + (size_t)(group - windows->plan->groups);
+    struct series_table **place = &windows->tables[number], *table;
 
     if (*place)
         return *place;
     table = *place = memory_new(sizeof *table);
-    table->group = &windows->plan->groups[group];
-    table->group_index = group;
-    table->closed_us = INT64_MIN;
-    table->next_end_us = INT64_MAX;
+    table->group = group;
+    table->shard = shard;
+    table->times = table->stored = (struct table_times){.closed_us = INT64_MIN, .next_end_us = INT64_MAX};
     table->states = memory_new((table->group->detector_count + 1) * sizeof *table->states);
     table->backends = memory_new((table->group->detector_count + 1) * sizeof *table->backends);
     slots_init(&table->slots, windows->series_limit);
@@ -170,6 +110,8 @@ static void grow(struct windows *windows, struct series_table *table, uint32_t s
 
     if (slot < before)
         return;
+    while (after <= slot)
+        after *= 2;
     table->series = memory_grow(table->series, after * sizeof *table->series);
     memset(table->series + before, 0, (after - before) * sizeof *table->series);
     table->last_end_us = memory_grow(table->last_end_us, after * group->measure_count * sizeof(int64_t));
@@ -190,38 +132,45 @@ static void grow(struct windows *windows, struct series_table *table, uint32_t s
     windows->figures.state_bytes += (after - before) * bytes;
 }
 
+struct series *windows_add_series(struct windows *windows, struct series_table *table, uint32_t slot,
+                                  struct id128 key, const struct span *texts)
+{
+    unsigned by_count = table->group->by_count;
+    size_t size = by_count * sizeof(struct span);
+    struct series *series;
+    char *cursor;
+
+    grow(windows, table, slot);
+    series = &table->series[slot];
+    for (unsigned i = 0; i < by_count; i++)
+        size += texts[i].size;
+    series->key = key;
+    series->texts = memory_new(size);
+    cursor = (char *)(series->texts + by_count);
+    for (unsigned i = 0; i < by_count; i++)
+        series->texts[i] = record_text(&cursor, texts[i]);
+    windows->figures.series++;
+    return series;
+}
+
+/* The series of the key, about to be changed; NULL: there are too many. */
 static struct series *find_series(struct windows *windows, struct series_table *table, struct id128 key,
                                   const struct span *texts)
 {
     bool is_new;
     uint32_t slot = slots_add(&table->slots, key, &is_new);
-    struct series *series;
 
     if (slot == SLOT_NONE)
         return NULL;
-    grow(windows, table, slot);
-    series = &table->series[slot];
-    if (is_new) {
-        size_t size = table->group->by_count * sizeof(struct span);
-        char *cursor;
-
-        for (unsigned i = 0; i < table->group->by_count; i++)
-            size += texts[i].size;
-        series->key = key;
-        series->texts = memory_new(size);
-        cursor = (char *)(series->texts + table->group->by_count);
-        for (unsigned i = 0; i < table->group->by_count; i++)
-            series->texts[i] = record_text(&cursor, texts[i]);
-        windows->figures.series++;
-    }
-    return series;
+    windows_touch(windows, table, slot);
+    return is_new ? windows_add_series(windows, table, slot, key, texts) : &table->series[slot];
 }
 
 static void activate(struct series_table *table, uint32_t slot)
 {
-    if (table->series[slot].active)
+    if (table->series[slot].activated)
         return;
-    table->series[slot].active = true;
+    table->series[slot].activated = ++table->activations;
     table->active = memory_reserve(table->active, &table->active_capacity, table->active_count + 1,
                                    sizeof *table->active);
     table->active[table->active_count++] = slot;
@@ -237,27 +186,35 @@ static int64_t next_end(const struct pane_node *node, int64_t closed_us, int64_t
     return end <= node->last_end_us ? end : INT64_MAX;
 }
 
+struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
+                                   int64_t first_end_us)
+{
+    struct pane_node *node = memory_new(sizeof *node + group->measure_count * sizeof(struct accumulator));
+
+    node->accumulators = (struct accumulator *)(node + 1);
+    node->start_us = start_us;
+    node->first_end_us = first_end_us;
+    node->last_end_us = floor_div(start_us + group->window_us, group->every_us) * group->every_us;
+    node->keep_until_us = node->last_end_us;
+    if (windows->plan->time.late == LATE_CORRECT)
+        node->keep_until_us += windows->plan->time.correct_for;
+    windows->figures.open_panes++;
+    return node;
+}
+
 /* Adds the record's accumulators to the node of its start and first end, making it when it is new. */
 static struct pane_node *add_pane(struct windows *windows, struct series_table *table, struct series *series,
                                   struct pane_record *record)
 {
     const struct plan_group *group = table->group;
     struct pane_node *node = series->panes;
-    int64_t last_end = floor_div(record->start_us + group->window_us, group->every_us) * group->every_us;
 
     while (node && (node->start_us != record->start_us || node->first_end_us != record->first_end_us))
         node = node->next;
     if (!node) {
-        node = memory_new(sizeof *node + group->measure_count * sizeof(struct accumulator));
-        node->accumulators = (struct accumulator *)(node + 1);
-        node->start_us = record->start_us;
-        node->first_end_us = record->first_end_us;
-        node->last_end_us = last_end;
-        node->keep_until_us =
-            windows->plan->time.late == LATE_CORRECT ? last_end + windows->plan->time.correct_for : last_end;
+        node = windows_new_node(windows, group, record->start_us, record->first_end_us);
         node->next = series->panes;
         series->panes = node;
-        windows->figures.open_panes++;
         activate(table, (uint32_t)(series - table->series));
     }
     for (unsigned m = 0; m < group->measure_count; m++)
@@ -303,6 +260,7 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
                                   .late = closing->late[row],
                                   .version = merged[m].rows + 1,
                                   .provisional = closing->provisional,
+                                  .partial = closing->partial,
                                   .score = NAN,
                                   .expected_low = NAN,
                                   .expected_high = NAN};
@@ -417,6 +375,8 @@ static void finish_rows(struct windows *windows, struct closing *closing)
     struct series_table *table = closing->table;
     const struct plan_group *group = table->group;
 
+    for (uint32_t row = 0; row < closing->rows; row++)
+        windows_touch(windows, table, closing->slot[row]);
     for (unsigned d = 0; d < group->detector_count; d++)
         score(windows, closing, d);
     for (uint32_t row = 0; row < closing->rows; row++) {
@@ -443,43 +403,59 @@ static void sweep(struct windows *windows, struct series_table *table)
     int64_t every = table->group->every_us;
     size_t kept = 0;
 
-    table->next_end_us = INT64_MAX;
+    table->times.next_end_us = INT64_MAX;
     for (size_t i = 0; i < table->active_count; i++) {
         uint32_t slot = table->active[i];
         struct series *series = &table->series[slot];
         struct pane_node **link = &series->panes;
+        bool told = any_told(table, slot);
 
         while (*link) {
             struct pane_node *node = *link;
-            int64_t end = next_end(node, table->closed_us, every);
+            int64_t end = next_end(node, table->times.closed_us, every);
 
-            if (end < table->next_end_us)
-                table->next_end_us = end;
-            if (end == INT64_MAX && node->keep_until_us <= table->closed_us) {
+            if (end < table->times.next_end_us)
+                table->times.next_end_us = end;
+            if (end == INT64_MAX && node->keep_until_us <= table->times.closed_us) {
+                windows_touch(windows, table, slot);
                 *link = node->next;
                 free_node(windows, table->group, node);
             } else {
                 link = &node->next;
             }
         }
-        bool told = any_told(table, slot);
-        if (told && table->closed_us + every < table->next_end_us)
-            table->next_end_us = table->closed_us + every;
-        series->active = told || series->panes;
-        if (series->active)
+        if (told && table->times.closed_us + every < table->times.next_end_us)
+            table->times.next_end_us = table->times.closed_us + every;
+        if (told || series->panes) {
             table->active[kept++] = slot;
+        } else {
+            windows_touch(windows, table, slot);
+            series->activated = 0;
+        }
     }
     table->active_count = kept;
 }
 
-static void keep_provisional(struct windows *windows, struct series_table *table, const struct series *series,
-                             int64_t end_us)
+/* Late rows may still come for them: their panes stay as if corrections were wanted. */
+static void keep_provisional(struct windows *windows, struct series *series, int64_t end_us)
 {
     for (struct pane_node *node = series->panes; node; node = node->next)
         if (node->start_us < end_us &&
             node->keep_until_us < node->last_end_us + windows->plan->time.correct_for)
             node->keep_until_us = node->last_end_us + windows->plan->time.correct_for;
-    (void)table;
+}
+
+static void begin_closing(struct windows *windows, struct series_table *table, int64_t end_us,
+                          int64_t firm_us)
+{
+    struct closing *closing = &windows->closing;
+
+    closing->table = table;
+    closing->end_us = closing->at_us = end_us;
+    closing->provisional = end_us > firm_us;
+    closing->partial = end_us - table->group->window_us < windows->partial_us;
+    closing->correction = false;
+    closing->rows = 0;
 }
 
 /* Closes the buckets of all active series at one end. */
@@ -488,56 +464,52 @@ static void close_end(struct windows *windows, struct series_table *table, int64
 {
     struct closing *closing = &windows->closing;
 
-    closing->table = table;
-    closing->end_us = closing->at_us = end_us;
-    closing->provisional = end_us > time->firm_us;
-    closing->correction = false;
-    closing->rows = 0;
-    for (size_t i = 0; end_us > time->had_us && i < table->active_count; i++) {
+    begin_closing(windows, table, end_us, time->firm_us);
+    for (size_t i = 0; i < table->active_count; i++) {
         uint32_t slot = table->active[i];
         uint64_t rows = gather(windows, closing, closing->rows, &table->series[slot]);
 
         closing->slot[closing->rows] = slot;
         if (rows == 0 && !any_told(table, slot))
             continue;
-        if (closing->provisional)
-            keep_provisional(windows, table, &table->series[slot], end_us);
+        if (closing->provisional) {
+            windows_touch(windows, table, slot);
+            keep_provisional(windows, &table->series[slot], end_us);
+        }
         if (++closing->rows == CLOSE_ROWS)
             finish_rows(windows, closing);
     }
     finish_rows(windows, closing);
-    table->closed_us = end_us;
+    table->times.closed_us = end_us;
     sweep(windows, table);
 }
 
 static bool close_table(struct windows *windows, struct series_table *table, int64_t until_us,
                         const struct windows_time *time, size_t budget)
 {
-    while (table->next_end_us <= until_us) {
+    while (table->times.next_end_us <= until_us) {
         if (windows->closed >= budget)
             return false;
-        close_end(windows, table, table->next_end_us, time);
+        close_end(windows, table, table->times.next_end_us, time);
     }
-    if (until_us > table->closed_us && until_us != INT64_MAX)
-        table->closed_us = until_us;
+    if (until_us > table->times.closed_us && until_us != INT64_MAX)
+        table->times.closed_us = until_us;
     return true;
 }
 
-/* Tells the buckets again that a pane changed after they were closed. Detectors and rules do not run again.
- * */
+/* Tells the buckets after `after_us` again that a pane changed after they were closed. Detectors and rules do
+ * not run again. */
 static void tell_again(struct windows *windows, struct series_table *table, struct series *series,
-                       const struct pane_node *node, int64_t at_us, const struct windows_time *time)
+                       const struct pane_node *node, int64_t at_us, int64_t after_us, int64_t firm_us)
 {
     struct closing *closing = &windows->closing;
 
-    for (int64_t end = node->first_end_us; end <= node->last_end_us && end <= table->closed_us;
+    for (int64_t end = node->first_end_us; end <= node->last_end_us && end <= table->times.closed_us;
          end += table->group->every_us) {
-        if (end <= time->had_us)
+        if (end <= after_us)
             continue;
-        closing->table = table;
-        closing->end_us = end;
+        begin_closing(windows, table, end, firm_us);
         closing->at_us = at_us > end ? at_us : end;
-        closing->provisional = end > time->firm_us;
         closing->correction = true;
         closing->slot[0] = (uint32_t)(series - table->series);
         windows->figures.corrections++;
@@ -548,7 +520,8 @@ static void tell_again(struct windows *windows, struct series_table *table, stru
 
 void windows_merge(struct windows *windows, struct pane_record *record)
 {
-    struct series_table *table = find_table(windows, shard_of(record->key), record->group);
+    struct series_table *table =
+        windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
     struct series *series = find_series(windows, table, record->key, record->texts);
     struct pane_node *node;
     int64_t end;
@@ -560,16 +533,13 @@ void windows_merge(struct windows *windows, struct pane_record *record)
         return;
     }
     node = add_pane(windows, table, series, record);
-    end = next_end(node, table->closed_us, table->group->every_us);
-    if (end < table->next_end_us)
-        table->next_end_us = end;
+    end = next_end(node, table->times.closed_us, table->group->every_us);
+    if (end < table->times.next_end_us)
+        table->times.next_end_us = end;
     /* only after a partition was taken for idle: its rows are in time, but their bucket was closed without
      * them */
-    if (node->first_end_us <= table->closed_us) {
-        struct windows_time now = {.firm_us = INT64_MIN, .had_us = INT64_MIN};
-
-        tell_again(windows, table, series, node, table->closed_us, &now);
-    }
+    if (node->first_end_us <= table->times.closed_us)
+        tell_again(windows, table, series, node, table->times.closed_us, INT64_MIN, INT64_MIN);
 }
 
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block)
@@ -577,6 +547,7 @@ void windows_correct_later(struct windows *windows, struct pane_record *record, 
     order_push(&windows->corrections[windows->plan->groups[record->group].on_run],
                &(struct order_entry){.order_us = record->order_us,
                                      .time_us = record->start_us,
+                                     .rank = (uint8_t)record->group, /* a row has one a group */
                                      .partition = record->partition,
                                      .offset = record->offset,
                                      .item = record->item,
@@ -586,14 +557,16 @@ void windows_correct_later(struct windows *windows, struct pane_record *record, 
 
 static void correct(struct windows *windows, struct pane_record *record, const struct windows_time *time)
 {
-    struct series_table *table = find_table(windows, shard_of(record->key), record->group);
+    struct series_table *table =
+        windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
     int64_t every = table->group->every_us, end;
     int64_t last_end = floor_div(record->start_us + table->group->window_us, every) * every;
     int64_t lost_us = record->order_us - windows->plan->time.correct_for;
-    struct windows_time now = *time;
     struct series *series;
     struct pane_node *node;
 
+    if (record->frozen)
+        windows_save_correction(windows, record);
     /* what ends before the row's order time is closed without it, whatever was closed so far */
     close_table(windows, table, record->order_us, time, SIZE_MAX);
     series = find_series(windows, table, record->key, record->texts);
@@ -605,12 +578,10 @@ static void correct(struct windows *windows, struct pane_record *record, const s
     node = add_pane(windows, table, series, record);
     node->late++;
     /* of a window that ended so long ago the older panes are gone */
-    if (lost_us > now.had_us)
-        now.had_us = lost_us;
-    tell_again(windows, table, series, node, record->order_us, &now);
-    end = next_end(node, table->closed_us, every);
-    if (end < table->next_end_us)
-        table->next_end_us = end;
+    tell_again(windows, table, series, node, record->order_us, lost_us, time->firm_us);
+    end = next_end(node, table->times.closed_us, every);
+    if (end < table->times.next_end_us)
+        table->times.next_end_us = end;
 }
 
 /* Those that wait for a time that has come; false: there are more than the budget allows. */
@@ -633,6 +604,7 @@ static bool apply_corrections(struct windows *windows, bool on_run, const struct
 bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget)
 {
     windows->closed = 0;
+    windows->partial_us = time->partial_us;
     if (!apply_corrections(windows, false, time, budget) || !apply_corrections(windows, true, time, budget))
         return false;
     for (unsigned shard = windows->worker; shard < SHARDS; shard += windows->workers)

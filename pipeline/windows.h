@@ -37,19 +37,21 @@ void windows_discard(const struct windows *windows, struct pane_record *record);
 
 struct windows_time {
     int64_t events_us,
-        runs_us;     /* close buckets that end at or before these, of measures on events and on runs */
-    int64_t firm_us; /* beyond this a bucket is provisional */
-    int64_t had_us;  /* buckets up to this were delivered before a restart: not told again */
-    bool final;      /* the input has ended: corrections that wait are applied too */
+        runs_us;        /* close buckets that end at or before these, of measures on events and on runs */
+    int64_t firm_us;    /* beyond this a bucket is provisional */
+    int64_t partial_us; /* a bucket that starts before this is partial: rows may be absent */
+    bool final;         /* the input has ended: corrections that wait are applied too */
 };
 
 /* Closes at most about `budget` buckets; true when nothing is left to close at these times. */
 bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget);
 
-/* State (base/state.h). Freeze belongs to a cut and is cheap; save makes about `budget` bytes of values of what
- * is frozen, true when nothing is left; the saver lives until then. A group that is not in the plan is skipped
- * at a restore; measures, detectors and rules are found by their identities, what is new begins empty. */
-void windows_freeze(struct windows *windows, struct saver *saver);
+/* State (base/state.h). Freeze belongs to a cut and is cheap; save makes about `budget` bytes of values of
+ * what is frozen, true when nothing is left; the saver lives until then. A group that is not in the plan
+ * is skipped at a restore; measures, detectors and rules are found by their identities, what is new begins
+ * empty. Series and their tables (STATE_SERIES, STATE_TABLE) go to the owner of their shard; corrections,
+ * which every cut writes whole, to every worker, which takes those of its shards. */
+void windows_freeze(struct windows *windows, struct saver *saver, uint64_t cut);
 bool windows_save(struct windows *windows, size_t budget);
 enum status windows_restore(struct windows *windows, const struct state_key *key, struct span value,
                             struct error *ret_error);

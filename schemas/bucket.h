@@ -33,6 +33,7 @@ struct bucket {
     uint64_t rows, late;       /* rows folded in; rows that came too late (and were not) */
     uint64_t version;          /* rows + 1 */
     bool provisional;
+    bool partial; /* rows from before a restart without its state may be absent */
     double score, expected_low, expected_high; /* of the detector with the highest score; NaN: no opinion */
     bool anomaly;
     enum statistic scored; /* what the score is about; with an opinion */

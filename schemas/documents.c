@@ -357,6 +357,8 @@ void document_of_bucket(struct span pipeline, const struct bucket *bucket, struc
     json_unsigned(&json, "late", bucket->late);
     json_unsigned(&json, "version", bucket->version);
     json_bool(&json, "provisional", bucket->provisional);
+    if (bucket->partial)
+        json_bool(&json, "partial", true);
     if (isfinite(bucket->score)) {
         json_number(&json, "score", bucket->score);
         json_bool(&json, "anomaly", bucket->anomaly);

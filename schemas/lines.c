@@ -56,6 +56,8 @@ void line_of_bucket(const struct bucket *bucket, struct buffer *out)
     json_unsigned(&json, "late", bucket->late);
     json_unsigned(&json, "version", bucket->version);
     json_bool(&json, "provisional", bucket->provisional);
+    if (bucket->partial)
+        json_bool(&json, "partial", true);
     if (isfinite(bucket->score)) {
         json_number(&json, "score", bucket->score);
         json_text(&json, "statistic", span_of(statistic_names[bucket->scored]));

@@ -37,7 +37,8 @@ static const struct mapping_row run_rows[] = { /* and weir.tasks.STATE */
 
 static const struct mapping_row bucket_rows[] = { /* and weir.STATISTIC */
     {"event.end", "date"}, {"weir.measure", "keyword"}, {"weir.window", "double"}, {"weir.late", "long"},
-    {"weir.version", "long"}, {"weir.provisional", "boolean"}, {"weir.score", "double"}, {"weir.anomaly", "boolean"},
+    {"weir.version", "long"}, {"weir.provisional", "boolean"}, {"weir.partial", "boolean"}, {"weir.score", "double"},
+    {"weir.anomaly", "boolean"},
     {"weir.expected.low", "double"}, {"weir.expected.high", "double"}, {NULL, NULL},
 };
 

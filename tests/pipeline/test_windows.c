@@ -248,7 +248,7 @@ static bool read_rows(struct machine *machine, unsigned partition, unsigned limi
         if (after > machine->watermarks[partition])
             machine->watermarks[partition] = after;
     }
-    fold_rows(machine->folds[partition % machine->world->workers], batch, INT64_MIN);
+    fold_rows(machine->folds[partition % machine->world->workers], batch);
     return machine->next[partition] < ROWS;
 }
 
@@ -284,7 +284,7 @@ static void receive(struct machine *machine, unsigned worker)
 
 static void close_some(struct machine *machine, unsigned worker, size_t budget)
 {
-    struct windows_time time = {.events_us = INT64_MAX, .firm_us = INT64_MAX, .had_us = INT64_MIN};
+    struct windows_time time = {.events_us = INT64_MAX, .firm_us = INT64_MAX, .partial_us = INT64_MIN};
 
     for (unsigned w = 0; w < machine->world->workers; w++)
         if (machine->sent_us[w] < time.events_us)
@@ -302,7 +302,7 @@ static void run_machine(struct machine *machine, uint64_t *random)
     const struct windows_time end = {.events_us = world->greatest_us,
                                      .runs_us = world->greatest_us,
                                      .firm_us = INT64_MAX,
-                                     .had_us = INT64_MIN,
+                                     .partial_us = INT64_MIN,
                                      .final = true};
     unsigned left = world->partitions;
 

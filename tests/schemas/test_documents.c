@@ -321,6 +321,7 @@ static const struct flat_expected odd_bucket[] = {
     {"weir.late", "3"},
     {"weir.version", "13"},
     {"weir.provisional", "false"},
+    {"weir.partial", "true"},
     {"ecs.version", "\"8.11.0\""},
     {"labels.kind", "\"event\""},
     {"labels.unit", "\"s\""},
@@ -355,6 +356,7 @@ static void a_bucket_with_an_opinion_and_one_with_odd_keys(void **state)
     bucket.shape = &shape;
     bucket.key = key;
     bucket.score = NAN;
+    bucket.partial = true;
     assert_document(write_bucket, &bucket, odd_bucket);
 }
 

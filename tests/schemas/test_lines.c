@@ -28,7 +28,7 @@ static void a_bucket_tells_what_its_measure_asks_for(void **state)
                "\"mean\":4.5,\"p95\":8.5,\"late\":3,\"version\":13,\"provisional\":false,"
                "\"score\":0.75,\"statistic\":\"count\",\"anomaly\":true,\"expected\":[10,20.5]}");
     bucket.score = NAN;
-    bucket.provisional = true;
+    bucket.provisional = bucket.partial = true;
     bucket.late = 0;
     bucket.key = (const struct span[]){SPAN_LITERAL("etl"), {0}, {0}, {0}};
     bucket.values[STAT_MEAN] = bucket.values[STAT_P95] = NAN;
@@ -37,7 +37,7 @@ static void a_bucket_tells_what_its_measure_asks_for(void **state)
                 "{\"schema\":1,\"id\":\"" EXAMPLE_HEX
                 "\",\"measure\":\"latency\",\"key\":{\"workflow\":\"etl\"},"
                 "\"start\":\"2026-11-21T09:40:20.097Z\",\"end\":\"2026-11-21T09:41:20.597Z\",\"count\":12,"
-                "\"late\":0,\"version\":13,\"provisional\":true}");
+                "\"late\":0,\"version\":13,\"provisional\":true,\"partial\":true}");
     buffer_free(&line);
 }
 

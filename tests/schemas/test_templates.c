@@ -88,6 +88,7 @@ static const struct expected_field own_fields[] = {
     {BUCKETS, "weir.version", "long"},
     {BUCKETS, "weir.window", "double"},
     {BUCKETS, "weir.anomaly", "boolean"},
+    {BUCKETS, "weir.partial", "boolean"},
     {BUCKETS | SIGNALS, "weir.measure", "keyword"},
     {BUCKETS | SIGNALS | ALERTS, "weir.provisional", "boolean"},
     {BUCKETS | SIGNALS | ALERTS | RUNS, "weir.score", "double"},

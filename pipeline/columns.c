@@ -1,0 +1,114 @@
+/* Runs for each block of a cut and of a restart, so that everything is looked up plainly. */
+#include "pipeline/columns.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+const struct plan_group *group_find(const struct plan *plan, uint64_t identity)
+{
+    for (unsigned i = 0; i < plan->group_count; i++)
+        if (plan->groups[i].identity == identity)
+            return &plan->groups[i];
+    return NULL;
+}
+
+static unsigned column_count(const struct plan_group *group, enum column_kind kind)
+{
+    switch (kind) {
+    case COLUMN_MEASURES:
+        return group->measure_count;
+    case COLUMN_RULES:
+        return group->rule_count;
+    case COLUMN_DETECTORS:
+        break;
+    }
+    return group->detector_count;
+}
+
+static uint64_t column_identity(const struct plan *plan, const struct plan_group *group,
+                                enum column_kind kind, unsigned place)
+{
+    switch (kind) {
+    case COLUMN_MEASURES:
+        return plan->measures[group->measures[place]].identity;
+    case COLUMN_RULES:
+        return plan->rules[group->rules[place]].identity;
+    case COLUMN_DETECTORS:
+        break;
+    }
+    return plan->detectors[group->detectors[place]].identity;
+}
+
+void columns_pack(const struct plan *plan, const struct plan_group *group, enum column_kind kind,
+                  struct buffer *out)
+{
+    unsigned count = column_count(group, kind);
+
+    pack_u32(out, count);
+    for (unsigned i = 0; i < count; i++)
+        pack_u64(out, column_identity(plan, group, kind, i));
+}
+
+void columns_unpack(struct unpack *in, const struct plan *plan, const struct plan_group *group,
+                    enum column_kind kind, struct columns *ret_columns)
+{
+    unsigned now = group ? column_count(group, kind) : 0, count = unpack_u32(in);
+
+    *ret_columns = (struct columns){.as_stored = count == now};
+    in->broken |= count > (size_t)(in->end - in->at) / sizeof(uint64_t);
+    if (in->broken)
+        return;
+    ret_columns->places = memory_new(count * sizeof *ret_columns->places);
+    for (; ret_columns->count < count; ret_columns->count++) {
+        uint64_t identity = unpack_u64(in);
+        unsigned place = 0;
+
+        while (place < now && column_identity(plan, group, kind, place) != identity)
+            place++;
+        ret_columns->places[ret_columns->count] = place < now ? place : COLUMN_NONE;
+        ret_columns->as_stored &= place == ret_columns->count;
+    }
+}
+
+void columns_free(struct columns *columns)
+{
+    free(columns->places);
+    *columns = (struct columns){0};
+}
+
+void accumulators_pack(const struct accumulator *accumulators, unsigned count, struct buffer *out)
+{
+    for (unsigned i = 0; i < count; i++)
+        accumulator_pack(&accumulators[i], out);
+}
+
+void accumulators_unpack(struct unpack *in, const struct columns *measures, struct accumulator *into)
+{
+    for (unsigned i = 0; i < measures->count; i++) {
+        struct accumulator accumulator;
+
+        accumulator_unpack(in, &accumulator);
+        if (measures->places[i] == COLUMN_NONE)
+            accumulator_free(&accumulator);
+        else
+            accumulator_merge(&into[measures->places[i]], &accumulator);
+    }
+}
+
+void key_pack(const struct span *texts, unsigned count, struct buffer *out)
+{
+    pack_u8(out, (uint8_t)count);
+    for (unsigned i = 0; i < count; i++)
+        pack_text(out, texts[i]);
+}
+
+unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX])
+{
+    unsigned count = unpack_u8(in);
+
+    in->broken |= count > KEY_FIELDS_MAX;
+    for (unsigned i = 0; i < count && !in->broken; i++)
+        ret_texts[i] = unpack_text(in);
+    return in->broken ? 0 : count;
+}

@@ -1,0 +1,37 @@
+/* What stored values of panes and series have in common. A value lists the identities of the measures (rules,
+ * detectors) that its numbers belong to, so that a later configuration finds what it still has: what is gone
+ * is dropped, what is new begins empty. */
+#pragma once
+#include "pipeline/accumulator.h"
+#include "pipeline/plan.h"
+
+#include <limits.h>
+
+enum column_kind { COLUMN_MEASURES, COLUMN_RULES, COLUMN_DETECTORS };
+
+#define COLUMN_NONE UINT_MAX
+
+struct columns {
+    unsigned count;
+    unsigned *places; /* a column: its number in the group now, COLUMN_NONE: gone */
+    bool as_stored;   /* the same columns in the same order */
+};
+
+/* The group that state was stored for, or NULL when the plan has none. */
+const struct plan_group *group_find(const struct plan *plan, uint64_t identity);
+
+void columns_pack(const struct plan *plan, const struct plan_group *group, enum column_kind kind,
+                  struct buffer *out);
+
+/* A group that is NULL has no columns. Ends with columns_free, also when broken. */
+void columns_unpack(struct unpack *in, const struct plan *plan, const struct plan_group *group,
+                    enum column_kind kind, struct columns *ret_columns);
+void columns_free(struct columns *columns);
+
+void accumulators_pack(const struct accumulator *accumulators, unsigned count, struct buffer *out);
+/* Adds each measure's to its place in `into`. */
+void accumulators_unpack(struct unpack *in, const struct columns *measures, struct accumulator *into);
+
+void key_pack(const struct span *texts, unsigned count, struct buffer *out);
+/* Borrowed from the bytes. Returns how many. */
+unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX]);

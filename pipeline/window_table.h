@@ -1,0 +1,110 @@
+/* Inside of the windows: what windows.c, which closes buckets, shares with window_state.c, which stores them.
+ * Nothing else includes this. */
+#pragma once
+#include "base/slots.h"
+#include "pipeline/windows.h"
+
+enum { CLOSE_ROWS = 256 }; /* buckets scored together */
+
+/* The rows of one series within [start, start + pane) that count from first_end on. */
+struct pane_node {
+    struct pane_node *next;
+    int64_t start_us, first_end_us, last_end_us, keep_until_us;
+    struct accumulator *accumulators;
+    uint32_t late; /* rows that came by correction */
+};
+
+struct series {
+    struct id128 key;
+    struct span *texts; /* by_count and their bytes, one allocation */
+    struct pane_node *panes;
+    uint64_t activated; /* which activation of the table put it into the list; 0: it is not in it */
+};
+
+struct table_times { /* all ends up to closed_us are closed; the first one that has something to do */
+    int64_t closed_us, next_end_us;
+};
+
+/* All series of one group in one shard; arrays are indexed by slot. */
+struct series_table {
+    const struct plan_group *group;
+    unsigned shard;
+    struct slots slots;
+    struct series *series;
+    size_t series_capacity;
+    int64_t *last_end_us; /* slot * measures + place: end of the last bucket with rows, 0 none */
+    uint8_t *told;        /* slot * (rules + detectors) */
+    char **states;        /* a detector: slot * its state size */
+    struct backend_state **backends;
+    size_t slot_capacity;
+    uint32_t *active; /* series with panes, or with a condition that is true, as they were activated */
+    size_t active_count, active_capacity;
+    uint64_t activations;
+    struct table_times times;
+    struct table_times stored; /* as they were at the last cut */
+    bool times_frozen;
+    struct blocks blocks;
+};
+
+/* One closing step: some series of a table at one end. Scratch, reused. */
+struct closing {
+    struct series_table *table;
+    int64_t end_us, at_us;
+    bool provisional, partial, correction;
+    uint32_t rows;
+    uint32_t slot[CLOSE_ROWS];
+    uint32_t late[CLOSE_ROWS];
+    struct bucket buckets[PLAN_GROUP_MEASURES_MAX][CLOSE_ROWS];
+    struct signal *signals; /* row * detectors */
+    double values[CLOSE_ROWS];
+    uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
+    struct opinion opinions[CLOSE_ROWS];
+};
+
+/* A cut under way; window_state.c. */
+struct window_saving {
+    struct saver *saver; /* NULL: nothing is frozen */
+    uint64_t cut;
+    size_t next_table;
+    struct order_frozen corrections[2];
+    struct buffer bytes; /* of the next value of corrections */
+    uint32_t blocks;     /* values of corrections put */
+    struct corrections_table {
+        uint64_t owner, cut;
+    } * old; /* stored tables of corrections that the next cut replaces */
+    size_t old_count, old_capacity;
+};
+
+struct windows {
+    const struct plan *plan;
+    struct judge *judge;
+    struct windows_output output;
+    struct series_table **tables; /* shard * groups + group; NULL until a pane comes */
+    unsigned worker, workers;
+    uint32_t series_limit;
+    struct order corrections[2]; /* of measures on events, on runs: each waits for its own time */
+    struct closing closing;
+    size_t closed;      /* buckets closed in this call */
+    int64_t partial_us; /* of the last call */
+    struct window_saving saving;
+    struct windows_figures figures;
+};
+
+struct series_table *windows_table(struct windows *windows, unsigned shard, const struct plan_group *group);
+
+/* Gives the slot its key and makes room for it; it has no panes and is not active. */
+struct series *windows_add_series(struct windows *windows, struct series_table *table, uint32_t slot,
+                                  struct id128 key, const struct span *texts);
+struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
+                                   int64_t first_end_us);
+
+void windows_save_block(struct windows *windows, struct series_table *table, uint32_t block);
+void windows_save_correction(struct windows *windows, struct pane_record *record);
+void windows_saving_free(struct window_saving *saving);
+
+/* Before any change of the series in that slot. */
+static inline void windows_touch(struct windows *windows, struct series_table *table, uint32_t slot)
+{
+    if (blocks_touch(&table->blocks, slot))
+        windows_save_block(windows, table, slot / BLOCK_SLOTS);
+}
