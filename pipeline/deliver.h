@@ -1,11 +1,15 @@
-/* One worker's outputs: encodes what is told once a form, offers it to the sinks that asked for it, and turns
- * their verdicts into acknowledgements and dead letters. What a busy sink does not take waits here, and while
- * anything waits the worker takes no input. */
+/* One worker's outputs: encodes what is told once a form, offers it to the sinks that asked for it, and
+ * turns their verdicts into acknowledgements and dead letters. Raw documents (cleaned events) are
+ * acknowledged to the ledger, and what a busy sink does not take of them holds the input. Derived documents
+ * (buckets, signals, runs, alerts) go through the outbox (outbox.h): they wait in memory, beyond a limit in
+ * the store, and a cut keeps those that no sink has acknowledged. */
 #pragma once
 #include "pipeline/collect.h"
 #include "pipeline/dead_letters.h"
+#include "pipeline/keeper.h"
 #include "pipeline/ledger.h"
 #include "pipeline/plan.h"
+#include "pipeline/store.h"
 #include "pipeline/view.h"
 
 struct deliver;
@@ -13,38 +17,71 @@ struct deliver;
 struct deliver_context {
     const struct plan *plan;
     unsigned worker;
-    struct collect *collect;           /* replay: all lines go here, no sink is opened */
-    struct view *view;                 /* may be NULL */
-    struct dead_letters *dead_letters; /* NULL in a replay */
+    struct collect *collect; /* replay: all lines go here, no sink is opened */
+    struct view *view;       /* may be NULL */
+    struct keeper *keeper;   /* NULL in a replay */
+    _Atomic uint64_t
+        *outbox_bytes; /* of all workers: documents that the store has or gets; not used without keeper */
     void (*warn)(void *owner, const char *text);
     void *owner;
 };
 
 enum status deliver_open(const struct deliver_context *context, struct deliver **ret_deliver,
                          struct error *ret_error);
-void deliver_close(struct deliver *deliver);
+void deliver_close(struct deliver *deliver); /* after keeper_stop: jobs not run are forgotten with it */
 
 bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 
-/* `pending` is raised for each sink that owes a verdict, and lowered by deliver_advance. at_us: place in the
- * output. */
+/* `pending` is raised for each sink that owes a verdict, and lowered by deliver_advance. */
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
                    const struct event_origin *origin, uint64_t *pending);
-void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us, uint64_t *pending);
-void deliver_signal(struct deliver *deliver, const struct signal_record *record, uint64_t *pending);
-void deliver_run(struct deliver *deliver, const struct run_record *run, uint64_t *pending);
-void deliver_alert(struct deliver *deliver, const struct alert *alert, uint64_t *pending);
+
+/* at_us: place in the output. */
+void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);
+void deliver_signal(struct deliver *deliver, const struct signal_record *record);
+void deliver_run(struct deliver *deliver, const struct run_record *run);
+
+/* Alert lines also go to the store's history; those for a sink that notifies are logged before they are
+ * sent and marked after, and what the log knows as sent is not sent again. */
+void deliver_alert(struct deliver *deliver, const struct alert *alert);
 
 /* A message that cannot be processed; kept here until the store has it. Counts as pending until then. */
 void deliver_dead_letter(struct deliver *deliver, const struct dead_letter *letter, uint64_t *pending);
 
-bool deliver_busy(const struct deliver *deliver);      /* something waits for a sink or the store */
+bool deliver_busy(
+    const struct deliver *deliver); /* a raw document waits, or the outbox is full: take no input */
+bool deliver_full(const struct deliver *deliver);      /* the outbox is full: close no buckets */
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
+/* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents
+ * that are not acknowledged to the outbox, and where each sink's output stood to the saver.
+ * `ret_acknowledged` gets the stored documents that were acknowledged before the cut: the flip removes
+ * them. */
+void deliver_freeze(struct deliver *deliver, struct saver *saver);
+bool deliver_save(struct deliver *deliver, size_t budget);
+void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_keys, size_t *ret_count,
+                               size_t *ret_capacity); /* reuses the vector given */
+
+/* Before the first turn, on the opening thread: values of STATE_OUTLET; then deliver_restored reads the
+ * outbox's lanes (lane modulo workers is this worker's) and the notification log of the store. Alerts of
+ * the log that are still firing are given to `told`, on worker 0. */
+enum status deliver_restore(struct deliver *deliver, const struct state_key *key, struct span value,
+                            struct error *ret_error);
+enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
+                             void (*told)(void *owner, const struct notification *notification), void *owner,
+                             struct error *ret_error);
+
+/* Worker 0, when the alert owner has passed all that was told before the restart: what receivers were told
+ * as firing after the cut and was not computed again is withdrawn with a resolve. `is_open` asks the
+ * lifecycle. */
+void deliver_withdraw(struct deliver *deliver, int64_t passed_us,
+                      bool (*is_open)(void *owner, struct id128 dedup), void *owner);
+
 struct deliver_figures {
-    uint64_t documents[DOC_KINDS], dead_letters;
-    size_t waiting_bytes;
+    uint64_t documents[DOC_KINDS], dead_letters, dropped_raw;
+    size_t waiting_bytes;                    /* in memory */
+    uint64_t outbox_documents, outbox_bytes; /* in the store only */
 };
 void deliver_figures(const struct deliver *deliver, struct deliver_figures *ret_figures);
 const struct sink_figures *deliver_sink(struct deliver *deliver,

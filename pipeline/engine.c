@@ -97,7 +97,6 @@ static enum status open_workers(struct engine *engine, struct error *error)
     struct deliver_context deliver = {.plan = engine->plan,
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
-                                      .dead_letters = engine->dead_letters,
                                       .warn = warn,
                                       .owner = engine};
 

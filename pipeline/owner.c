@@ -11,7 +11,7 @@ static void tell_alert(void *owner, const struct alert *alert)
     struct worker *worker = owner;
 
     if (alert->at_us >= atomic_load(&worker->shared->had_us))
-        deliver_alert(worker->deliver, alert, &worker->epochs.current->pending);
+        deliver_alert(worker->deliver, alert);
 }
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, unsigned sender)

@@ -13,14 +13,14 @@ static void tell_bucket(void *owner, const struct bucket *bucket, int64_t at_us)
 {
     struct worker *worker = owner;
 
-    deliver_bucket(worker->deliver, bucket, at_us, &worker->epochs.current->pending);
+    deliver_bucket(worker->deliver, bucket, at_us);
 }
 
 static void tell_signal(void *owner, const struct signal_record *record)
 {
     struct worker *worker = owner;
 
-    deliver_signal(worker->deliver, record, &worker->epochs.current->pending);
+    deliver_signal(worker->deliver, record);
 }
 
 static void tell_run(void *owner, const struct run_record *run)
@@ -28,7 +28,7 @@ static void tell_run(void *owner, const struct run_record *run)
     struct worker *worker = owner;
 
     if (run->at_us >= atomic_load(&worker->shared->had_us))
-        deliver_run(worker->deliver, run, &worker->epochs.current->pending);
+        deliver_run(worker->deliver, run);
 }
 
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,

@@ -56,6 +56,12 @@ enum { ALERT_TEXTS_MAX = 13 + 2 * KEY_FIELDS_MAX };
 /* Points at every text of the alert, so that it can be copied as a whole; returns how many there are. */
 size_t alert_texts(struct alert *alert, struct span *ret_texts[ALERT_TEXTS_MAX]);
 
+/* All of it as bytes and back; its texts are borrowed from the bytes. False: broken. The first byte of the
+ * value around it tells the layout. */
+struct unpack;
+void alert_pack(const struct alert *alert, struct buffer *out);
+bool alert_unpack(struct unpack *in, struct alert *ret_alert);
+
 struct id128 alert_line_id(struct id128 episode, uint64_t revision);
 
 /* The most specific of `workflow/task`, `workflow`, `host:NAME`, `source:NAME`; '/' and '%' in a name are
