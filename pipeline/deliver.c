@@ -1,14 +1,18 @@
 #include "pipeline/deliver.h"
 
 #include "base/memory.h"
+#include "pipeline/filing.h"
+#include "pipeline/notices.h"
+#include "pipeline/outbox.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-enum { ENCODED_MAX = 128 * 1024 * 1024, LETTERS_A_TRANSACTION = 1000, LETTER_RETRY_US = 1000 * 1000 };
+enum { ENCODED_MAX = 128 * 1024 * 1024, LOG_AHEAD = 256, LAYOUT = 1 };
 
-/* A document that a busy sink has not taken yet. */
+static const uint64_t TICKET_ITEM = 1;
+
+/* A raw document that a busy sink has not taken yet. */
 struct waiting {
     struct waiting *next;
     struct document document; /* its body stands behind */
@@ -18,24 +22,23 @@ struct outlet { /* one sink */
     const struct plan_sink *plan;
     struct sink *sink;
     struct waiting *first, *last;
+    size_t raw_pending; /* raw documents without verdict */
+    struct outbox outbox;
+    struct notices notices; /* used when the sink notifies and there is a keeper */
     struct verdicts verdicts;
     struct sink_figures figures;
-};
-
-struct letter { /* a dead letter that the store does not have yet */
-    struct dead_letter letter;
-    uint64_t *pending; /* may be NULL */
-    char *texts;
 };
 
 struct deliver {
     struct deliver_context context;
     struct outlet *outlets;
+    unsigned outlet_count;                   /* none in a replay */
     unsigned lines_wanted, documents_wanted; /* bits 1 << kind */
-    struct buffer line, body;
-    struct letter *letters;
-    size_t letter_count, letter_capacity;
-    int64_t letters_retry_us;
+    struct buffer line, body, packed;
+    struct filing filing;
+    struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
+    int64_t now_us;
+    size_t waiting_bytes;
     struct deliver_figures figures;
 };
 
@@ -53,9 +56,17 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
                                        .warn = deliver->context.warn,
                                        .owner = deliver->context.owner};
 
-        outlet->plan = sink;
         if (sink->type->open(sink->settings, &context, &outlet->sink, error) != STATUS_OK)
             return STATUS_FATAL;
+        deliver->outlet_count = i + 1;
+        outlet->plan = sink;
+        outlet->notices = (struct notices){.sink = sink->identity, .keeper = deliver->context.keeper};
+        outbox_open(&outlet->outbox, &(struct outbox_context){.sink = sink->identity,
+                                                              .lane = deliver->context.worker,
+                                                              .takes_back = sink->type->resume != NULL,
+                                                              .keeper = deliver->context.keeper,
+                                                              .stored_bytes = deliver->context.outbox_bytes,
+                                                              .acknowledged = &deliver->acknowledged});
         if (sink->type->form == SINK_LINES)
             deliver->lines_wanted |= sink->kinds & ~(1u << DOC_EVENT);
         deliver->documents_wanted |=
@@ -71,8 +82,10 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
 
     deliver->context = *context;
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
+    deliver->filing.keeper = context->keeper;
     buffer_init(&deliver->line, ENCODED_MAX);
     buffer_init(&deliver->body, ENCODED_MAX);
+    buffer_init(&deliver->packed, ENCODED_MAX);
     if (context->collect) {
         for (int kind = 0; kind < DOC_KINDS; kind++)
             if (collect_wants(context->collect, (enum document_kind)kind))
@@ -83,13 +96,15 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
     }
     if (context->view)
         deliver->lines_wanted |= 1u << DOC_ALERT | 1u << DOC_RUN | 1u << DOC_BUCKET;
+    if (context->keeper)
+        deliver->lines_wanted |= 1u << DOC_ALERT; /* the history */
     *ret_deliver = deliver;
     return STATUS_OK;
 }
 
 void deliver_close(struct deliver *deliver)
 {
-    for (unsigned i = 0; i < deliver->context.plan->sink_count; i++) {
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
         while (outlet->first) {
@@ -98,16 +113,18 @@ void deliver_close(struct deliver *deliver)
             free(outlet->first);
             outlet->first = next;
         }
-        if (outlet->sink)
-            outlet->plan->type->close(outlet->sink);
+        outlet->plan->type->close(outlet->sink);
+        outbox_close(&outlet->outbox);
+        notices_close(&outlet->notices);
         free(outlet->verdicts.items);
     }
-    for (size_t i = 0; i < deliver->letter_count; i++)
-        free(deliver->letters[i].texts);
-    free(deliver->letters);
+    filing_close(&deliver->filing);
+    free(deliver->acknowledged.items);
+    free(deliver->frozen.items);
     free(deliver->outlets);
     buffer_free(&deliver->line);
     buffer_free(&deliver->body);
+    buffer_free(&deliver->packed);
     free(deliver);
 }
 
@@ -116,44 +133,26 @@ bool deliver_wants(const struct deliver *deliver, enum document_kind kind)
     return (deliver->lines_wanted | deliver->documents_wanted) & 1u << kind;
 }
 
-static void wait_for(struct outlet *outlet, const struct document *document, size_t *waiting_bytes)
+static void wait_for(struct deliver *deliver, struct outlet *outlet, const struct document *document)
 {
     struct waiting *waiting = memory_grow(NULL, sizeof *waiting + document->body.size);
 
     *waiting = (struct waiting){.document = *document};
     memcpy(waiting + 1, document->body.data, document->body.size);
     waiting->document.body.data = (char *)(waiting + 1);
-    if (outlet->first)
-        outlet->last->next = waiting;
-    else
-        outlet->first = waiting;
+    *(outlet->first ? &outlet->last->next : &outlet->first) = waiting;
     outlet->last = waiting;
-    *waiting_bytes += sizeof *waiting + document->body.size;
+    deliver->waiting_bytes += sizeof *waiting + document->body.size;
 }
 
-enum told { TOLD_ONCE, TOLD_AS_PROMPT, TOLD_BY_PROMPT };
-
-/* A prompt goes only to sinks that notify, and the line that it was told for only to the others. */
-static bool passes_over(const struct outlet *outlet, enum told told)
+static void offer_waiting(struct deliver *deliver, struct outlet *outlet)
 {
-    return told != TOLD_ONCE && outlet->plan->type->notifies != (told == TOLD_AS_PROMPT);
-}
+    while (outlet->first && outlet->plan->type->offer(outlet->sink, &outlet->first->document) == STATUS_OK) {
+        struct waiting *taken = outlet->first;
 
-/* Offers the encoded forms to every sink that asked for the kind. */
-static void offer(struct deliver *deliver, struct document *document, enum told told, uint64_t *pending)
-{
-    deliver->figures.documents[document->kind]++;
-    document->ticket = (uint64_t)(uintptr_t)pending;
-    for (unsigned i = 0; !deliver->context.collect && i < deliver->context.plan->sink_count; i++) {
-        struct outlet *outlet = &deliver->outlets[i];
-        bool line = outlet->plan->type->form == SINK_LINES && document->kind != DOC_EVENT;
-
-        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, told))
-            continue;
-        document->body = buffer_span(line ? &deliver->line : &deliver->body);
-        ++*pending;
-        if (outlet->first || outlet->plan->type->offer(outlet->sink, document) != STATUS_OK)
-            wait_for(outlet, document, &deliver->figures.waiting_bytes);
+        deliver->waiting_bytes -= sizeof *taken + taken->document.body.size;
+        outlet->first = taken->next;
+        free(taken);
     }
 }
 
@@ -161,9 +160,142 @@ static void begin(struct deliver *deliver)
 {
     buffer_clear(&deliver->line);
     buffer_clear(&deliver->body);
+    buffer_clear(&deliver->packed);
 }
 
-static void show(struct deliver *deliver, const struct document *document, struct id128 group, int64_t at_us)
+void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
+                   const struct event_origin *origin, uint64_t *pending)
+{
+    struct document document = {.kind = DOC_EVENT,
+                                .id = origin->id,
+                                .time_us = batch->time_us[row],
+                                .ticket = (uint64_t)(uintptr_t)pending};
+
+    begin(deliver);
+    document_of_event(batch, row, origin, &deliver->body);
+    document.body = buffer_span(&deliver->body);
+    deliver->figures.documents[DOC_EVENT]++;
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+
+        if (!(outlet->plan->kinds & 1u << DOC_EVENT))
+            continue;
+        if (outlet->first || outlet->plan->type->offer(outlet->sink, &document) != STATUS_OK) {
+            if (outlet->plan->when_full == FULL_DROP_RAW) {
+                deliver->figures.dropped_raw++;
+                continue;
+            }
+            wait_for(deliver, outlet, &document);
+        }
+        outlet->raw_pending++;
+        ++*pending;
+    }
+}
+
+/* Alerts for people wait in packed form: the log wants more of them than the line has. */
+static bool is_notice(const struct outlet *outlet, enum document_kind kind)
+{
+    return outlet->plan->type->notifies && kind == DOC_ALERT;
+}
+
+static bool is_logged(const struct deliver *deliver, const struct outlet *outlet, enum document_kind kind)
+{
+    return deliver->context.keeper && is_notice(outlet, kind);
+}
+
+/* The sink's form of a packed alert. */
+static struct span alert_body(struct deliver *deliver, const struct outlet *outlet, struct span packed)
+{
+    struct alert alert;
+    bool whole = notices_unpack(packed, &alert);
+
+    assert(whole);
+    buffer_clear(&deliver->line);
+    if (outlet->plan->type->form == SINK_LINES)
+        line_of_alert(&alert, &deliver->line);
+    else
+        document_of_alert(deliver->context.plan->name, &alert, &deliver->line);
+    return buffer_span(&deliver->line);
+}
+
+static bool offer_item(struct deliver *deliver, struct outlet *outlet, const struct outbox_item *item)
+{
+    const struct outbox_document *stored = &item->document;
+    struct document document = {.kind = stored->kind,
+                                .id = stored->id,
+                                .group = stored->group,
+                                .version = stored->version,
+                                .time_us = stored->time_us,
+                                .body = stored->body,
+                                .ticket = (uint64_t)(uintptr_t)item | TICKET_ITEM};
+
+    if (is_notice(outlet, stored->kind))
+        document.body = alert_body(deliver, outlet, stored->body);
+    return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
+}
+
+/* Offers what is next, in order, until the sink is busy or the log is waited for. */
+static void offer_next(struct deliver *deliver, struct outlet *outlet)
+{
+    const struct outbox_item *item;
+
+    while ((item = outlet->outbox.offer_at)) {
+        bool logged = is_logged(deliver, outlet, item->document.kind);
+
+        if (logged && notices_sent(&outlet->notices, item->document.id)) {
+            outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
+            continue;
+        }
+        if ((logged && item->step != OUTBOX_READY) || !offer_item(deliver, outlet, item))
+            return;
+        outbox_take(&outlet->outbox);
+    }
+}
+
+/* Logs the next alerts at once, so that a burst of them does not wait for a job each. */
+static void log_ahead(struct deliver *deliver, struct outlet *outlet)
+{
+    struct outbox_item *item = outlet->outbox.offer_at;
+
+    if (notices_busy(&outlet->notices))
+        return;
+    for (unsigned i = 0; item && i < LOG_AHEAD; i++, item = item->next)
+        if (item->step == OUTBOX_NEW && is_logged(deliver, outlet, item->document.kind) &&
+            !notices_sent(&outlet->notices, item->document.id))
+            notices_log(&outlet->notices, item, deliver->now_us);
+}
+
+static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_document *document)
+{
+    if (is_notice(outlet, document->kind))
+        document->body = buffer_span(&deliver->packed);
+    else
+        document->body =
+            buffer_span(outlet->plan->type->form == SINK_LINES ? &deliver->line : &deliver->body);
+    outbox_push(&outlet->outbox, document);
+}
+
+/* A prompt goes only to sinks that notify, and the line that it was told for only to the others. */
+static bool passes_over(const struct outlet *outlet, const struct outbox_document *document)
+{
+    return (document->prompt && !outlet->plan->type->notifies) ||
+           (document->prompted && outlet->plan->type->notifies);
+}
+
+/* Gives the encoded forms to every sink that asked for the kind. */
+static void emit(struct deliver *deliver, struct outbox_document *document)
+{
+    deliver->figures.documents[document->kind]++;
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        if (deliver->outlets[i].plan->kinds & 1u << document->kind &&
+            !passes_over(&deliver->outlets[i], document))
+            push(deliver, &deliver->outlets[i], document);
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        offer_next(deliver, &deliver->outlets[i]);
+}
+
+static void show(struct deliver *deliver, const struct outbox_document *document, struct id128 group,
+                 int64_t at_us)
 {
     if (!deliver->line.size)
         return;
@@ -185,19 +317,9 @@ static bool wants_body(const struct deliver *deliver, enum document_kind kind)
     return deliver->documents_wanted & 1u << kind;
 }
 
-void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
-                   const struct event_origin *origin, uint64_t *pending)
+void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us)
 {
-    struct document document = {.kind = DOC_EVENT, .id = origin->id, .time_us = batch->time_us[row]};
-
-    begin(deliver);
-    document_of_event(batch, row, origin, &deliver->body);
-    offer(deliver, &document, TOLD_ONCE, pending);
-}
-
-void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us, uint64_t *pending)
-{
-    struct document document = {
+    struct outbox_document document = {
         .kind = DOC_BUCKET, .id = bucket->id, .version = bucket->version, .time_us = bucket->start_us};
     struct id_builder builder;
 
@@ -213,12 +335,13 @@ void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_
     for (unsigned i = 0; i < bucket->shape->by_count; i++)
         id_add_text(&builder, bucket->key[i]);
     show(deliver, &document, id_end(&builder), at_us);
-    offer(deliver, &document, TOLD_ONCE, pending);
+    emit(deliver, &document);
 }
 
-void deliver_signal(struct deliver *deliver, const struct signal_record *record, uint64_t *pending)
+void deliver_signal(struct deliver *deliver, const struct signal_record *record)
 {
-    struct document document = {.kind = DOC_SIGNAL, .id = record->id, .time_us = record->bucket->end_us};
+    struct outbox_document document = {
+        .kind = DOC_SIGNAL, .id = record->id, .time_us = record->bucket->end_us};
 
     if (!deliver_wants(deliver, DOC_SIGNAL))
         return;
@@ -228,12 +351,12 @@ void deliver_signal(struct deliver *deliver, const struct signal_record *record,
     if (wants_body(deliver, DOC_SIGNAL))
         document_of_signal(deliver->context.plan->name, record, &deliver->body);
     show(deliver, &document, record->id, document.time_us);
-    offer(deliver, &document, TOLD_ONCE, pending);
+    emit(deliver, &document);
 }
 
-void deliver_run(struct deliver *deliver, const struct run_record *run, uint64_t *pending)
+void deliver_run(struct deliver *deliver, const struct run_record *run)
 {
-    struct document document = {
+    struct outbox_document document = {
         .kind = DOC_RUN, .id = run->id, .version = run->version, .time_us = run->first_us};
 
     if (!deliver_wants(deliver, DOC_RUN))
@@ -244,82 +367,109 @@ void deliver_run(struct deliver *deliver, const struct run_record *run, uint64_t
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    offer(deliver, &document, TOLD_ONCE, pending);
+    emit(deliver, &document);
 }
 
-void deliver_alert(struct deliver *deliver, const struct alert *alert, uint64_t *pending)
+static struct outbox_document document_for(const struct alert *alert)
 {
-    struct document document = {.kind = DOC_ALERT,
-                                .id = alert->id,
-                                .group = alert->episode,
-                                .version = alert->revision + 1,
-                                .time_us = alert->at_us};
-    enum told told = alert->prompt ? TOLD_AS_PROMPT : alert->prompted ? TOLD_BY_PROMPT : TOLD_ONCE;
+    return (struct outbox_document){.kind = DOC_ALERT,
+                                    .id = alert->id,
+                                    .group = alert->episode,
+                                    .version = alert->revision + 1,
+                                    .time_us = alert->at_us,
+                                    .prompt = alert->prompt,
+                                    .prompted = alert->prompted};
+}
+
+/* Whatever receivers were told of the key before the start, there is newer word of it. */
+static void settle_told(const struct outlet *outlet, struct id128 dedup)
+{
+    struct notices_told *told = notices_find(&outlet->notices, dedup);
+
+    if (told)
+        told->settled = true;
+}
+
+void deliver_alert(struct deliver *deliver, const struct alert *alert)
+{
+    struct outbox_document document = document_for(alert);
 
     if (!deliver_wants(deliver, DOC_ALERT))
         return;
     begin(deliver);
+    notices_pack(alert, &deliver->packed);
     if (wants_line(deliver, DOC_ALERT))
         line_of_alert(alert, &deliver->line);
     if (wants_body(deliver, DOC_ALERT))
         document_of_alert(deliver->context.plan->name, alert, &deliver->body);
     if (!alert->prompt)
         show(deliver, &document, alert->episode, alert->at_us);
-    offer(deliver, &document, told, pending);
+    if (!alert->prompt && deliver->context.keeper)
+        filing_line(&deliver->filing, &(struct history_line){.id = alert->id,
+                                                             .episode = alert->episode,
+                                                             .revision = alert->revision,
+                                                             .at_us = alert->at_us,
+                                                             .line = buffer_span(&deliver->line)});
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        settle_told(&deliver->outlets[i], alert->dedup);
+    emit(deliver, &document);
+}
+
+/* A document or letter is done with; the lowest bit of the ticket tells an outbox item from a counter. */
+static void settle(void *owner, void *outlet_of_item, uint64_t ticket)
+{
+    struct outlet *outlet = outlet_of_item;
+
+    (void)owner;
+    if (ticket & TICKET_ITEM) {
+        outbox_acknowledge(&outlet->outbox, (struct outbox_item *)(uintptr_t)(ticket & ~TICKET_ITEM));
+        return;
+    }
+    uint64_t *pending = (uint64_t *)(uintptr_t)ticket;
+
+    assert(*pending > 0);
+    --*pending;
 }
 
 void deliver_dead_letter(struct deliver *deliver, const struct dead_letter *letter, uint64_t *pending)
 {
-    struct letter *copy;
-    char *cursor;
-
     deliver->figures.dead_letters++;
-    if (!deliver->context.dead_letters)
+    if (!deliver->context.keeper)
         return;
-    deliver->letters = memory_reserve(deliver->letters, &deliver->letter_capacity, deliver->letter_count + 1,
-                                      sizeof *deliver->letters);
-    copy = &deliver->letters[deliver->letter_count++];
-    *copy = (struct letter){.letter = *letter, .pending = pending};
-    struct span *texts[] = {&copy->letter.source, &copy->letter.topic,   &copy->letter.sink,
-                            &copy->letter.reason, &copy->letter.payload, &copy->letter.document};
-    size_t size = 0;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        size += texts[i]->size;
-    cursor = copy->texts = memory_new(size);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (texts[i]->size)
-            memcpy(cursor, texts[i]->data, texts[i]->size);
-        texts[i]->data = cursor;
-        cursor += texts[i]->size;
-    }
-    if (pending)
-        ++*pending;
+    ++*pending;
+    filing_letter(&deliver->filing, letter, NULL, (uint64_t)(uintptr_t)pending);
+}
+
+bool deliver_full(const struct deliver *deliver)
+{
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        if (outbox_full(&deliver->outlets[i].outbox))
+            return true;
+    return deliver->context.keeper &&
+           atomic_load_explicit(deliver->context.outbox_bytes, memory_order_relaxed) >
+               (uint64_t)deliver->context.plan->store.outbox_bytes;
 }
 
 bool deliver_busy(const struct deliver *deliver)
 {
-    for (unsigned i = 0; i < deliver->context.plan->sink_count; i++)
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
         if (deliver->outlets[i].first)
             return true;
-    return deliver->letters_retry_us != 0 || deliver->letter_count > LETTERS_A_TRANSACTION;
+    return deliver_full(deliver) || filing_letters(&deliver->filing) > FILING_LETTERS_MAX;
 }
 
 size_t deliver_pending(const struct deliver *deliver)
 {
-    size_t pending = deliver->letter_count;
+    size_t pending = filing_letters(&deliver->filing);
 
-    for (unsigned i = 0; i < deliver->context.plan->sink_count; i++) {
-        const struct outlet *outlet = &deliver->outlets[i];
-
-        if (outlet->sink)
-            pending += outlet->plan->type->pending(outlet->sink) + (outlet->first != NULL);
-    }
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        pending += deliver->outlets[i].raw_pending + deliver->outlets[i].outbox.documents;
     return pending;
 }
 
-/* The sink gave the document up: its letter is found again by the document's own text. */
-static void bury(struct deliver *deliver, const struct outlet *outlet, struct verdict *verdict,
-                 int64_t now_us)
+/* The sink gave the document up: its letter is found again by the document's own text. The document itself is
+ * done with when the letter is stored. */
+static void bury(struct deliver *deliver, struct outlet *outlet, const struct verdict *verdict)
 {
     struct dead_letter letter = {
         .source = span_of("weir"),
@@ -329,23 +479,33 @@ static void bury(struct deliver *deliver, const struct outlet *outlet, struct ve
         .sink = span_of(outlet->plan->name),
         .reason = span_of(verdict->reason),
         .document = span_make(verdict->body, verdict->body_size),
-        .time_us = now_us,
+        .time_us = deliver->now_us,
     };
 
-    deliver_dead_letter(deliver, &letter, (uint64_t *)(uintptr_t)verdict->ticket);
+    deliver->figures.dead_letters++;
+    if (deliver->context.keeper)
+        filing_letter(&deliver->filing, &letter, outlet, verdict->ticket);
+    else
+        settle(deliver, outlet, verdict->ticket);
 }
 
-static void take_verdicts(struct deliver *deliver, struct outlet *outlet, int64_t now_us)
+static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 {
     for (size_t i = 0; i < outlet->verdicts.count; i++) {
         struct verdict *verdict = &outlet->verdicts.items[i];
-        uint64_t *pending = (uint64_t *)(uintptr_t)verdict->ticket;
+        bool of_item = verdict->ticket & TICKET_ITEM;
 
-        if (verdict->dead_letter)
-            bury(deliver, outlet, verdict, now_us);
-        if (pending) {
-            assert(*pending > 0);
-            --*pending;
+        if (!of_item)
+            outlet->raw_pending--;
+        if (verdict->dead_letter) {
+            bury(deliver, outlet, verdict);
+        } else {
+            const struct outbox_item *item =
+                of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
+
+            if (item && is_logged(deliver, outlet, item->document.kind))
+                notices_mark(&outlet->notices, item, deliver->now_us);
+            settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);
         free(verdict->body);
@@ -353,70 +513,201 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet, int64_
     outlet->verdicts.count = 0;
 }
 
-static void offer_waiting(struct deliver *deliver, struct outlet *outlet)
-{
-    while (outlet->first && outlet->plan->type->offer(outlet->sink, &outlet->first->document) == STATUS_OK) {
-        struct waiting *taken = outlet->first;
-
-        deliver->figures.waiting_bytes -= sizeof *taken + taken->document.body.size;
-        outlet->first = taken->next;
-        free(taken);
-    }
-}
-
-/* Puts the collected letters into the store; a full disk or store keeps them here and holds the input. */
-static void store_letters(struct deliver *deliver, int64_t now_us)
-{
-    struct dead_letter letters[LETTERS_A_TRANSACTION];
-    size_t count =
-        deliver->letter_count < LETTERS_A_TRANSACTION ? deliver->letter_count : LETTERS_A_TRANSACTION;
-    struct error error;
-    char text[sizeof error.text + 64];
-
-    if (count == 0 || now_us < deliver->letters_retry_us)
-        return;
-    for (size_t i = 0; i < count; i++)
-        letters[i] = deliver->letters[i].letter;
-    if (dead_letters_put(deliver->context.dead_letters, letters, count, &error) != STATUS_OK) {
-        if (deliver->letters_retry_us == 0) {
-            snprintf(text, sizeof text, "dead letters cannot be stored, input is held: %s", error.text);
-            deliver->context.warn(deliver->context.owner, text);
-        }
-        deliver->letters_retry_us = now_us + LETTER_RETRY_US;
-        return;
-    }
-    deliver->letters_retry_us = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (deliver->letters[i].pending)
-            --*deliver->letters[i].pending;
-        free(deliver->letters[i].texts);
-    }
-    deliver->letter_count -= count;
-    memmove(deliver->letters, deliver->letters + count, deliver->letter_count * sizeof *deliver->letters);
-}
-
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
-    for (unsigned i = 0; !deliver->context.collect && i < deliver->context.plan->sink_count; i++) {
+    deliver->now_us = now_us;
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
         outlet->plan->type->advance(outlet->sink, now_us, flush, &outlet->verdicts);
-        take_verdicts(deliver, outlet, now_us);
+        take_verdicts(deliver, outlet);
         offer_waiting(deliver, outlet);
+        outbox_advance(&outlet->outbox);
+        if (is_logged(deliver, outlet, DOC_ALERT)) {
+            log_ahead(deliver, outlet);
+            notices_advance(&outlet->notices);
+        }
+        offer_next(deliver, outlet);
     }
-    store_letters(deliver, now_us);
+    if (deliver->context.keeper)
+        filing_advance(&deliver->filing, settle, deliver);
+}
+
+void deliver_freeze(struct deliver *deliver, struct saver *saver)
+{
+    struct outbox_keys emptied = deliver->frozen;
+    struct buffer mark;
+
+    assert(emptied.count == 0);
+    deliver->frozen = deliver->acknowledged;
+    deliver->acknowledged = emptied;
+    filing_freeze(&deliver->filing);
+    buffer_init(&mark, ENCODED_MAX);
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+
+        outbox_freeze(&outlet->outbox);
+        buffer_clear(&mark);
+        if (outlet->plan->type->mark)
+            outlet->plan->type->mark(outlet->sink, &mark);
+        pack_u8(&saver->bytes, LAYOUT);
+        pack_u64(&saver->bytes, outlet->outbox.next_sequence);
+        pack_text(&saver->bytes, buffer_span(&mark));
+        saver_put(saver, (struct state_key){.kind = STATE_OUTLET,
+                                            .owner = outlet->plan->identity,
+                                            .part = deliver->context.worker});
+    }
+    buffer_free(&mark);
+}
+
+bool deliver_save(struct deliver *deliver, size_t budget)
+{
+    filing_advance(&deliver->filing, settle, deliver);
+    bool saved = filing_saved(&deliver->filing);
+
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        outbox_advance(&deliver->outlets[i].outbox);
+        saved &= outbox_save(&deliver->outlets[i].outbox, &budget);
+    }
+    return saved;
+}
+
+void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_keys, size_t *ret_count,
+                               size_t *ret_capacity)
+{
+    struct outbox_keys taken = deliver->frozen;
+
+    deliver->frozen = (struct outbox_keys){.items = *ret_keys, .capacity = *ret_capacity};
+    *ret_keys = taken.items;
+    *ret_count = taken.count;
+    *ret_capacity = taken.capacity;
+}
+
+enum status deliver_restore(struct deliver *deliver, const struct state_key *key, struct span value,
+                            struct error *ret_error)
+{
+    struct unpack in = unpack_begin(value);
+    bool known = unpack_u8(&in) == LAYOUT;
+    uint64_t next = unpack_u64(&in);
+    struct span mark = unpack_text(&in);
+
+    if (!known || !unpack_ended(&in))
+        return fail(ret_error, "where an output stood is broken, or of a newer weir");
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+
+        if (outlet->plan->identity != key->owner)
+            continue;
+        outbox_restore(&outlet->outbox, key->part, next);
+        /* All workers' marks are of one moment; only the first worker's is sure to be of the newest cut. */
+        if (outlet->plan->type->resume && key->part == 0 && deliver->context.worker == 0)
+            outlet->plan->type->resume(outlet->sink, mark);
+    }
+    return STATUS_OK;
+}
+
+/* What waits in the outbox will be told: nothing to withdraw. */
+static bool look_at_stored(void *owner, const struct outbox_document *document)
+{
+    const struct outlet *outlet = owner;
+    struct alert alert;
+
+    if (!is_notice(outlet, document->kind))
+        return true;
+    if (!notices_unpack(document->body, &alert))
+        return false;
+    settle_told(outlet, alert.dedup);
+    return true;
+}
+
+/* Whether every sink that tells people has told of the key. */
+static bool told_by_all(const struct deliver *deliver, struct id128 dedup)
+{
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        const struct outlet *outlet = &deliver->outlets[i];
+        const struct notices_told *told;
+
+        if (!is_notice(outlet, DOC_ALERT) || !(outlet->plan->kinds & 1u << DOC_ALERT))
+            continue;
+        told = notices_find(&outlet->notices, dedup);
+        if (!told || told->settled)
+            return false;
+    }
+    return true;
+}
+
+enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
+                             void (*told)(void *owner, const struct notification *notification), void *owner,
+                             struct error *ret_error)
+{
+    const struct outlet *first = NULL;
+
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+
+        if (is_notice(outlet, DOC_ALERT) && notices_load(&outlet->notices, store, ret_error) != STATUS_OK)
+            return STATUS_FATAL;
+        if (outbox_restored(&outlet->outbox, store, workers, look_at_stored, outlet, ret_error) != STATUS_OK)
+            return STATUS_FATAL;
+        if (!first && is_notice(outlet, DOC_ALERT) && outlet->plan->kinds & 1u << DOC_ALERT)
+            first = outlet;
+    }
+    for (size_t i = 0; deliver->context.worker == 0 && first && i < first->notices.told_count; i++)
+        if (told_by_all(deliver, first->notices.told[i].notification.dedup))
+            told(owner, &first->notices.told[i].notification);
+    return STATUS_OK;
+}
+
+static void withdraw(struct deliver *deliver, struct outlet *outlet, const struct notices_told *told,
+                     int64_t passed_us)
+{
+    struct outbox_document document;
+    struct alert alert;
+    bool whole = notices_unpack(told->notification.body, &alert);
+
+    assert(whole);
+    alert.revision++;
+    alert.id = alert_line_id(alert.episode, alert.revision);
+    alert.state = ALERT_RESOLVED;
+    alert.reason = REASON_WITHDRAWN;
+    alert.at_us = alert.ends_us = passed_us;
+    alert.prompt = alert.prompted = false;
+    document = document_for(&alert);
+    begin(deliver);
+    notices_pack(&alert, &deliver->packed);
+    push(deliver, outlet, &document);
+}
+
+void deliver_withdraw(struct deliver *deliver, int64_t passed_us,
+                      bool (*is_open)(void *owner, struct id128 dedup), void *owner)
+{
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+        const struct notices_told *told;
+
+        while ((told = notices_withdraw(&outlet->notices, passed_us, is_open, owner)))
+            withdraw(deliver, outlet, told, passed_us);
+    }
 }
 
 void deliver_figures(const struct deliver *deliver, struct deliver_figures *ret_figures)
 {
     *ret_figures = deliver->figures;
+    ret_figures->waiting_bytes = deliver->waiting_bytes;
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        const struct outbox *outbox = &deliver->outlets[i].outbox;
+
+        ret_figures->waiting_bytes += outbox->memory_bytes;
+        ret_figures->outbox_documents += outbox->away_count;
+        ret_figures->outbox_bytes += outbox->away_bytes;
+    }
 }
 
 const struct sink_figures *deliver_sink(struct deliver *deliver, unsigned sink)
 {
     struct outlet *outlet = &deliver->outlets[sink];
 
-    if (!outlet->sink)
+    if (sink >= deliver->outlet_count)
         return NULL;
     outlet->plan->type->figures(outlet->sink, &outlet->figures);
     return &outlet->figures;

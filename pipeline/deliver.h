@@ -1,8 +1,8 @@
-/* One worker's outputs: encodes what is told once a form, offers it to the sinks that asked for it, and turns
- * their verdicts into acknowledgements and dead letters. Raw documents (cleaned events) are acknowledged to the
- * ledger, and what a busy sink does not take of them holds the input. Derived documents (buckets, signals, runs,
- * alerts) go through the outbox (outbox.h): they wait in memory, beyond a limit in the store, and a cut keeps
- * those that no sink has acknowledged. */
+/* One worker's outputs: encodes what is told once a form, offers it to the sinks that asked for it, and
+ * turns their verdicts into acknowledgements and dead letters. Raw documents (cleaned events) are
+ * acknowledged to the ledger, and what a busy sink does not take of them holds the input. Derived documents
+ * (buckets, signals, runs, alerts) go through the outbox (outbox.h): they wait in memory, beyond a limit in
+ * the store, and a cut keeps those that no sink has acknowledged. */
 #pragma once
 #include "pipeline/collect.h"
 #include "pipeline/dead_letters.h"
@@ -20,13 +20,15 @@ struct deliver_context {
     struct collect *collect; /* replay: all lines go here, no sink is opened */
     struct view *view;       /* may be NULL */
     struct keeper *keeper;   /* NULL in a replay */
+    _Atomic uint64_t
+        *outbox_bytes; /* of all workers: documents that the store has or gets; not used without keeper */
     void (*warn)(void *owner, const char *text);
     void *owner;
 };
 
 enum status deliver_open(const struct deliver_context *context, struct deliver **ret_deliver,
                          struct error *ret_error);
-void deliver_close(struct deliver *deliver);
+void deliver_close(struct deliver *deliver); /* after keeper_stop: jobs not run are forgotten with it */
 
 bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 
@@ -39,8 +41,8 @@ void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_
 void deliver_signal(struct deliver *deliver, const struct signal_record *record);
 void deliver_run(struct deliver *deliver, const struct run_record *run);
 
-/* Alert lines also go to the store's history; those for a sink that notifies are logged before they are sent and
- * marked after, and what the log knows as sent is not sent again. */
+/* Alert lines also go to the store's history; those for a sink that notifies are logged before they are
+ * sent and marked after, and what the log knows as sent is not sent again. */
 void deliver_alert(struct deliver *deliver, const struct alert *alert);
 
 /* A message that cannot be processed; kept here until the store has it. Counts as pending until then. */
@@ -52,30 +54,32 @@ bool deliver_full(const struct deliver *deliver);      /* the outbox is full: cl
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
-/* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents that
- * are not acknowledged to the outbox, and where each sink's output stood to the saver. `ret_acknowledged` gets the
- * stored documents that were acknowledged before the cut: the flip removes them. */
+/* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents
+ * that are not acknowledged to the outbox, and where each sink's output stood to the saver.
+ * `ret_acknowledged` gets the stored documents that were acknowledged before the cut: the flip removes
+ * them. */
 void deliver_freeze(struct deliver *deliver, struct saver *saver);
 bool deliver_save(struct deliver *deliver, size_t budget);
 void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_keys, size_t *ret_count,
                                size_t *ret_capacity); /* reuses the vector given */
 
-/* Before the first turn, on the opening thread: values of STATE_OUTLET; then deliver_restored reads the outbox's
- * lanes (lane modulo workers is this worker's) and the notification log of the store. Alerts of the log that are
- * still firing are given to `told`, on worker 0. */
+/* Before the first turn, on the opening thread: values of STATE_OUTLET; then deliver_restored reads the
+ * outbox's lanes (lane modulo workers is this worker's) and the notification log of the store. Alerts of
+ * the log that are still firing are given to `told`, on worker 0. */
 enum status deliver_restore(struct deliver *deliver, const struct state_key *key, struct span value,
                             struct error *ret_error);
 enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
                              void (*told)(void *owner, const struct notification *notification), void *owner,
                              struct error *ret_error);
 
-/* Worker 0, when the alert owner has passed all that was told before the restart: what receivers were told as
- * firing after the cut and was not computed again is withdrawn with a resolve. `is_open` asks the lifecycle. */
+/* Worker 0, when the alert owner has passed all that was told before the restart: what receivers were told
+ * as firing after the cut and was not computed again is withdrawn with a resolve. `is_open` asks the
+ * lifecycle. */
 void deliver_withdraw(struct deliver *deliver, int64_t passed_us,
                       bool (*is_open)(void *owner, struct id128 dedup), void *owner);
 
 struct deliver_figures {
-    uint64_t documents[DOC_KINDS], dead_letters;
+    uint64_t documents[DOC_KINDS], dead_letters, dropped_raw;
     size_t waiting_bytes;                    /* in memory */
     uint64_t outbox_documents, outbox_bytes; /* in the store only */
 };

@@ -44,7 +44,8 @@ struct engine {
     struct store *store;
     struct keeper *keeper;
     struct dead_letters *dead_letters;
-    int lock; /* on the store; -1: none */
+    _Atomic uint64_t outbox_bytes; /* what the store has for all workers */
+    int lock;                      /* on the store; -1: none */
     pthread_mutex_t warn_mutex;
     _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
@@ -118,6 +119,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
+                                      .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
                                       .owner = engine};
 

@@ -10,6 +10,7 @@
 enum { SHARDS = 256, WORKERS_MAX = 64, PLAN_GROUP_MEASURES_MAX = 32 };
 enum late_policy { LATE_DROP, LATE_DEAD_LETTER, LATE_CORRECT };
 enum skew_policy { SKEW_REPAIR, SKEW_DEAD_LETTER };
+enum when_full { FULL_HOLD, FULL_DROP_RAW };
 
 struct plan_general {
     char *name;
@@ -135,6 +136,7 @@ struct plan_sink {
     const struct sink_type *type;
     void *settings;
     const struct node *node;
+    int when_full;     /* enum when_full */
     unsigned kinds;    /* bits 1 << enum document_kind */
     uint64_t identity; /* hash of its name and type */
 };

@@ -3,6 +3,7 @@
 static const char *const late_choices[] = {"drop", "dead_letter", "correct", NULL};
 static const char *const skew_choices[] = {"repair", "dead_letter", NULL};
 static const char *const measure_choices[] = {"event", "run", NULL};
+static const char *const full_choices[] = {"hold", "drop_raw", NULL};
 static const char *const rule_choices[] = {"event", "bucket", "run", NULL};
 
 #define ROWS(table)                                                                                          \
@@ -115,6 +116,7 @@ static const struct option sink_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the sink."},
     {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, stdout or webhook."},
     {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts."},
+    {"when_full", OPTION_CHOICE, AT(struct plan_sink, when_full), .default_text = "hold", .choices = full_choices, .help = "When it does not take events: the input is held, or those events are dropped and counted. The rest waits in the outbox."},
 };
 /* clang-format on */
 

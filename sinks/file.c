@@ -8,6 +8,7 @@
 #include "sinks/sink.h"
 
 #include "base/memory.h"
+#include "base/state.h"
 #include "sinks/terminal.h"
 
 #include <assert.h>
@@ -22,7 +23,13 @@
 #include <unistd.h>
 
 #define SECOND_US 1000000LL
-enum { STEP_BYTES = 4 * 1024 * 1024, STEPS = 64, COMPACT_BYTES = 64 * 1024, TEXT_BYTES_MAX = 2000000000 };
+enum {
+    STEP_BYTES = 4 * 1024 * 1024,
+    STEPS = 64,
+    COMPACT_BYTES = 64 * 1024,
+    TEXT_BYTES_MAX = 2000000000,
+    LAYOUT = 1
+};
 
 struct file_settings {
     char *path; /* NULL: standard output */
@@ -83,6 +90,36 @@ static void begin(struct sink *sink, const struct file_settings *settings, const
     buffer_init(&sink->queue, TEXT_BYTES_MAX);
 }
 
+static void close_sink(struct sink *sink)
+{
+    const struct sink *self = sink;
+
+    atomic_compare_exchange_strong(&stdout_owner, &self, NULL);
+    if (sink->path)
+        close(sink->descriptor);
+    buffer_free(&sink->queue);
+    free(sink->lines);
+    free(sink);
+}
+
+/* A line that a kill has torn stays as it is, but the next one begins on a line of its own. While another
+ * worker has the lock it is writing: its line is not torn. */
+static bool end_torn_line(const struct sink *sink)
+{
+    if (!sink->regular || flock(sink->descriptor, LOCK_EX | LOCK_NB) != 0)
+        return true;
+    int reader = open(sink->path, O_RDONLY | O_CLOEXEC);
+    off_t size = reader < 0 ? 0 : lseek(reader, 0, SEEK_END);
+    char last = '\n';
+    bool torn = size > 0 && pread(reader, &last, 1, size - 1) == 1 && last != '\n';
+    bool ended = !torn || write(sink->descriptor, "\n", 1) == 1;
+
+    if (reader >= 0)
+        close(reader);
+    flock(sink->descriptor, LOCK_UN);
+    return ended;
+}
+
 static enum status open_file(const void *settings, const struct sink_context *context, struct sink **ret_sink,
                              struct error *ret_error)
 {
@@ -94,6 +131,13 @@ static enum status open_file(const void *settings, const struct sink_context *co
     *ret_sink = memory_new(sizeof **ret_sink);
     (*ret_sink)->descriptor = descriptor;
     begin(*ret_sink, own, context);
+    if (!end_torn_line(*ret_sink)) {
+        int cause = errno;
+
+        close_sink(*ret_sink);
+        *ret_sink = NULL;
+        return fail(ret_error, "%s: %s", own->path, strerror(cause));
+    }
     return STATUS_OK;
 }
 
@@ -105,18 +149,6 @@ static enum status open_stdout(const void *settings, const struct sink_context *
     begin(*ret_sink, settings, context);
     assert((*ret_sink)->path == NULL);
     return STATUS_OK;
-}
-
-static void close_sink(struct sink *sink)
-{
-    const struct sink *self = sink;
-
-    atomic_compare_exchange_strong(&stdout_owner, &self, NULL);
-    if (sink->path)
-        close(sink->descriptor);
-    buffer_free(&sink->queue);
-    free(sink->lines);
-    free(sink);
 }
 
 static size_t waiting(const struct sink *sink)
@@ -283,6 +315,38 @@ static void figures(const struct sink *sink, struct sink_figures *ret_figures)
     ret_figures->queue_bytes = waiting(sink);
 }
 
+/* The file and its size: between advances it ends with a whole line, whoever wrote it. */
+static void mark(const struct sink *sink, struct buffer *out)
+{
+    struct stat status = {0};
+
+    if (!sink->regular || fstat(sink->descriptor, &status) != 0)
+        return;
+    pack_u8(out, LAYOUT);
+    pack_u64(out, status.st_dev);
+    pack_u64(out, status.st_ino);
+    pack_u64(out, (uint64_t)status.st_size);
+}
+
+static void resume(struct sink *sink, struct span mark_then)
+{
+    struct unpack in = unpack_begin(mark_then);
+    struct stat status = {0};
+
+    if (!sink->regular || mark_then.size == 0)
+        return;
+    bool known = unpack_u8(&in) == LAYOUT;
+    uint64_t device = unpack_u64(&in), number = unpack_u64(&in), size = unpack_u64(&in);
+
+    if (known && unpack_ended(&in) && fstat(sink->descriptor, &status) == 0 && status.st_dev == device &&
+        status.st_ino == number && (uint64_t)status.st_size >= size &&
+        ftruncate(sink->descriptor, (off_t)size) == 0)
+        return;
+    sink_warn(&sink->context, &sink->next_warning_us, 0,
+              "%s: not the file of the last checkpoint; lines written since then may be there twice",
+              sink->path);
+}
+
 const struct sink_type sink_file = {
     .name = "file",
     .help = "JSON lines, appended to a file",
@@ -295,6 +359,8 @@ const struct sink_type sink_file = {
     .advance = advance,
     .pending = pending,
     .figures = figures,
+    .mark = mark,
+    .resume = resume,
     .close = close_sink,
 };
 

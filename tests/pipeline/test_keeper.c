@@ -4,6 +4,7 @@
 #include "pipeline/store.h"
 #include "tests/pipeline/support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,11 +30,13 @@ static enum status run_traced(struct keeper_job *job, const struct keeper_stores
     struct traced_job *mine = (struct traced_job *)job;
 
     (void)stores;
-    if (mine->breaks)
-        return fail(ret_error, "broken by %c", mine->name);
+    if (mine->breaks) {
+        snprintf(ret_error->text, sizeof ret_error->text, "broken by %c", mine->name);
+        return STATUS_FATAL;
+    }
     if (mine->refusals > 0) {
         mine->refusals--;
-        fail(ret_error, "the disk is full");
+        snprintf(ret_error->text, sizeof ret_error->text, "the disk is full");
         return STATUS_RETRY;
     }
     mine->trace->order[strlen(mine->trace->order)] = mine->name;

@@ -321,6 +321,101 @@ static void test_colour(void **state)
     buffer_free(&out);
 }
 
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void assert_content(const char *expected)
+{
+    char *text = content();
+
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void put_line(struct driver *driver, const char *line)
+{
+    assert_int_equal(driver_offer(driver, DOC_RUN, 1, 1, line), STATUS_OK);
+    until_empty(driver);
+}
+
+static void test_what_came_after_the_mark_is_taken_back(void **state)
+{
+    struct driver driver, other;
+    struct buffer mark;
+
+    buffer_init(&mark, 100);
+    driver_open(&driver, "file", "path: %s\n", path);
+    put_line(&driver, "one");
+    driver.type->mark(driver.sink, &mark);
+    put_line(&driver, "two");
+    driver_close(&driver);
+    FILE *torn = fopen(path, "a");
+    fputs("thr", torn);
+    fclose(torn);
+
+    driver_open(&driver, "file", "path: %s\n", path);
+    driver_open(&other, "file", "path: %s\n", path);
+    driver.type->resume(driver.sink, buffer_span(&mark));
+    assert_content("one\n");
+    put_line(&other, "two");
+    put_line(&driver, "three");
+    assert_content("one\ntwo\nthree\n");
+    assert_int_equal(driver.warnings, 0);
+    driver_close(&other);
+    driver_close(&driver);
+    buffer_free(&mark);
+    unlink(path);
+}
+
+static void test_another_file_than_marked_is_kept(void **state)
+{
+    struct driver driver;
+    struct buffer mark;
+    char old[80];
+
+    buffer_init(&mark, 100);
+    driver_open(&driver, "file", "path: %s\n", path);
+    put_line(&driver, "one");
+    driver.type->mark(driver.sink, &mark);
+    driver_close(&driver);
+    for (unsigned i = 0; i < 3; i++) { /* cut short; another file; a mark of a later layout */
+        if (i == 0)
+            write_file("o\n");
+        if (i == 1) {
+            snprintf(old, sizeof old, "%s.1", path);
+            assert_int_equal(rename(path, old), 0);
+            write_file("new and longer\n");
+            unlink(old);
+        }
+        mark.data[0] = i == 2 ? 2 : 1;
+        driver_open(&driver, "file", "path: %s\n", path);
+        driver.type->resume(driver.sink, buffer_span(&mark));
+        assert_int_equal(driver.warnings, 1);
+        assert_content(i == 0 ? "o\n" : "new and longer\n");
+        driver_close(&driver);
+    }
+    buffer_free(&mark);
+    unlink(path);
+}
+
+static void test_a_torn_line_is_ended(void **state)
+{
+    struct driver driver;
+
+    write_file("whole\ntor");
+    driver_open(&driver, "file", "path: %s\n", path);
+    put_line(&driver, "next");
+    driver_close(&driver);
+    assert_content("whole\ntor\nnext\n");
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +428,9 @@ int main(void)
         cmocka_unit_test(test_reader_gone),
         cmocka_unit_test(test_terminal),
         cmocka_unit_test(test_colour),
+        cmocka_unit_test(test_what_came_after_the_mark_is_taken_back),
+        cmocka_unit_test(test_another_file_than_marked_is_kept),
+        cmocka_unit_test(test_a_torn_line_is_ended),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,225 @@
+#include "pipeline/notices.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { LAYOUT = 1 };
+
+void notices_pack(const struct alert *alert, struct buffer *out)
+{
+    pack_u8(out, LAYOUT);
+    alert_pack(alert, out);
+}
+
+bool notices_unpack(struct span body, struct alert *ret_alert)
+{
+    struct unpack in = unpack_begin(body);
+
+    if (unpack_u8(&in) != LAYOUT)
+        return false;
+    alert_unpack(&in, ret_alert);
+    return unpack_ended(&in);
+}
+
+static void empty(struct notice_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i].body);
+    list->count = 0;
+}
+
+void notices_close(struct notices *notices)
+{
+    empty(&notices->waiting);
+    empty(&notices->job.list);
+    for (size_t i = 0; i < notices->told_count; i++)
+        free(notices->told[i].body);
+    free(notices->waiting.items);
+    free(notices->job.list.items);
+    free(notices->job.rows);
+    free(notices->sent);
+    free(notices->told);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    return id_compare(*(const struct id128 *)left, *(const struct id128 *)right);
+}
+
+static int compare_told(const void *left, const void *right)
+{
+    const struct notification *a = &((const struct notices_told *)left)->notification,
+                              *b = &((const struct notices_told *)right)->notification;
+    int key = id_compare(a->dedup, b->dedup);
+
+    if (key != 0)
+        return key;
+    if (a->at_us != b->at_us)
+        return a->at_us < b->at_us ? -1 : 1;
+    return (a->told_us > b->told_us) - (a->told_us < b->told_us);
+}
+
+static bool take_logged(void *owner, const struct notification *notification)
+{
+    struct notices *notices = owner;
+    struct notices_told *told;
+
+    if (notification->sink != notices->sink || !notification->sent)
+        return true;
+    notices->sent = memory_reserve(notices->sent, &notices->sent_capacity, notices->sent_count + 1,
+                                   sizeof *notices->sent);
+    notices->sent[notices->sent_count++] = notification->line;
+    notices->told = memory_reserve(notices->told, &notices->told_capacity, notices->told_count + 1,
+                                   sizeof *notices->told);
+    told = &notices->told[notices->told_count++];
+    *told = (struct notices_told){.notification = *notification};
+    told->body = memory_text(notification->body.data, notification->body.size);
+    told->notification.body.data = told->body;
+    return true;
+}
+
+enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
+{
+    struct alert alert;
+    size_t kept = 0;
+
+    if (store_notifications(store, take_logged, notices, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    if (notices->sent_count == 0)
+        return STATUS_OK;
+    qsort(notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
+    qsort(notices->told, notices->told_count, sizeof *notices->told, compare_told);
+    for (size_t i = 0; i < notices->told_count; i++) {
+        struct notices_told told = notices->told[i];
+        bool last = i + 1 == notices->told_count ||
+                    !id_equal(notices->told[i + 1].notification.dedup, told.notification.dedup);
+
+        if (last && told.notification.firing)
+            notices->told[kept++] = told;
+        else
+            free(told.body);
+    }
+    notices->told_count = kept;
+    for (size_t i = 0; i < kept; i++)
+        if (!notices_unpack(notices->told[i].notification.body, &alert))
+            return fail(ret_error, "notification log: an alert is broken, or of a newer weir");
+    return STATUS_OK;
+}
+
+bool notices_sent(const struct notices *notices, struct id128 line)
+{
+    return notices->sent_count > 0 &&
+           bsearch(&line, notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
+}
+
+static void add(struct notices *notices, const struct outbox_item *item, bool sent, int64_t now_us,
+                struct outbox_item *waiting)
+{
+    const struct outbox_document *document = &item->document;
+    struct notice_list *list = &notices->waiting;
+    struct notice *notice;
+    struct alert alert;
+    bool whole = notices_unpack(document->body, &alert);
+
+    assert(whole);
+    list->items = memory_reserve(list->items, &list->capacity, list->count + 1, sizeof *list->items);
+    notice = &list->items[list->count++];
+    *notice = (struct notice){
+        .notification = {.sink = notices->sink,
+                         .line = alert.id,
+                         .dedup = alert.dedup,
+                         .episode = alert.episode,
+                         .at_us = alert.at_us,
+                         .told_us = now_us,
+                         .firing = alert.state == ALERT_FIRING,
+                         .prompt = alert.prompt,
+                         .sent = sent},
+        .body = memory_text(document->body.data, document->body.size),
+        .item = waiting,
+    };
+    notice->notification.body = span_make(notice->body, document->body.size);
+}
+
+void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us)
+{
+    assert(item->step == OUTBOX_NEW);
+    item->step = OUTBOX_LOGGING;
+    add(notices, item, false, now_us, item);
+}
+
+void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
+{
+    add(notices, item, true, now_us, NULL);
+}
+
+static enum status run(struct keeper_job *job, const struct keeper_stores *stores, struct error *ret_error)
+{
+    const struct notices_job *notices = (const struct notices_job *)job;
+
+    return store_notify(stores->store, notices->rows, notices->list.count, ret_error);
+}
+
+void notices_advance(struct notices *notices)
+{
+    struct notices_job *job = &notices->job;
+    struct notice_list emptied;
+
+    if (job->list.count > 0) {
+        if (!atomic_load_explicit(&job->job.done, memory_order_acquire))
+            return;
+        for (size_t i = 0; i < job->list.count; i++)
+            if (job->list.items[i].item)
+                job->list.items[i].item->step = OUTBOX_READY;
+        empty(&job->list);
+    }
+    if (notices->waiting.count == 0)
+        return;
+    emptied = job->list;
+    job->list = notices->waiting;
+    notices->waiting = emptied;
+    job->rows = memory_reserve(job->rows, &job->row_capacity, job->list.count, sizeof *job->rows);
+    for (size_t i = 0; i < job->list.count; i++)
+        job->rows[i] = job->list.items[i].notification;
+    job->job = (struct keeper_job){.run = run, .urgent = true};
+    keeper_submit(notices->keeper, &job->job);
+}
+
+bool notices_busy(const struct notices *notices)
+{
+    return notices->waiting.count + notices->job.list.count > 0;
+}
+
+struct notices_told *notices_find(const struct notices *notices, struct id128 dedup)
+{
+    size_t low = 0, high = notices->told_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = id_compare(notices->told[middle].notification.dedup, dedup);
+
+        if (order == 0)
+            return &notices->told[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
+                                            bool (*is_open)(void *owner, struct id128 dedup), void *owner)
+{
+    for (size_t i = 0; i < notices->told_count; i++) {
+        struct notices_told *told = &notices->told[i];
+
+        if (told->settled || told->notification.at_us >= passed_us ||
+            is_open(owner, told->notification.dedup))
+            continue;
+        told->settled = true;
+        return told;
+    }
+    return NULL;
+}

@@ -1,0 +1,63 @@
+/* The notification log of one outlet whose sink tells people. An alert is logged before it is offered and
+ * marked once it is sent, by urgent keeper jobs, one at a time. What the log had at the start says what
+ * need not be sent again, and of what receivers still believe that it fires. A handful of calls a second.
+ * One thread. */
+#pragma once
+#include "pipeline/keeper.h"
+#include "pipeline/outbox.h"
+#include "pipeline/store.h"
+
+struct notice {
+    struct notification notification;
+    char *body;
+    struct outbox_item *item; /* waits for the log; NULL: a mark */
+};
+
+struct notice_list {
+    struct notice *items;
+    size_t count, capacity;
+};
+
+struct notices_job {
+    struct keeper_job job;
+    struct notice_list list;
+    struct notification *rows;
+    size_t row_capacity;
+};
+
+/* The last word that receivers had of a dedup key before the start. */
+struct notices_told {
+    struct notification notification;
+    char *body;
+    bool settled; /* there is newer word of it, or there will be */
+};
+
+struct notices {
+    uint64_t sink;
+    struct keeper *keeper;
+    struct notice_list waiting;
+    struct notices_job job;
+    struct id128 *sent; /* lines that the log had as sent at the start, sorted */
+    size_t sent_count, sent_capacity;
+    struct notices_told *told; /* by dedup key */
+    size_t told_count, told_capacity;
+};
+
+/* The body of an alert in outbox and log: the layout's version and the packed alert. */
+void notices_pack(const struct alert *alert, struct buffer *out);
+bool notices_unpack(struct span body, struct alert *ret_alert);
+
+void notices_close(struct notices *notices); /* no job of it runs any more */
+enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error);
+
+bool notices_sent(const struct notices *notices, struct id128 line);
+void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us);
+void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us);
+void notices_advance(struct notices *notices); /* items that the log has become ready */
+bool notices_busy(const struct notices *notices);
+
+struct notices_told *notices_find(const struct notices *notices, struct id128 dedup); /* or NULL */
+
+/* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none. */
+const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
+                                            bool (*is_open)(void *owner, struct id128 dedup), void *owner);
