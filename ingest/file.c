@@ -1,7 +1,8 @@
 /* Lines of a file or of standard input, plain or zstd: one partition, whose offset is the number of the
  * line from 0. poll runs once a batch and cuts lines out of one buffer that is filled only when no whole
  * line is left in it, so each byte is moved at most once beyond the read, and payloads stay put until
- * they are released.
+ * they are released. A file is resumed by passing over its first lines, a buffer a poll; what came through
+ * a pipe cannot be read again, so there only the numbers go on.
  * Tried and dropped: mapping the file (a file that shrinks meanwhile would kill the process), getline (a
  * copy a line). */
 #include "base/memory.h"
@@ -56,6 +57,7 @@ struct source {
     struct lines lines, arrivals;
     bool has_arrivals;
     int64_t next_offset;
+    int64_t first_offset; /* lines before it are passed over */
 };
 
 static bool is_zstd(int descriptor)
@@ -103,6 +105,20 @@ static enum status lines_open(struct lines *lines, const char *path, struct erro
     lines->capacity = BUFFER_BYTES;
     lines->data = memory_new(lines->capacity);
     return STATUS_OK;
+}
+
+/* Back to the first byte of a regular file. */
+static void lines_rewind(struct lines *lines)
+{
+    off_t start = lseek(lines->descriptor, 0, SEEK_SET);
+
+    assert(start == 0);
+    if (lines->zstd)
+        ZSTD_DCtx_reset(lines->zstd, ZSTD_reset_session_only);
+    lines->compressed.size = lines->compressed.pos = 0;
+    lines->in_frame = lines->held_back = lines->skipping = false;
+    lines->start = lines->size = lines->searched = 0;
+    lines->state = READ_MORE;
 }
 
 static bool lines_readable(const struct lines *lines)
@@ -254,6 +270,19 @@ static int64_t next_arrival(struct source *source)
     return time_parse(line, TIME_UNIT_MS, TIME_NONE, &arrival_us) ? arrival_us : TIME_NONE;
 }
 
+/* The file is shorter than what was read of it before: another one of the same name. */
+static void start_anew(struct source *source)
+{
+    warn(source, source->lines.path,
+         "it ends before the line where it was to be read on, and is read from its beginning");
+    lines_rewind(&source->lines);
+    source->has_arrivals = source->arrivals.descriptor >= 0;
+    if (source->has_arrivals)
+        lines_rewind(&source->arrivals);
+    source->next_offset = source->first_offset = 0;
+    source->partition.anew = true;
+}
+
 /* Cuts lines until `limit` are found or none is left in the buffer; fills the buffer at most once, so
  * that a file of blank lines or one long line does not hold up the caller. */
 static size_t file_poll(struct source *source, size_t index, struct message *ret_messages, size_t limit,
@@ -273,7 +302,7 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
             int64_t arrival_us = next_arrival(source);
             int64_t offset = source->next_offset++;
 
-            if (line.size > 0)
+            if (line.size > 0 && offset >= source->first_offset)
                 ret_messages[count++] =
                     (struct message){.payload = line, .offset = offset, .arrival_us = arrival_us};
             continue;
@@ -286,6 +315,8 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
     if (lines->trouble)
         warn(source, lines->path, lines->trouble);
     lines->trouble = NULL;
+    if (lines->state == READ_DONE && count == 0 && source->next_offset < source->first_offset)
+        start_anew(source);
     *ret_state = count > 0 ? POLL_MORE : states[lines->state];
     return count;
 }
@@ -327,6 +358,19 @@ static enum status open_arrivals(struct source *source, const char *path, struct
     return STATUS_OK;
 }
 
+static void resume(struct source *source)
+{
+    const struct source_context *context = &source->context;
+    int64_t offset =
+        context->resume ? context->resume(context->resume_owner, source->partition.topic, 0) : OFFSET_NONE;
+
+    if (offset == OFFSET_NONE)
+        return;
+    source->first_offset = offset;
+    if (source->lines.may_wait || source->lines.descriptor == STDIN_FILENO)
+        source->next_offset = offset;
+}
+
 static enum status open_path(const char *path, const char *arrivals, const struct source_context *context,
                              struct source **ret_source, struct error *ret_error)
 {
@@ -345,6 +389,8 @@ static enum status open_path(const char *path, const char *arrivals, const struc
         return STATUS_FATAL;
     }
     source->partition.topic = source->lines.path;
+    if (source->mine)
+        resume(source);
     *ret_source = source;
     return STATUS_OK;
 }
@@ -368,7 +414,9 @@ static const struct option file_options[] = {
      .type = OPTION_PATH,
      .offset = offsetof(struct file_settings, path),
      .required = true,
-     .help = "File to read from its beginning, plain or zstd; each line is a message."},
+     .help = "File to read from its beginning, plain or zstd; each line is a message. A restart goes on at "
+             "the line "
+             "where it stopped."},
     {.name = "arrivals",
      .type = OPTION_PATH,
      .offset = offsetof(struct file_settings, arrivals),
@@ -392,7 +440,8 @@ const struct source_type file_source = {
 
 const struct source_type stdin_source = {
     .name = "stdin",
-    .help = "lines of standard input until it ends",
+    .help =
+        "lines of standard input until it ends; a restart cannot read them again, only their numbers go on",
     .open = stdin_open,
     .advance = file_advance,
     .partition_count = file_partition_count,

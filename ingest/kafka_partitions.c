@@ -229,6 +229,26 @@ static void assign(struct source *source, const rd_kafka_topic_partition_list_t 
     assert(!problem);
 }
 
+/* Where the pipeline's store says to read on, or OFFSET_NONE. One below the beginning shows when it is
+ * fetched, one beyond the end must be seen here: with `once` it would look like all having been read. */
+static int64_t resume_offset(struct source *source, const rd_kafka_topic_partition_t *found, int64_t end,
+                             bool *ret_anew)
+{
+    const struct source_context *context = &source->context;
+    int64_t offset = context->resume ? context->resume(context->resume_owner, found->topic, found->partition)
+                                     : OFFSET_NONE;
+
+    *ret_anew = offset > end;
+    if (!*ret_anew)
+        return offset;
+    kafka_warn(
+        source,
+        "%s [%d]: offset %lld, where to read on, is beyond the end %lld: the topic was made anew or lost "
+        "data; goes on at %lld",
+        found->topic, found->partition, (long long)offset, (long long)end, (long long)end);
+    return end;
+}
+
 /* Splits the partitions' queues off before anything can be fetched into the reader's common one. */
 static void start_partitions(struct source *source, const rd_kafka_topic_partition_list_t *committed,
                              rd_kafka_topic_partition_list_t *starts,
@@ -239,11 +259,16 @@ static void start_partitions(struct source *source, const rd_kafka_topic_partiti
                        source->partition_count + (size_t)starts->cnt, sizeof(struct kafka_partition *));
     for (int i = 0; i < starts->cnt; i++) {
         const rd_kafka_topic_partition_t *kept = &committed->elems[i];
+        int64_t end = ends->elems[i].offset;
+        bool anew;
+        int64_t resumed = resume_offset(source, kept, end, &anew);
 
-        if (kept->offset >= 0)
+        if (resumed != OFFSET_NONE)
+            starts->elems[i].offset = resumed;
+        else if (kept->offset >= 0)
             starts->elems[i].offset = kept->offset;
-        struct kafka_partition *partition =
-            partition_new(source, kept, starts->elems[i].offset, ends->elems[i].offset);
+        struct kafka_partition *partition = partition_new(source, kept, starts->elems[i].offset, end);
+        partition->about.anew = anew;
         partition->queue = rd_kafka_queue_get_partition(source->reader, kept->topic, kept->partition);
         assert(partition->queue);
         rd_kafka_queue_forward(partition->queue, NULL);
@@ -333,6 +358,7 @@ static bool restart(struct source *source, struct kafka_partition *partition)
                    "%s [%d]: offset %lld is beyond the end %lld: the topic was made anew or lost data; "
                    "starts again at %lld",
                    topic, number, position, (long long)high, (long long)low);
+    partition->about.anew |= position > high;
     if (position < low || position > high)
         partition->position = low;
 

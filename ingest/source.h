@@ -27,6 +27,9 @@ struct source_partition {
     int32_t partition;    /* number in the topic */
     int64_t committed;    /* where to read on: kept by the source; OFFSET_NONE when nothing is kept */
     struct span metadata; /* text stored with the committed offset by commit(); empty when none */
+    /* The file or topic has become shorter than where it was to be read on, so what comes from now on has
+     * offsets that older messages had. May be set by advance and poll. */
+    bool anew;
 };
 
 enum poll_state {

@@ -194,6 +194,8 @@ void saving_close(struct worker *worker)
 
 bool checkpoint_is_near(const struct worker *worker)
 {
+    if (worker->checkpoint->keeper && atomic_load(&worker->checkpoint->stored) == 0)
+        return true;
     return atomic_load_explicit(&worker->checkpoint->wanted, memory_order_acquire) > worker->saving.cut;
 }
 
@@ -385,7 +387,7 @@ static void ask(struct worker *worker, int64_t now_us)
         return;
     if (all_drained(checkpoint) || atomic_load(&checkpoint->give_up))
         atomic_store(&checkpoint->last, next);
-    else if (now_us < saving->due_us || work == saving->work)
+    else if (next > 1 && (now_us < saving->due_us || work == saving->work))
         return;
     saving->work = work;
     saving->asked_us = now_us;

@@ -74,5 +74,6 @@ void saving_close(struct worker *worker); /* after the keeper has stopped */
 /* Before the stages of a turn. True: the worker waits at a cut, and no stage may run. */
 bool checkpoint_turn(struct worker *worker, int64_t now_us);
 
-/* A cut is under way and this worker has not taken it: no new input. */
+/* A cut is under way and this worker has not taken it, or a new store has not had its first one, which is where
+ * output can be taken back to: no new input. */
 bool checkpoint_is_near(const struct worker *worker);

@@ -94,7 +94,7 @@ static void add_partition(struct worker *worker, unsigned source, size_t index)
 
     partition.id = partition_id(input, found->topic, found->partition);
     partition.number = (uint32_t)(partition.id >> 32);
-    if (restart_find(restart, partition.id, &place))
+    if (!found->anew && restart_find(restart, partition.id, &place))
         begin_restored(worker, &partition, &place);
     else if (found->metadata.size)
         begin_partial(worker, &partition, found->topic, found->metadata);

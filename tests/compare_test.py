@@ -67,6 +67,18 @@ class Faults(unittest.TestCase):
         self.stored[3][1]["weir"]["p50"] *= 1 + 1e-15
         self.assertEqual(self.counts(), (0, 0, 0))
 
+    def test_by_id(self):
+        expected = copy.deepcopy(self.stored)
+        changed = copy.deepcopy(self.stored[2][1])
+        changed["weir"]["late"] = 7  # may differ
+        self.stored[2] = (self.stored[2][0], changed)
+        self.assertTrue(compare.compare_by_id("bucket", expected, self.stored).right())
+        changed["weir"]["count"] += 1
+        self.stored += [self.stored[1], ("stranger", {})]
+        self.stored.pop(0)
+        outcome = compare.compare_by_id("bucket", expected, self.stored)
+        self.assertEqual((outcome.missing, outcome.extra, outcome.different), (1, 2, 1))
+
 
 if __name__ == "__main__":
     unittest.main()

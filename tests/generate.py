@@ -25,7 +25,7 @@ def time_text(time_us):
     return (EPOCH + datetime.timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def event(random_, time_us, number):
+def event(random_, time_us, number, run_base=0):
     """One event in the shape that the `fields` format reads without a map."""
     workflow = random_.randrange(6)
     state = random_.choices([s for s, _ in STATES], [w for _, w in STATES])[0]
@@ -34,7 +34,7 @@ def event(random_, time_us, number):
         "time": time_text(time_us) if number % 3 else time_us // 1000,
         "workflow": f"workflow_{workflow}",
         "task": f"task_{random_.randrange(4)}",
-        "run": f"run-{workflow}-{random_.randrange(200)}",
+        "run": f"run-{workflow}-{run_base + random_.randrange(200)}",
         "state": state,
         "attempt": random_.randint(1, 3),
         "owner": f"owner_{random_.randrange(40)}",
@@ -48,8 +48,10 @@ def event(random_, time_us, number):
     return found
 
 
-def generate(seed, rows, partitions, start_us, span_s=600, lateness_s=10, late_share=0.05, malformed_share=0.005, idle=()):
-    """A list a partition of (key, value) byte pairs in delivery order; partitions in `idle` stay empty."""
+def generate(seed, rows, partitions, start_us, span_s=600, lateness_s=10, late_share=0.05, malformed_share=0.005, idle=(),
+             duplicate_share=0, run_rows=0):
+    """A list a partition of (key, value) byte pairs in delivery order; partitions in `idle` stay empty. With duplicates
+    events have ids; with run_rows old runs give way to new ones, one of each workflow in so many rows."""
     random_ = random.Random(seed)
     busy = [p for p in range(partitions) if p not in idle]
     deliveries = []
@@ -57,11 +59,17 @@ def generate(seed, rows, partitions, start_us, span_s=600, lateness_s=10, late_s
         time_us = start_us + span_s * 1_000_000 * number // rows + random_.randrange(1000)
         late = random_.random() < late_share
         delay_s = random_.uniform(lateness_s, 12 * lateness_s) if late else random_.uniform(0, 0.95 * lateness_s)
-        found = event(random_, time_us, number)
+        found = event(random_, time_us, number, number // run_rows if run_rows else 0)
+        if duplicate_share:
+            found["id"] = f"{seed}-{number}"
         value = json.dumps(found, ensure_ascii=False).encode()
         if random_.random() < malformed_share:
             value = random_.choice(MALFORMED)
-        deliveries.append((time_us + int(delay_s * 1e6), number, random_.choice(busy), found["run"].encode(), value))
+        delivery_us, partition = time_us + int(delay_s * 1e6), random_.choice(busy)
+        deliveries.append((delivery_us, number, partition, found["run"].encode(), value))
+        if duplicate_share and random_.random() < duplicate_share:
+            again_us = delivery_us + random_.randrange(30_000_000)
+            deliveries.append((again_us, number, partition, found["run"].encode(), value))
     recording = [[] for _ in range(partitions)]
     for _, _, partition, key, value in sorted(deliveries):
         recording[partition].append((key, value))

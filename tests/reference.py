@@ -18,6 +18,7 @@ FAILURES = ("failed", "timed_out", "upstream_failed")
 PATHS = {
     "workflow": "weir.workflow", "task": "weir.task", "run": "weir.run", "state": "weir.state", "attempt": "weir.attempt",
     "owner": "weir.owner", "message": "message", "value": "weir.value", "labels.team": "labels.team",
+    "id": "event.id",
 }
 
 

@@ -9,6 +9,12 @@ enum { LIMIT = 100 };
 
 char topic_name[64];
 rd_kafka_t *producer;
+int64_t resume_at = OFFSET_NONE;
+
+static int64_t resume(void *owner, const char *topic, int32_t partition)
+{
+    return partition == 0 ? resume_at : OFFSET_NONE;
+}
 
 static void on_warning(void *owner, const char *text)
 {
@@ -42,7 +48,8 @@ enum status rig_try_open(struct rig *rig, const char *yaml, unsigned workers, bo
                                                .node = config_root(rig->config),
                                                .once = once,
                                                .warn = on_warning,
-                                               .owner = rig};
+                                               .owner = rig,
+                                               .resume = resume};
         if (rig->type->open(&rig->settings, &context, &rig->sources[i], &rig->error))
             return STATUS_FATAL;
     }

@@ -32,7 +32,8 @@ struct rig {
     struct error error;
 };
 
-extern char topic_name[64];  /* of the test that runs */
+extern char topic_name[64]; /* of the test that runs */
+extern int64_t resume_at; /* what the store says of partition 0 to sources opened from now on; OFFSET_NONE */
 extern rd_kafka_t *producer; /* to the cluster of the test that runs */
 
 /* STATUS_FATAL: rig->error tells; the rig must be closed either way. */

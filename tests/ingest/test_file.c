@@ -53,6 +53,14 @@ static void take_warning(void *owner, const char *text)
     snprintf(warnings->last, sizeof warnings->last, "%s", text);
 }
 
+static int64_t resume_at = OFFSET_NONE; /* for the sources opened from now on */
+
+static int64_t resume(void *owner, const char *topic, int32_t partition)
+{
+    assert_int_equal(partition, 0);
+    return resume_at;
+}
+
 static const struct source_type *file_type(void)
 {
     return source_type_find("file");
@@ -65,6 +73,7 @@ static struct source *open_file(char *path, char *arrivals, struct warnings *war
     struct source *source = NULL;
     struct error error;
 
+    context.resume = resume;
     if (warnings) {
         context.warn = take_warning;
         context.owner = warnings;
@@ -235,6 +244,80 @@ static void test_arrivals(void **state)
     unlink(paths[1]);
 }
 
+/* From any line on, a resumed file gives what a whole read gives there. */
+static void test_resume(void **state)
+{
+    const size_t size = 3000000; /* several buffers */
+    char *data = memory_new(size), *times = memory_new(size);
+    uint64_t random = 11;
+    size_t used = random_lines(data, size, 2000, &random), times_used = 0;
+    int64_t lines = 0;
+
+    for (const char *at = data; (at = memchr(at, '\n', (size_t)(data + used - at))); at++)
+        times_used += (size_t)snprintf(times + times_used, size - times_used, "%lld\n", (long long)++lines);
+    times_used += (size_t)snprintf(times + times_used, size - times_used, "%lld\n", (long long)++lines);
+    for (unsigned parts = 0; parts < 3; parts += 2) {
+        write_file(0, data, used, parts);
+        write_file(1, times, times_used, parts);
+        for (unsigned round = 0; round < 10; round++) {
+            struct message messages[64];
+            enum poll_state poll_state = POLL_MORE;
+            int64_t first = -1;
+
+            resume_at = round == 0 ? 0 : (int64_t)random_below(&random, (uint64_t)lines - 50);
+            struct source *source = open_file(paths[0], paths[1], NULL);
+            while (poll_state != POLL_DONE) {
+                size_t count = file_type()->poll(source, 0, messages, 64, &poll_state);
+
+                for (size_t i = 0; i < count; i++)
+                    assert_true(messages[i].arrival_us == (messages[i].offset + 1) * 1000);
+                first = first < 0 && count > 0 ? messages[0].offset : first;
+            }
+            assert_in_range(first, resume_at, resume_at + 50); /* some lines are blank */
+            assert_false(file_type()->partition(source, 0)->anew);
+            file_type()->close(source);
+        }
+        unlink(paths[0]);
+        unlink(paths[1]);
+    }
+    resume_at = OFFSET_NONE;
+    free(data);
+    free(times);
+}
+
+static void test_resume_at_end_and_beyond(void **state)
+{
+    struct message messages[8];
+    enum poll_state poll_state;
+
+    for (unsigned parts = 0; parts < 2; parts++) {
+        struct warnings warnings = {0};
+
+        write_file(0, "a\nb\nc\n", 6, parts);
+        write_file(1, "1\n2\n3\n", 6, parts);
+        resume_at = 3;
+        struct source *source = open_file(paths[0], paths[1], &warnings);
+        assert_int_equal(poll_all(source, messages, 8, &poll_state), 0);
+        assert_int_equal(poll_state, POLL_DONE);
+        assert_int_equal(warnings.count, 0);
+        file_type()->close(source);
+
+        resume_at = 4;
+        source = open_file(paths[0], paths[1], &warnings);
+        assert_int_equal(poll_all(source, messages, 8, &poll_state), 3);
+        assert_true(file_type()->partition(source, 0)->anew);
+        assert_span(messages[0].payload, "a");
+        assert_true(messages[2].offset == 2 && messages[2].arrival_us == 3000);
+        assert_non_null(
+            strstr(warnings.last, "after line 3: it ends before the line where it was to be read on"));
+        assert_int_equal(warnings.count, 1);
+        file_type()->close(source);
+        unlink(paths[0]);
+        unlink(paths[1]);
+    }
+    resume_at = OFFSET_NONE;
+}
+
 static void test_recorded_arrivals(void **state)
 {
     const char *shared = getenv("WEIR_SHARED");
@@ -334,7 +417,7 @@ static void test_open(void **state)
 static void test_stdin(void **state)
 {
     const struct source_type *type = source_type_find("stdin");
-    const struct source_context context = quiet_context();
+    struct source_context context = quiet_context();
     struct message messages[8];
     enum poll_state poll_state;
     struct source *source;
@@ -344,6 +427,8 @@ static void test_stdin(void **state)
     assert_int_equal(pipe(pipes), 0);
     assert_true(dup2(pipes[0], STDIN_FILENO) == STDIN_FILENO);
     close(pipes[0]);
+    context.resume = resume;
+    resume_at = 70; /* lines that are gone: only the numbers go on */
     assert_int_equal(type->open(NULL, &context, &source, &error), STATUS_OK);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_END);
@@ -361,10 +446,11 @@ static void test_stdin(void **state)
         count = type->poll(source, 0, messages, 8, &poll_state);
     assert_int_equal(count, 1);
     assert_span(messages[0].payload, "two");
-    assert_true(messages[0].offset == 1);
+    assert_true(messages[0].offset == 71);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_DONE);
     type->close(source);
+    resume_at = OFFSET_NONE;
     dup2(kept, STDIN_FILENO);
     close(kept);
 }
@@ -376,6 +462,8 @@ int main(void)
         cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_line_limit),
         cmocka_unit_test(test_arrivals),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_at_end_and_beyond),
         cmocka_unit_test(test_recorded_arrivals),
         cmocka_unit_test(test_damaged_zstd),
         cmocka_unit_test(test_open),

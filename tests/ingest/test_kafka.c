@@ -139,6 +139,45 @@ static void test_outage(void **state)
     rd_kafka_destroy(host);
 }
 
+/* The store's word goes before the committed offset and before `start`. */
+static void test_resume(void **state)
+{
+    rd_kafka_t *host = client_new(RD_KAFKA_PRODUCER, "127.0.0.1:1", NULL, NULL);
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(host, 1);
+    const char *brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    struct rig rig;
+
+    name_topic("resume");
+    assert_int_equal(rd_kafka_mock_topic_create(cluster, topic_name, 2, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+    producer = client_new(RD_KAFKA_PRODUCER, brokers, NULL, NULL);
+    produce_numbers(2, 0, 300, 0);
+    for (unsigned once = 0; once < 2; once++) {
+        enum poll_state end = once ? POLL_DONE : POLL_END;
+
+        resume_at = 200;
+        rig_open(&rig, brokers, "start: earliest", 1, once);
+        rig.next[0] = 200;
+        rig_run(&rig, 2, end);
+        assert_int_equal(rig.count, 100 + 300);
+        assert_int_equal(rig.warnings, 0);
+        rig_close(&rig);
+
+        resume_at = 301;
+        rig_open(&rig, brokers, "start: earliest", 1, once);
+        rig_run(&rig, 2, end);
+        assert_int_equal(rig.count, 300);
+        assert_int_equal(rig.warnings, 1);
+        assert_non_null(strstr(rig.warning, " [0]: offset 301, where to read on, is beyond the end 300"));
+        assert_true(rig.type->partition(rig.sources[0], 0)->anew);
+        assert_false(rig.type->partition(rig.sources[0], 1)->anew);
+        rig_close(&rig);
+    }
+    resume_at = OFFSET_NONE;
+    rd_kafka_destroy(producer);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(host);
+}
+
 static void test_each_message_once(void **state)
 {
     name_and_make_topic("once-each", 3);
@@ -422,7 +461,19 @@ static void test_deleted_before_read(void **state)
     rig_run(&rig, 1, POLL_END);
     assert_int_equal(rig.count, 30);
     assert_non_null(strstr(rig.warning, "offset 5000 is beyond the end 100"));
+    assert_true(rig.type->partition(rig.sources[0], 0)->anew);
     rig_close(&rig);
+
+    resume_at = 60;
+    rig_open(&rig, real_brokers, "", 1, false);
+    rig.next[0] = 70;
+    rig_run(&rig, 1, POLL_END);
+    assert_int_equal(rig.count, 30);
+    assert_non_null(
+        strstr(rig.warning, "[0]: 10 offsets were deleted before they were read: goes on at 70, not 60"));
+    assert_false(rig.type->partition(rig.sources[0], 0)->anew);
+    rig_close(&rig);
+    resume_at = OFFSET_NONE;
 }
 
 static void test_group_with_other_members(void **state)
@@ -565,7 +616,7 @@ int main(void)
     const struct CMUnitTest without_broker[] = {
         cmocka_unit_test(test_refused_settings), cmocka_unit_test(test_properties_that_agree),
         cmocka_unit_test(test_start_forms),      cmocka_unit_test(test_no_broker),
-        cmocka_unit_test(test_outage),
+        cmocka_unit_test(test_outage),           cmocka_unit_test(test_resume),
     };
     const struct CMUnitTest with_broker[] = {
         cmocka_unit_test(test_each_message_once),

@@ -1,10 +1,13 @@
 """Real servers and the program under test, each in a temporary folder of its own."""
+import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -61,6 +64,24 @@ def run_script(name, arguments, environment, timeout=300):
     return answer.stdout
 
 
+def runs(pid):
+    """False for one that nobody has waited for too."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill(pid_file):
+    """SIGKILL for a server that a script started."""
+    with open(pid_file, encoding="utf-8") as file:
+        pid = int(file.read())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not runs(pid), 10, f"the end of {pid}")
+    os.unlink(pid_file)
+
+
 class Kafka:
     def __init__(self, folder):
         self.environment = {"KAFKA_DATA": os.path.join(folder, "kafka")}
@@ -72,6 +93,9 @@ class Kafka:
 
     def stop(self):
         run_script("kafka.sh", ["stop"], self.environment)
+
+    def kill(self):
+        kill(os.path.join(self.environment["KAFKA_DATA"], "pid"))
 
     def topic(self, name, partitions):
         run_script("kafka.sh", ["topic", name, partitions], self.environment)
@@ -113,6 +137,7 @@ class SteadyProducer:
                  for p, messages in enumerate(recording) for n, (key, value) in enumerate(messages)]
         self.queue = sorted(queue, key=lambda entry: entry[0])
         self.seconds, self.start, self.sent = seconds, time.monotonic(), 0
+        self.sent_at = {}  # key -> wall time of its last message
 
     def advance(self):
         """Sends what is due. False when all is sent."""
@@ -120,6 +145,7 @@ class SteadyProducer:
         while self.sent < len(self.queue) and self.queue[self.sent][0] <= share:
             _, partition, line = self.queue[self.sent]
             self.kcats[partition].stdin.write(line)
+            self.sent_at[line.partition(b"\t")[0]] = time.time()
             self.sent += 1
         for kcat in self.kcats.values():
             kcat.stdin.flush()
@@ -128,6 +154,12 @@ class SteadyProducer:
     def run(self, until_share=1.0):
         while self.sent < until_share * len(self.queue) and self.advance():
             time.sleep(0.02)
+
+    def end(self):
+        """For clean-up: whatever is not sent yet is lost."""
+        for kcat in self.kcats.values():
+            kcat.kill()
+            kcat.wait()
 
     def close(self):
         for kcat in self.kcats.values():
@@ -148,6 +180,9 @@ class Search:
 
     def stop(self):
         run_script("search.sh", ["stop"], self.environment)
+
+    def kill(self):
+        kill(os.path.join(self.environment["SEARCH_DATA"], "pid"))
 
     def request(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -176,6 +211,44 @@ class Search:
             page = self.request("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
         self.request("DELETE", "/_search/scroll", {"scroll_id": [page["_scroll_id"]]})
         return found
+
+
+class Receiver:
+    """Takes alert lines by HTTP, as a pager does, and keeps each with the wall time of its arrival."""
+
+    def __init__(self):
+        told = self.told = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):  # noqa: N802
+                body = self.rfile.read(int(self.headers["content-length"]))
+                told.append((time.time(), json.loads(body)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def messages_taken(port):
+    """By the weir whose page is there, since its start; 0 while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1) as answer:
+            found = re.search(rb"^weir_messages_total ([0-9]+)", answer.read(), re.M)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 class Weir:
