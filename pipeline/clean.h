@@ -45,4 +45,4 @@ void cleaner_freeze(struct cleaner *cleaner, struct saver *saver);
 bool cleaner_save(struct cleaner *cleaner, size_t budget);
 enum status cleaner_restore(struct cleaner *cleaner, const struct state_key *key, struct span value,
                             struct error *ret_error);
-void cleaner_restored(struct cleaner *cleaner);
+void cleaner_restored(struct cleaner *cleaner); /* after the values of a partition */

@@ -135,11 +135,25 @@ static void lifecycle_knows(void *owner, const struct notification *notification
     lifecycle_told(worker->lifecycle, notification->dedup);
 }
 
+/* Rows that wait came by the exchange: they must stand in the owners' orders before anybody takes a turn. */
+static void receive_rows(struct worker *const *workers, unsigned count)
+{
+    bool any = true;
+
+    while (any) {
+        exchange_flush(workers[0]->port);
+        any = exchange_stalled(workers[0]->port);
+        for (unsigned i = 0; i < count; i++)
+            any |= stage_receive(workers[i], 0);
+    }
+}
+
 enum status restart_end(struct restart *restart, struct worker *const *workers, unsigned count,
                         struct store *store, struct error *ret_error)
 {
     struct worker *alerts = workers[ALERT_OWNER];
 
+    receive_rows(workers, count);
     for (unsigned i = 0; i < count; i++) {
         struct worker *worker = workers[i];
 

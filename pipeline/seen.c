@@ -187,9 +187,12 @@ static int compare_places(const void *left, const void *right)
 
 void seen_restored(struct seen *seen)
 {
-    struct seen_entry **entries = memory_new(seen->slots.next * sizeof *entries);
+    struct seen_entry **entries;
     size_t count = 0;
 
+    if (seen->newest != SLOT_NONE) /* in use */
+        return;
+    entries = memory_new(seen->slots.next * sizeof *entries);
     slots_restored(&seen->slots);
     for (uint32_t slot = 0; slot < seen->slots.next; slot++)
         if (seen->entries[slot].place)

@@ -43,4 +43,4 @@ void seen_touch(struct seen *seen, const struct seen_entry *entry);
 void seen_freeze(struct seen *seen, struct saver *saver);
 bool seen_save(struct seen *seen, size_t *budget);
 enum status seen_restore(struct seen *seen, uint32_t block, struct span value, struct error *ret_error);
-void seen_restored(struct seen *seen);
+void seen_restored(struct seen *seen); /* nothing when it is in use */
