@@ -211,8 +211,13 @@ static bool all_have(const _Atomic uint64_t *numbers, unsigned workers, uint64_t
 static void save_times(struct worker *worker)
 {
     struct buffer *out = &worker->saving.saver.bytes;
-    const int64_t times[] = {worker->rows_us,    worker->firm_us,   worker->runs_us,
-                             worker->applied_us, worker->closed_us, worker->notified_us};
+    const int64_t times[] = {worker->rows_us,
+                             worker->firm_us,
+                             worker->runs_us,
+                             worker->applied_us,
+                             worker->closed_us,
+                             worker->notified_us,
+                             atomic_load(&worker->shared->partial_us)};
 
     pack_u8(out, 1);
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)

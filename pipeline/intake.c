@@ -53,8 +53,8 @@ static void begin_partial(struct worker *worker, struct partition *partition, co
         char text[512];
 
         snprintf(text, sizeof text,
-                 "the store %s is new, but offsets of %s were committed before: goes on there; windows that "
-                 "began earlier are marked partial",
+                 "the store %s does not know %s, whose offsets were committed before: goes on there; windows "
+                 "that began earlier are marked partial",
                  worker->plan->store.path, topic);
         worker->warn(worker->warn_owner, text);
     }

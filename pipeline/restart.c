@@ -40,13 +40,14 @@ static enum status restore_times(struct worker *const *workers, unsigned count, 
                                  struct error *error)
 {
     struct unpack in = unpack_begin(bytes);
-    int64_t times[6];
+    int64_t times[7];
     uint8_t layout = unpack_u8(&in);
 
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         times[i] = unpack_i64(&in);
     if (layout != LAYOUT || !unpack_ended(&in))
         return fail(error, "the times of the process cannot be read");
+    atomic_store(&workers[0]->shared->partial_us, times[6]);
     for (unsigned i = 0; i < count; i++) {
         struct worker *worker = workers[i];
 
