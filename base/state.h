@@ -52,6 +52,7 @@ enum status unpack_finish(const struct unpack *in, struct error *ret_error);
 
 /* What values there are. The numbers are stored: never change one, never use one again. */
 enum state_kind {
+    STATE_PLAN = 0,      /* the measures of the plan; the first value that is read */
     STATE_TIMES = 1,     /* owner worker 0: how far the process was */
     STATE_PARTITION = 2, /* owner partition's id: offsets, watermark, marks of rows not yet acknowledged */
     STATE_SEEN = 3,   /* owner partition's id, part clean step: blocks of what dedupe and throttle remember */

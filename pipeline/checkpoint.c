@@ -1,6 +1,7 @@
 #include "pipeline/checkpoint.h"
 
 #include "base/memory.h"
+#include "pipeline/continuation.h"
 #include "pipeline/worker.h"
 
 #include <assert.h>
@@ -50,6 +51,7 @@ void checkpoint_init(struct checkpoint *checkpoint, struct keeper *keeper, unsig
                                       .workers = workers,
                                       .interval_us = interval_us,
                                       .run_number = generation + 1,
+                                      .greatest_us = INT64_MIN,
                                       .wanted = generation,
                                       .stored = generation};
     for (unsigned i = 0; i < workers; i++)
@@ -249,6 +251,8 @@ static void freeze(struct worker *worker, uint64_t cut)
     cleaner_freeze(worker->cleaner, &saving->saver);
     freeze_rows(worker, before);
     if (worker->number == ALERT_OWNER) {
+        continuation_pack(worker->plan, atomic_load(&worker->checkpoint->greatest_us), &saving->saver.bytes);
+        saver_put(&saving->saver, (struct state_key){.kind = STATE_PLAN});
         save_times(worker);
         lifecycle_freeze(worker->lifecycle, &saving->saver, cut);
     }
@@ -424,6 +428,14 @@ static void coordinate(struct worker *worker, int64_t now_us)
 
 static void arrive(struct worker *worker, uint64_t cut, int64_t now_us)
 {
+    struct checkpoint *checkpoint = worker->checkpoint;
+    int64_t greatest = atomic_load(&checkpoint->greatest_us);
+
+    for (size_t i = 0; i < worker->partition_count; i++)
+        while (worker->partitions[i].greatest_us > greatest &&
+               !atomic_compare_exchange_weak(&checkpoint->greatest_us, &greatest,
+                                             worker->partitions[i].greatest_us))
+            continue;
     worker->saving.arrived_us = now_us;
     atomic_store_explicit(&worker->checkpoint->arrived[worker->number], cut, memory_order_release);
 }

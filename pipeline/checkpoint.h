@@ -38,6 +38,7 @@ struct checkpoint {
     _Atomic uint64_t last;                   /* generation of the last cut; 0: not asked for yet */
     _Atomic uint64_t work[WORKERS_MAX];      /* changes when there is something new to store */
     _Atomic bool drained[WORKERS_MAX];       /* all is read, or reading has stopped, and all is delivered */
+    _Atomic int64_t greatest_us;             /* event time read so far, by all that have arrived at the cut */
     _Atomic bool give_up;                    /* the last cut no longer waits for all to be drained */
     _Atomic int64_t pause_us_max;            /* longest pause of a worker */
     _Atomic int64_t length_us, stored_at_us; /* from asking to the last flip; wall time of it */

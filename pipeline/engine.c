@@ -1,6 +1,7 @@
 #include "pipeline/engine.h"
 
 #include "base/memory.h"
+#include "pipeline/continuation.h"
 #include "pipeline/metrics.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ struct engine_worker {
 
 struct engine {
     const struct plan *plan;
+    struct plan *continued; /* the plan when it had to be made for what the store had; NULL: the caller's */
     struct engine_options options;
     struct shared shared;
     struct engine_worker *workers;
@@ -226,6 +228,28 @@ static enum status start_threads(struct engine *engine, struct error *error)
     return STATUS_OK;
 }
 
+static enum status read_plan(void *owner, const struct state_key *key, struct span bytes,
+                             struct error *ret_error)
+{
+    struct engine *engine = owner;
+    struct error inner;
+
+    if (key->kind == STATE_PLAN &&
+        continuation_plan(engine->plan, bytes, &engine->continued, &inner) != STATUS_OK)
+        return fail(ret_error, "store %s: %.500s", engine->plan->store.path, inner.text);
+    if (engine->continued)
+        engine->plan = engine->shared.plan = engine->continued;
+    return STATUS_SKIP; /* the others are read when there are workers */
+}
+
+/* The store may hold what the configuration no longer has, or lack what it has now. */
+static enum status continue_plan(struct engine *engine, struct error *error)
+{
+    enum status status = store_load(engine->store, read_plan, engine, error);
+
+    return status == STATUS_SKIP ? STATUS_OK : status;
+}
+
 static struct engine *engine_new(const struct plan *plan, const struct engine_options *options)
 {
     struct engine *engine = memory_new(sizeof *engine);
@@ -257,6 +281,8 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
     mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
     if (options->mode != ENGINE_REPLAY)
         status = open_store(engine, ret_error);
+    if (status == STATUS_OK && engine->store)
+        status = continue_plan(engine, ret_error);
     if (status == STATUS_OK) {
         checkpoint_init(&engine->shared.checkpoint, engine->keeper, engine->shared.workers,
                         engine->store ? store_generation(engine->store) : 0, plan->store.checkpoint_us);
@@ -450,6 +476,8 @@ void engine_free(struct engine *engine)
     pthread_mutex_destroy(&engine->warn_mutex);
     free(engine->values);
     free(engine->workers);
+    if (engine->continued)
+        plan_free(engine->continued);
     free(engine);
 }
 

@@ -291,11 +291,45 @@ static enum status read_sections(struct plan *plan, struct error *error)
     return STATUS_OK;
 }
 
-enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
-                      struct plan **ret_plan, struct error *ret_error)
+/* Measures of an earlier configuration: each a configuration of its own. */
+static enum status read_draining(struct plan *plan, const struct span *measures, size_t count,
+                                 struct error *error)
+{
+    plan->draining = memory_new((count + 1) * sizeof(struct config *));
+    plan->measures = memory_grow(plan->measures, (plan->measure_count + count + 1) * sizeof *plan->measures);
+    for (size_t i = 0; i < count; i++) {
+        char *text = memory_text(measures[i].data, measures[i].size);
+        struct plan_measure *measure = &plan->measures[plan->measure_count];
+        enum status status = config_parse(text, plan->path, &plan->draining[i], error);
+
+        free(text);
+        if (status != STATUS_OK)
+            return STATUS_FATAL;
+        plan->draining_count++;
+        plan->measure_count++;
+        *measure = (struct plan_measure){0};
+        if (read_measure(plan, config_root(plan->draining[i]), measure, error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    return STATUS_OK;
+}
+
+static void keep_origin(struct plan *plan, const char *path, const char *const *assignments, size_t count)
+{
+    plan->path = memory_text(path, strlen(path));
+    plan->assignments = memory_new((count + 1) * sizeof(char *));
+    for (; plan->assignment_count < count; plan->assignment_count++)
+        plan->assignments[plan->assignment_count] =
+            memory_text(assignments[plan->assignment_count], strlen(assignments[plan->assignment_count]));
+}
+
+static enum status load(const char *path, const char *const *assignments, size_t assignment_count,
+                        const struct span *measures, size_t measure_count, struct plan **ret_plan,
+                        struct error *ret_error)
 {
     struct plan *plan = memory_new(sizeof *plan);
 
+    keep_origin(plan, path, assignments, assignment_count);
     if (config_load(path, &plan->config, ret_error) != STATUS_OK)
         goto fail;
     for (size_t i = 0; i < assignment_count; i++)
@@ -304,13 +338,33 @@ enum status plan_load(const char *path, const char *const *assignments, size_t a
     if (read_one(config_root(plan->config), &general_rows, &plan->general, ret_error) != STATUS_OK)
         goto fail;
     plan->name = span_of(plan->general.name);
-    if (read_sections(plan, ret_error) != STATUS_OK || plan_link(plan, ret_error) != STATUS_OK)
+    if (read_sections(plan, ret_error) != STATUS_OK ||
+        read_draining(plan, measures, measure_count, ret_error) != STATUS_OK)
+        goto fail;
+    for (unsigned i = 0; i < plan->measure_count; i++) {
+        plan->measures[i].since_us = INT64_MIN;
+        plan->measures[i].until_us = INT64_MAX;
+    }
+    if (plan_link(plan, ret_error) != STATUS_OK)
         goto fail;
     *ret_plan = plan;
     return STATUS_OK;
 fail:
     plan_free(plan);
     return STATUS_FATAL;
+}
+
+enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
+                      struct plan **ret_plan, struct error *ret_error)
+{
+    return load(path, assignments, assignment_count, NULL, 0, ret_plan, ret_error);
+}
+
+enum status plan_load_again(const struct plan *plan, const struct span *measures, size_t count,
+                            struct plan **ret_plan, struct error *ret_error)
+{
+    return load(plan->path, (const char *const *)plan->assignments, plan->assignment_count, measures, count,
+                ret_plan, ret_error);
 }
 
 static void free_typed(const struct option *rows, size_t count, void *settings)
@@ -381,5 +435,12 @@ void plan_free(struct plan *plan)
     free(plan->sinks);
     if (plan->config)
         config_free(plan->config);
+    for (size_t i = 0; i < plan->draining_count; i++)
+        config_free(plan->draining[i]);
+    for (size_t i = 0; i < plan->assignment_count; i++)
+        free(plan->assignments[i]);
+    free(plan->draining);
+    free(plan->assignments);
+    free(plan->path);
     free(plan);
 }

@@ -74,7 +74,8 @@ struct plan_measure {
     struct cel_program *hit;        /* ratio: which rows count; NULL without */
     struct cel_program *expression; /* `of` when it is neither "count" nor a field */
     bool of_count, of_text;
-    struct field_ref of_field; /* when neither of_count nor expression */
+    int64_t since_us, until_us; /* buckets that begin in [since, until) are told, see continuation.h */
+    struct field_ref of_field;  /* when neither of_count nor expression */
 };
 
 /* Measures that share source rows, key and window are folded together: one look-up a row. */
@@ -143,6 +144,9 @@ struct plan_sink {
 
 struct plan {
     struct config *config;
+    char *path, **assignments; /* to load it again */
+    struct config **draining;  /* measures of an earlier configuration, which were the last in `measures` */
+    size_t assignment_count, draining_count;
     struct plan_general general;
     struct plan_time time;
     struct plan_runs runs;
@@ -170,6 +174,10 @@ struct plan {
 enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
+
+/* The same file and assignments, and more measures, each a map as text, which may have the name of another one. */
+enum status plan_load_again(const struct plan *plan, const struct span *measures, size_t count,
+                            struct plan **ret_plan, struct error *ret_error);
 
 /* The tables of all sections, for the reference page: name of the section and its rows; NULL name ends the
  * list. */

@@ -222,6 +222,36 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
     return node;
 }
 
+/* Returns the rows of the bucket; none when the measure is not told at that time. */
+static uint64_t fill_bucket(struct windows *windows, struct closing *closing, unsigned place, uint32_t row,
+                            const struct series *series, const struct accumulator *merged)
+{
+    const struct plan_group *group = closing->table->group;
+    const struct plan_measure *measure = &windows->plan->measures[group->measures[place]];
+    int64_t start_us = closing->end_us - group->window_us;
+    struct bucket *bucket = &closing->buckets[place][row];
+
+    if (start_us < measure->since_us || start_us >= measure->until_us) {
+        bucket->rows = 0;
+        return 0;
+    }
+    *bucket = (struct bucket){.shape = &measure->shape,
+                              .key = series->texts,
+                              .start_us = start_us,
+                              .end_us = closing->end_us,
+                              .rows = merged->rows,
+                              .late = closing->late[row],
+                              .version = merged->rows + 1,
+                              .provisional = closing->provisional,
+                              .partial = closing->partial,
+                              .score = NAN,
+                              .expected_low = NAN,
+                              .expected_high = NAN};
+    accumulator_finish(merged, measure->shape.statistics, bucket->values);
+    bucket->id = bucket_id(windows->plan->name, bucket);
+    return merged->rows;
+}
+
 /* Merges all panes of the window that ends at `end` into the row's buckets. Returns the rows over all
  * measures. */
 static uint64_t gather(struct windows *windows, struct closing *closing, uint32_t row,
@@ -248,24 +278,7 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
         own = true;
     }
     for (unsigned m = 0; own && m < group->measure_count; m++) {
-        const struct measure_shape *shape = &windows->plan->measures[group->measures[m]].shape;
-        struct bucket *bucket = &closing->buckets[m][row];
-
-        rows += merged[m].rows;
-        *bucket = (struct bucket){.shape = shape,
-                                  .key = series->texts,
-                                  .start_us = closing->end_us - group->window_us,
-                                  .end_us = closing->end_us,
-                                  .rows = merged[m].rows,
-                                  .late = closing->late[row],
-                                  .version = merged[m].rows + 1,
-                                  .provisional = closing->provisional,
-                                  .partial = closing->partial,
-                                  .score = NAN,
-                                  .expected_low = NAN,
-                                  .expected_high = NAN};
-        accumulator_finish(&merged[m], shape->statistics, bucket->values);
-        bucket->id = bucket_id(windows->plan->name, bucket);
+        rows += fill_bucket(windows, closing, m, row, series, &merged[m]);
         accumulator_free(&merged[m]);
     }
     for (unsigned m = 0; !own && m < group->measure_count; m++)
