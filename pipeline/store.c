@@ -472,7 +472,7 @@ static bool is_newest(const struct store *store, sqlite3_stmt *statement, struct
 static enum status visit_values(struct store *store, store_visit *visit, void *owner, struct error *ret_error)
 {
     sqlite3_stmt *statement = store->statements[STATE_READ];
-    struct state_key previous = {0}; /* no kind is 0 */
+    struct state_key previous = {.kind = UINT32_MAX}; /* no value has it */
     struct store_total total = {0};
     enum status status = store_total_of(store, "state", &total, ret_error);
     int64_t rows = 0;
@@ -513,7 +513,7 @@ static enum status visit_tables(struct store *store, state_table_visit *visit, v
                                 struct error *ret_error)
 {
     sqlite3_stmt *statement = store->statements[STATE_TABLES];
-    struct state_key previous = {0};
+    struct state_key previous = {.kind = UINT32_MAX};
     struct state_table_size size = {0};
     enum status status = STATUS_OK;
     int code;
