@@ -67,8 +67,8 @@ void options_free(const struct option_table *tables, size_t table_count);
 enum status option_assign(const struct option *rows, size_t count, void *settings, const char *key,
                           const char *value, struct error *ret_error);
 
-/* Adds every value to an id, by key, so that equal settings have equal ids in every process. A node is left out: its
- * reader knows what of it matters. */
+/* Adds every value to an id, by key, so that equal settings have equal ids in every process. A node is left
+ * out: its reader knows what of it matters. */
 struct id_builder;
 void options_identify(const struct option *rows, size_t count, const void *settings, struct id_builder *id);
 

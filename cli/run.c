@@ -1,5 +1,6 @@
-/* weir run: the sources live, until a signal or (--once) the end of input. SIGHUP reads the configuration again: an
- * invalid one is refused and the old one goes on; else the engine stops at a cut and another one goes on from it. */
+/* weir run: the sources live, until a signal or (--once) the end of input. SIGHUP reads the configuration
+ * again: an invalid one is refused and the old one goes on; else the engine stops at a cut and another one
+ * goes on from it. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/service.h"
@@ -94,7 +95,8 @@ static void start_page(struct running *running)
                 server_moved(running->server) ? " (http.listen is taken)" : "");
 }
 
-/* The cut under the old configuration is where the new one begins, or, when it cannot be opened, the old one goes on. */
+/* The cut under the old configuration is where the new one begins, or, when it cannot be opened, the old
+ * one goes on. */
 static enum status reload(struct running *running, struct error *ret_error)
 {
     struct plan *plan = arguments_plan(&running->arguments);

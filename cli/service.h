@@ -1,6 +1,6 @@
 /* What a service manager wants to hear (systemd's sd_notify(3) protocol: a datagram to the socket that
- * NOTIFY_SOCKET names). Without one all calls do nothing. Written here rather than linked: it is one datagram, and
- * libsystemd would come with all it links. */
+ * NOTIFY_SOCKET names). Without one all calls do nothing. Written here rather than linked: it is one
+ * datagram, and libsystemd would come with all it links. */
 #pragma once
 #include <stdint.h>
 

@@ -16,8 +16,9 @@ struct source_context {
     /* One line for people; may be called from any of the source's calls. */
     void (*warn)(void *owner, const char *text);
     void *owner;
-    /* Where the pipeline's own store says to read on, asked once for each partition when it is found, before its
-     * first poll; OFFSET_NONE: it does not know the partition, and the source decides. May be NULL. */
+    /* Where the pipeline's own store says to read on, asked once for each partition when it is found,
+     * before its first poll; OFFSET_NONE: it does not know the partition, and the source decides. May be
+     * NULL. */
     int64_t (*resume)(void *resume_owner, const char *topic, int32_t partition);
     void *resume_owner;
 };

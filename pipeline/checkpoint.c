@@ -355,8 +355,8 @@ static void submit_flip(struct worker *worker, uint64_t generation)
     keeper_submit(checkpoint->keeper, &flip->job);
 }
 
-/* How long until the next cut: twice as long each time, up to the interval, and never so short that cuts take more
- * than their share of the time. */
+/* How long until the next cut: twice as long each time, up to the interval, and never so short that cuts
+ * take more than their share of the time. */
 static void plan_next(struct checkpoint *checkpoint, struct saving *saving, int64_t now_us)
 {
     int64_t length = now_us - saving->asked_us, pause = saving->pause_between_us;

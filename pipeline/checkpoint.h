@@ -1,8 +1,8 @@
-/* A cut of the whole process at one moment, saved while the work goes on. Worker 0 asks for it; every worker stops
- * reading, hands over what it has begun, and arrives; when all have, the rings are drained and each freezes its
- * parts; when all have, they go on and make the bytes of what is frozen in slices (stage "save"). When all have
- * handed theirs to the keeper, a last small transaction makes the generation the newest one, and offsets below
- * it may be committed. The pause is the time between arriving and going on.
+/* A cut of the whole process at one moment, saved while the work goes on. Worker 0 asks for it; every
+ * worker stops reading, hands over what it has begun, and arrives; when all have, the rings are drained and
+ * each freezes its parts; when all have, they go on and make the bytes of what is frozen in slices (stage
+ * "save"). When all have handed theirs to the keeper, a last small transaction makes the generation the
+ * newest one, and offsets below it may be committed. The pause is the time between arriving and going on.
  *
  * The last cut belongs to the end: of the input, before the end itself closes anything (a later process may
  * find more input), or of a stop. After it there are none. */
@@ -13,8 +13,8 @@
 
 struct worker;
 
-/* What a worker hands over for the flip beside its values: its own until `saved` tells of the generation, then the
- * flip's until `stored` does. */
+/* What a worker hands over for the flip beside its values: its own until `saved` tells of the generation,
+ * then the flip's until `stored` does. */
 struct checkpoint_part {
     struct state_table *dropped;
     size_t dropped_count, dropped_capacity;
@@ -75,6 +75,6 @@ void saving_close(struct worker *worker); /* after the keeper has stopped */
 /* Before the stages of a turn. True: the worker waits at a cut, and no stage may run. */
 bool checkpoint_turn(struct worker *worker, int64_t now_us);
 
-/* A cut is under way and this worker has not taken it, or a new store has not had its first one, which is where
- * output can be taken back to: no new input. */
+/* A cut is under way and this worker has not taken it, or a new store has not had its first one, which is
+ * where output can be taken back to: no new input. */
 bool checkpoint_is_near(const struct worker *worker);

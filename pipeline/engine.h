@@ -29,12 +29,12 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
  * running. */
 enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_error);
 
-/* Stops reading, delivers what was made (store.drain at most), stores the last cut, commits, joins the threads. May
- * be called once. */
+/* Stops reading, delivers what was made (store.drain at most), stores the last cut, commits, joins the
+ * threads. May be called once. */
 void engine_stop(struct engine *engine);
 
-/* The same without waiting for sinks: what they have not taken goes on from the store. A reload is this, and a start
- * with another plan. */
+/* The same without waiting for sinks: what they have not taken goes on from the store. A reload is this,
+ * and a start with another plan. */
 void engine_stop_at_cut(struct engine *engine);
 
 /* Every worker has made a turn since the last call. */
@@ -47,9 +47,9 @@ void engine_metrics(const struct engine *engine, struct buffer *out);  /* Promet
 struct dead_letters *engine_dead_letters(const struct engine *engine); /* NULL in a replay */
 
 /* Simulation only (options.stepped). A turn of one worker, or of the keeper when `worker` is the number of
- * workers; true when something was done. engine_wait(engine, 0) tells the outcome as ever; engine_stop takes the
- * turns itself, in order. engine_abandon forgets everything as a kill would: nothing more is stored, delivered
- * or committed. */
+ * workers; true when something was done. engine_wait(engine, 0) tells the outcome as ever; engine_stop
+ * takes the turns itself, in order. engine_abandon forgets everything as a kill would: nothing more is
+ * stored, delivered or committed. */
 bool engine_step(struct engine *engine, unsigned worker, int64_t now_us);
 unsigned engine_workers(const struct engine *engine);
 void engine_abandon(struct engine *engine);

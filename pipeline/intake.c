@@ -38,7 +38,8 @@ static bool parse_mark(struct span metadata, char key, int64_t *ret_us)
     return false;
 }
 
-/* The store is new, but the group has commits: what came before them is lost to the windows that began then. */
+/* The store is new, but the group has commits: what came before them is lost to the windows that began
+ * then. */
 static void begin_partial(struct worker *worker, struct partition *partition, const char *topic,
                           struct span metadata)
 {
@@ -77,8 +78,8 @@ static void begin_restored(struct worker *worker, struct partition *partition,
         memcpy(partition->again, place->rows.data, partition->again_count * sizeof *partition->again);
 }
 
-/* A partition found for the first time goes on where the store says, else where the commit of an earlier process
- * says. */
+/* A partition found for the first time goes on where the store says, else where the commit of an earlier
+ * process says. */
 static void add_partition(struct worker *worker, unsigned source, size_t index)
 {
     const struct input *input = &worker->inputs[source];

@@ -1,5 +1,5 @@
-/* A few jobs a second, some hundred while a checkpoint is under way. Dropped: a connection to the store in each
- * worker; SQLite has one writer at a time anyway, and a worker would wait for the disk. */
+/* A few jobs a second, some hundred while a checkpoint is under way. Dropped: a connection to the store in
+ * each worker; SQLite has one writer at a time anyway, and a worker would wait for the disk. */
 #include "pipeline/keeper.h"
 
 #include "base/memory.h"

@@ -1,7 +1,8 @@
-/* The store's thread: workers hand it jobs and go on; it does one at a time, the urgent ones first, each kind in
- * the order given. A job that the store refuses for now (disk full) stays at the front and is tried again
- * each second; until it succeeds the keeper is holding, and workers take no input: nothing is committed or
- * acknowledged that was not stored. A simulation calls keeper_step itself instead of keeper_start. */
+/* The store's thread: workers hand it jobs and go on; it does one at a time, the urgent ones first, each
+ * kind in the order given. A job that the store refuses for now (disk full) stays at the front and is tried
+ * again each second; until it succeeds the keeper is holding, and workers take no input: nothing is
+ * committed or acknowledged that was not stored. A simulation calls keeper_step itself instead of
+ * keeper_start. */
 #pragma once
 #include "base/status.h"
 
@@ -19,7 +20,8 @@ struct keeper_stores { /* borrowed */
 };
 
 struct keeper_job {
-    /* Runs on the keeper's thread. STATUS_RETRY: is run again later. STATUS_SKIP: given up, as good as done. */
+    /* Runs on the keeper's thread. STATUS_RETRY: is run again later. STATUS_SKIP: given up, as good as
+     * done. */
     enum status (*run)(struct keeper_job *job, const struct keeper_stores *stores, struct error *ret_error);
     struct keeper_job *next;
     _Atomic bool done; /* set after run; from then on the memory is the submitter's again */

@@ -1,7 +1,7 @@
-/* Who still owes an acknowledgement. A partition's ledger has one entry a batch of messages: it knows when all
- * raw documents and dead letters of the batch are safe, and what cleaning made of its rows, so that a restart can
- * read them again, deliver them again and do nothing else with them. One worker, one thread; a few operations a
- * batch. */
+/* Who still owes an acknowledgement. A partition's ledger has one entry a batch of messages: it knows when
+ * all raw documents and dead letters of the batch are safe, and what cleaning made of its rows, so that a
+ * restart can read them again, deliver them again and do nothing else with them. One worker, one thread; a
+ * few operations a batch. */
 #pragma once
 #include "base/span.h"
 

@@ -207,8 +207,8 @@ static bool is_open(void *owner, struct id128 dedup)
     return lifecycle_is_open(owner, dedup);
 }
 
-/* After a restart: once the events are past what receivers were told before it, what was not computed again is
- * taken back. */
+/* After a restart: once the events are past what receivers were told before it, what was not computed again
+ * is taken back. */
 static void withdraw(struct worker *worker, int64_t passed_us)
 {
     if (worker->shared->restart.restored && passed_us != INT64_MIN)

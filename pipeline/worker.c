@@ -225,8 +225,8 @@ bool stage_deliver(struct worker *worker, int64_t now_us)
     return false;
 }
 
-/* The metadata carries the watermark at the offset: a process without the store begins with it, so that what was
- * late stays late. */
+/* The metadata carries the watermark at the offset: a process without the store begins with it, so that
+ * what was late stays late. */
 static void commit_partition(struct worker *worker, struct partition *partition)
 {
     const struct input *input = &worker->inputs[partition->source];

@@ -1,4 +1,5 @@
-/* A run, another configuration, and a run that goes on from the first one's store: what changed, what did not. */
+/* A run, another configuration, and a run that goes on from the first one's store: what changed, what did
+ * not. */
 #include "pipeline/engine.h"
 #include "tests/pipeline/support.h"
 
@@ -28,13 +29,13 @@ struct run {
 
 static void put_rows(const struct run *run, int until_s)
 {
-    char *text = malloc(1 << 20);
-    size_t size = 0;
+    struct buffer text;
 
+    buffer_init(&text, 1 << 20);
     for (int time_s = FIRST_S; time_s < until_s; time_s++)
-        size += (size_t)sprintf(text + size, "{\"ts\":%d,\"w\":\"a\",\"v\":%d}\n", time_s, time_s % 10);
-    folder_put(&run->folder, "in.jsonl", text, size);
-    free(text);
+        buffer_print(&text, "{\"ts\":%d,\"w\":\"a\",\"v\":%d}\n", time_s, time_s % 10);
+    folder_put(&run->folder, "in.jsonl", text.data, text.size);
+    buffer_free(&text);
 }
 
 static void go(struct run *run, const char *parts)

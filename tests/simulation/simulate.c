@@ -129,7 +129,7 @@ static bool crash(struct drive *drive)
     disk_crash(drive->disk);
     end_life(drive);
     disk_restart(drive->disk);
-    repair_disk(drive); /* a start that cannot write ends with a message: somebody mends it, and starts again */
+    repair_disk(drive); /* a start that cannot write ends with a message, and somebody mends it */
     if (loses) {
         disk_wipe(drive->disk);
         drive->world.store_lost = true;
