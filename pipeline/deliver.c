@@ -409,6 +409,7 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .episode = alert->episode,
                                                              .revision = alert->revision,
                                                              .at_us = alert->at_us,
+                                                             .told_us = deliver->now_us,
                                                              .line = buffer_span(&deliver->line)});
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         settle_told(&deliver->outlets[i], alert->dedup);

@@ -52,6 +52,7 @@ static const struct metric {
     {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, AT(order_bytes)},
     {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, AT(deliver.waiting_bytes)},
     {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, AT(deliver.dead_letters)},
+    {{"raw_documents_dropped_total", NULL, COUNTER_TOTAL, "cleaned events that a sink with when_full: drop_raw did not take"}, AT(deliver.dropped_raw)},
     {{"outbox_documents", NULL, COUNTER_GAUGE, "derived documents that wait in the store"}, AT(deliver.outbox_documents)},
     {{"outbox_bytes", NULL, COUNTER_GAUGE, "their bytes"}, AT(deliver.outbox_bytes)},
     {{"checkpoint_values_total", NULL, COUNTER_TOTAL, "values given to the store"}, AT(checkpoint.values)},

@@ -126,15 +126,14 @@ typedef bool notification_visit(void *owner, const struct notification *notifica
 enum status store_notifications(struct store *store, notification_visit *visit, void *owner,
                                 struct error *ret_error); /* by at_us */
 /* Those told before this wall time. */
-enum status store_forget_notifications(struct store *store, int64_t before_us, struct error *ret_error);
 
 /* Alert history, audit log. */
 
 struct history_line {
     struct id128 id, episode;
     uint64_t revision;
-    int64_t at_us;
-    struct span line; /* the alert line, JSON */
+    int64_t at_us, told_us; /* event time; wall time, by which it is removed */
+    struct span line;       /* the alert line, JSON */
 };
 /* A line that is there already is kept. */
 enum status store_history_put(struct store *store, const struct history_line *lines, size_t count,

@@ -32,9 +32,10 @@ static const char *const notification_upgrades[] = {
 };
 static const char *const history_upgrades[] = {
     "CREATE TABLE history (id_high INTEGER NOT NULL, id_low INTEGER NOT NULL, episode_high INTEGER NOT NULL,"
-    " episode_low INTEGER NOT NULL, revision INTEGER NOT NULL, at_us INTEGER NOT NULL, line BLOB NOT NULL,"
-    " checksum INTEGER NOT NULL, UNIQUE (id_high, id_low));"
+    " episode_low INTEGER NOT NULL, revision INTEGER NOT NULL, at_us INTEGER NOT NULL, told_us INTEGER NOT NULL,"
+    " line BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (id_high, id_low));"
     "CREATE INDEX history_at ON history (at_us);"
+    "CREATE INDEX history_told ON history (told_us);"
     STORE_TOTALS("history", LINE_SIZE, LINE_SIZE),
 };
 static const char *const audit_upgrades[] = {
@@ -66,12 +67,12 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
         " at_us = excluded.at_us, told_us = excluded.told_us, flags = excluded.flags, body = excluded.body,"
         " checksum = excluded.checksum",
     [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY at_us, rowid",
-    [NOTIFICATION_FORGET] = "DELETE FROM notifications WHERE told_us < ?1",
+    [NOTIFICATION_FORGET] = FORGET("notifications", "told_us"),
     [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4"),
-    [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+    [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
     [HISTORY_READ] = "SELECT * FROM history ORDER BY at_us DESC, rowid DESC LIMIT ?1",
-    [HISTORY_FORGET] = FORGET("history", "at_us"),
-    [HISTORY_OLDEST] = OLDEST("history", "at_us", ""),
+    [HISTORY_FORGET] = FORGET("history", "told_us"),
+    [HISTORY_OLDEST] = OLDEST("history", "told_us", ""),
     [AUDIT_PUT] = "INSERT INTO audit VALUES (?1, ?2, ?3, ?4)",
     [AUDIT_READ] = "SELECT * FROM audit ORDER BY time_us DESC, rowid DESC LIMIT ?1",
     [AUDIT_FORGET] = FORGET("audit", "time_us"),
@@ -267,16 +268,6 @@ enum status store_notifications(struct store *store, notification_visit *visit, 
     return visit_rows(store, NOTIFICATION_READ, "notifications", 3, take_notification, &visitor, ret_error);
 }
 
-enum status store_forget_notifications(struct store *store, int64_t before_us, struct error *ret_error)
-{
-    enum status status = store_file_begin(&store->file, false, ret_error);
-
-    sqlite3_bind_int64(store->statements[NOTIFICATION_FORGET], 1, before_us);
-    if (status == STATUS_OK)
-        status = store_file_step(&store->file, store->statements[NOTIFICATION_FORGET], ret_error);
-    return store_file_end(&store->file, status, ret_error);
-}
-
 static enum status put_line(struct store *store, const struct history_line *line, struct error *ret_error)
 {
     struct store_row row = store_row_begin(store->statements[HISTORY_PUT], "history");
@@ -285,6 +276,7 @@ static enum status put_line(struct store *store, const struct history_line *line
     store_row_put_id(&row, line->episode);
     store_row_put_number(&row, line->revision);
     store_row_put_number(&row, (uint64_t)line->at_us);
+    store_row_put_number(&row, (uint64_t)line->told_us);
     store_row_put_bytes(&row, line->line);
     store_row_put_end(&row);
     return store_file_step(&store->file, store->statements[HISTORY_PUT], ret_error);
@@ -314,6 +306,7 @@ static bool take_line(sqlite3_stmt *statement, void *visitor, bool *ret_good)
     line.episode = store_row_id(&row);
     line.revision = store_row_number(&row);
     line.at_us = (int64_t)store_row_number(&row);
+    line.told_us = (int64_t)store_row_number(&row);
     line.line = store_row_bytes(&row);
     *ret_good = store_row_good(&row);
     return *ret_good && to->visit(to->owner, &line);
@@ -384,11 +377,11 @@ static enum status remove_lines(struct store *store, enum store_statement which,
 enum status store_log_forget(struct store *store, int64_t before_us, int *ret_removed,
                              struct error *ret_error)
 {
-    static const enum store_statement statements[] = {HISTORY_FORGET, AUDIT_FORGET};
+    static const enum store_statement statements[] = {HISTORY_FORGET, AUDIT_FORGET, NOTIFICATION_FORGET};
     enum status status = STATUS_OK;
     int removed = 0;
 
-    for (int i = 0; i < 2 && status == STATUS_OK; i++) {
+    for (int i = 0; i < 3 && status == STATUS_OK; i++) {
         sqlite3_bind_int64(store->statements[statements[i]], 1, before_us);
         sqlite3_bind_int(store->statements[statements[i]], 2, REMOVED_AT_ONCE);
         status = remove_lines(store, statements[i], &removed, ret_error);

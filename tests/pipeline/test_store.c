@@ -281,7 +281,7 @@ static void changes_in_any_column_are_found(void **state)
          "sink line_high line_low dedup_high dedup_low episode_high episode_low at_us told_us flags body "
          "checksum",
          "notifications with sink"},
-        {"history", "id_high id_low episode_high episode_low revision at_us line checksum",
+        {"history", "id_high id_low episode_high episode_low revision at_us told_us line checksum",
          "history with id_high"},
         {"audit", "time_us what detail checksum", "audit with time_us"},
     };
@@ -388,7 +388,8 @@ static void the_limit_takes_history_first(void **state)
     fixture.options.limit_bytes = 100000;
     reopen(&fixture);
     for (uint64_t i = 0; i < 20; i++) {
-        struct history_line line = {.id = {1, i}, .at_us = (int64_t)i, .line = span_make(text, sizeof text)};
+        struct history_line line = {
+            .id = {1, i}, .at_us = (int64_t)i, .told_us = (int64_t)i, .line = span_make(text, sizeof text)};
         assert_status(&fixture, store_history_put(fixture.store, &line, 1, &fixture.error), STATUS_OK);
     }
     enum status status = STATUS_OK;
@@ -492,25 +493,23 @@ static void logs_come_back_in_their_order(void **state)
 {
     struct fixture fixture;
     struct notification told = {
-        .sink = 1, .line = {1, 1}, .at_us = 20, .told_us = 100, .body = SPAN_LITERAL("x")};
-    struct loaded notifications = {0}, forgotten = {0}, history = {0}, audit = {0}, kept = {0};
+        .sink = 1, .line = {1, 1}, .at_us = 20, .told_us = 50, .body = SPAN_LITERAL("x")};
+    struct loaded notifications = {0}, history = {0}, audit = {0}, kept = {0};
 
     set_up(&fixture);
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
     told.sent = true;
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
     told = (struct notification){
-        .sink = 2, .line = {1, 1}, .at_us = 10, .told_us = 200, .body = SPAN_LITERAL("y")};
+        .sink = 2, .line = {1, 1}, .at_us = 10, .told_us = 60, .body = SPAN_LITERAL("y")};
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
     store_notifications(fixture.store, read_notification, &notifications, &fixture.error);
     assert_string_equal(notifications.text, "10:y 20:x! ");
-    assert_status(&fixture, store_forget_notifications(fixture.store, 150, &fixture.error), STATUS_OK);
-    store_notifications(fixture.store, read_notification, &forgotten, &fixture.error);
-    assert_string_equal(forgotten.text, "10:y ");
 
-    const struct history_line lines[] = {{.id = {1, 1}, .at_us = 50, .line = SPAN_LITERAL("old")},
-                                         {.id = {1, 2}, .at_us = 60, .line = SPAN_LITERAL("new")},
-                                         {.id = {1, 1}, .at_us = 70, .line = SPAN_LITERAL("again")}};
+    const struct history_line lines[] = {
+        {.id = {1, 1}, .at_us = 50, .told_us = 55, .line = SPAN_LITERAL("old")},
+        {.id = {1, 2}, .at_us = 60, .told_us = 56, .line = SPAN_LITERAL("new")},
+        {.id = {1, 1}, .at_us = 70, .line = SPAN_LITERAL("again")}};
     assert_status(&fixture, store_history_put(fixture.store, lines, 3, &fixture.error), STATUS_OK);
     store_history(fixture.store, 10, read_line, &history, &fixture.error);
     assert_string_equal(history.text, "new old ");
@@ -525,7 +524,8 @@ static void logs_come_back_in_their_order(void **state)
         ;
     store_history(fixture.store, 10, read_line, &kept, &fixture.error);
     store_audits(fixture.store, 10, read_audit, &kept, &fixture.error);
-    assert_string_equal(kept.text, "new 56 second  ");
+    store_notifications(fixture.store, read_notification, &kept, &fixture.error);
+    assert_string_equal(kept.text, "new 56 second  10:y ");
     tear_down(&fixture);
 }
 
