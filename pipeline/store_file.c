@@ -20,9 +20,10 @@ static const char versions_sql[] =
     "CREATE TABLE IF NOT EXISTS store_totals (part TEXT PRIMARY KEY, rows INTEGER NOT NULL,"
     " bytes INTEGER NOT NULL, plain INTEGER NOT NULL) WITHOUT ROWID;";
 
-/* The log is copied into the file each 32 MiB and cut back to 64 MiB after a transaction that was larger. */
+/* The log is copied into the file each 8 MiB and cut back to 16 MiB after a transaction that was larger: a
+ * small disk must hold it beside the file. */
 static const char settings_sql[] = "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL;"
-                                   "PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;"
+                                   "PRAGMA wal_autocheckpoint = 1024; PRAGMA journal_size_limit = 16777216;"
                                    "PRAGMA cache_size = -8192;";
 
 /* Disk full shows as FULL, or as IOERR when the log cannot grow; a file system that has become read-only as
@@ -93,6 +94,8 @@ enum status store_file_end(struct store_file *file, enum status status, struct e
         status = store_file_run(file, "COMMIT", ret_error);
     if (!sqlite3_get_autocommit(file->database)) /* some errors have rolled back already */
         sqlite3_exec(file->database, "ROLLBACK", NULL, NULL, NULL);
+    if (status == STATUS_RETRY) /* on a full disk the log's own room is free again once it is copied */
+        sqlite3_wal_checkpoint_v2(file->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     return status;
 }
 
