@@ -4,17 +4,14 @@
 #include "base/timestamp.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 
 static void pack_number(struct buffer *out, uint64_t value, size_t size)
 {
-    char *at = buffer_room(out, size);
+    uint64_t bytes = htole64(value);
 
-    if (!at)
-        return;
-    for (size_t i = 0; i < size; i++)
-        at[i] = (char)(value >> (8 * i));
-    out->size += size;
+    buffer_put(out, &bytes, size);
 }
 
 void pack_u8(struct buffer *out, uint8_t value)
@@ -82,12 +79,12 @@ const void *unpack_bytes(struct unpack *in, size_t size)
 
 static uint64_t unpack_number(struct unpack *in, size_t size)
 {
-    const unsigned char *at = unpack_bytes(in, size);
-    uint64_t value = 0;
+    const void *at = unpack_bytes(in, size);
+    uint64_t bytes = 0;
 
-    for (size_t i = 0; at && i < size; i++)
-        value |= (uint64_t)at[i] << (8 * i);
-    return value;
+    if (at)
+        memcpy(&bytes, at, size);
+    return le64toh(bytes);
 }
 
 uint8_t unpack_u8(struct unpack *in)

@@ -23,3 +23,9 @@ enum status bench_throughput(const struct bench_options *options, struct buffer 
  * Appends one JSON object: the samples, and the largest of the second half relative to the one at a fifth
  * of the backlog. */
 enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+
+/* Checkpoints and restarts with as many series as there are tasks: the program with checkpoints and
+ * practically without, by turns, then a stop, a kill, and a start after each. Every one of them in a
+ * process of its own. Appends one JSON object: speed and CPU of both sides, what a checkpoint takes, sizes,
+ * seconds until a new process reads its first event. */
+enum status bench_state(const struct bench_options *options, struct buffer *out, struct error *ret_error);

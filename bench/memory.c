@@ -7,7 +7,6 @@
 
 #include "pipeline/engine.h"
 
-#include <assert.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,23 +43,6 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The sum over a metric's labels. */
-static uint64_t metric_sum(const struct buffer *metrics, const char *name)
-{
-    size_t size = strlen(name);
-    uint64_t sum = 0;
-
-    for (const char *at = metrics->data; (at = strstr(at, name)); at += size) {
-        const char *value = at + size;
-
-        if (at[-1] == '\n' && *value == '{')
-            value = strchr(value, '}') + 1;
-        if (at[-1] == '\n' && *value == ' ')
-            sum += strtoull(value, NULL, 10);
-    }
-    return sum;
-}
-
 static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
                         double seconds)
 {
@@ -69,21 +51,20 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
 
     buffer_clear(metrics);
     engine_metrics(engine, metrics);
-    buffer_put_char(metrics, '\0');
-    assert(!metrics->full && metrics->data[0] == '#'); /* so that a name found has a character before it */
-    messages = metric_sum(metrics, "weir_messages_total");
+    messages = (uint64_t)report_metric(metrics, "weir_messages_total");
     if (samples->count >= SAMPLES || messages < samples->step * (samples->count + 1))
         return;
     while (samples->count + 1 < SAMPLES && messages >= samples->step * (samples->count + 2))
         samples->count++; /* missed between two looks: left zero */
     heap = mallinfo2();
-    samples->items[samples->count++] = (struct sample){
-        .messages = messages,
-        .resident_bytes = resident_bytes(),
-        .heap_bytes = heap.uordblks + heap.hblkhd,
-        .state_bytes = metric_sum(metrics, "weir_state_bytes"),
-        .queue_bytes = metric_sum(metrics, "weir_queue_bytes") + metric_sum(metrics, "weir_sink_queue_bytes"),
-        .seconds = seconds};
+    samples->items[samples->count++] =
+        (struct sample){.messages = messages,
+                        .resident_bytes = resident_bytes(),
+                        .heap_bytes = heap.uordblks + heap.hblkhd,
+                        .state_bytes = (uint64_t)report_metric(metrics, "weir_state_bytes"),
+                        .queue_bytes = (uint64_t)(report_metric(metrics, "weir_queue_bytes") +
+                                                  report_metric(metrics, "weir_sink_queue_bytes")),
+                        .seconds = seconds};
 }
 
 static enum status run_engine(const struct plan *plan, struct samples *samples, struct usage *ret_used,

@@ -5,6 +5,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -85,4 +86,23 @@ double report_range(struct json_writer *json, const char *key, double *values, u
     json_number(json, "max", values[count - 1]);
     json_close(json);
     return median;
+}
+
+double report_metric(struct buffer *metrics, const char *name)
+{
+    size_t size = strlen(name);
+    double sum = 0;
+
+    buffer_put_char(metrics, '\0');
+    assert(!metrics->full && metrics->data[0] == '#'); /* so that a name found has a character before it */
+    buffer_truncate(metrics, metrics->size - 1);
+    for (const char *at = metrics->data; (at = strstr(at, name)); at += size) {
+        const char *value = at + size;
+
+        if (at[-1] == '\n' && *value == '{')
+            value = strchr(value, '}') + 1;
+        if (at[-1] == '\n' && *value == ' ')
+            sum += strtod(value, NULL);
+    }
+    return sum;
 }

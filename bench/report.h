@@ -16,3 +16,6 @@ void report_machine(struct json_writer *json);
 
 /* An object with median, min and max of `count` >= 1 values, which it sorts; returns the median. */
 double report_range(struct json_writer *json, const char *key, double *values, unsigned count);
+
+/* The sum over a metric's labels in Prometheus text. */
+double report_metric(struct buffer *metrics, const char *name);

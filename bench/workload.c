@@ -147,13 +147,16 @@ enum status workload_open(const struct bench_options *options, struct workload *
     return make_input_apart(workload, ret_error);
 }
 
-static void write_plan(const struct workload *workload, unsigned every_s, struct buffer *out)
+void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text)
 {
     const struct bench_options *options = &workload->options;
+    struct buffer *out = ret_text;
 
+    workload->plans++;
+    buffer_init(out, PLAN_BYTES_MAX);
     buffer_put_text(out, plan_head);
-    buffer_print(out, "workers: %u\nstore: {path: bench-%u.db}\nsources:\n", options->workers,
-                 workload->plans);
+    buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
+                 workload->plans, checkpoint);
     if (options->brokers)
         buffer_print(
             out,
@@ -162,30 +165,35 @@ static void write_plan(const struct workload *workload, unsigned every_s, struct
             options->brokers, workload->topic, workload->topic, workload->plans);
     else
         buffer_put_text(out, "  - {name: tasks, type: file, path: events.jsonl, format: task_json}\n");
-    buffer_print(out, plan_measures, counted_measure, every_s, every_s, counted_measure,
-                 (unsigned)workload->server.port);
+}
+
+enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,
+                              struct error *ret_error)
+{
+    char path[2 * WORKLOAD_PATH_BYTES];
+    FILE *file;
+    bool written;
+
+    path_in(workload, "bench.yaml", path);
+    file = fopen(path, "w");
+    written = file && !text->full && fwrite(text->data, 1, text->size, file) == text->size;
+    if (file)
+        written = fclose(file) == 0 && written;
+    buffer_free(text);
+    if (!written)
+        return fail(ret_error, "%s: cannot be written", path);
+    return plan_load(path, NULL, 0, ret_plan, ret_error);
 }
 
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error)
 {
-    char path[2 * WORKLOAD_PATH_BYTES];
     struct buffer text;
-    FILE *file;
-    bool written;
 
-    workload->plans++;
-    buffer_init(&text, PLAN_BYTES_MAX);
-    write_plan(workload, every_s, &text);
-    path_in(workload, "bench.yaml", path);
-    file = fopen(path, "w");
-    written = file && !text.full && fwrite(text.data, 1, text.size, file) == text.size;
-    if (file)
-        written = fclose(file) == 0 && written;
-    buffer_free(&text);
-    if (!written)
-        return fail(ret_error, "%s: cannot be written", path);
-    return plan_load(path, NULL, 0, ret_plan, ret_error);
+    workload_plan_begin(workload, "5s", &text);
+    buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure,
+                 (unsigned)workload->server.port);
+    return workload_plan_end(workload, &text, ret_plan, ret_error);
 }
 
 /* Only plain files are made in it. */

@@ -24,6 +24,12 @@ enum status workload_open(const struct bench_options *options, struct workload *
  * a detector, a rule on events and one on buckets, buckets to the null server. To be freed with plan_free. */
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error);
+
+/* The same in pieces, for a case with measures of its own: begins a text with the source and a store of
+ * its own, whose checkpoints come each so often; measures are added; its end loads it. */
+void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text);
+enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,
+                              struct error *ret_error);
 void workload_close(struct workload *workload); /* removes all of it */
 
 void workload_tell(const struct workload *workload, const char *format, ...)

@@ -17,12 +17,13 @@ static const char usage[] =
     "program\n"
     "       weir bench file [options]                the same from a file, without any service\n"
     "       weir bench memory --brokers B [options]  resident size while a backlog is read\n"
+    "       weir bench state [options]               checkpoints and restarts with a million series\n"
     "       weir bench generate [options]            prints the events\n"
-    "options: --events N --tasks N (memory: --series N) --seed N --start TIME --rate "
+    "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
     "         --partitions N --runs N --workers N\n";
 
-enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_GENERATE, CASES };
+enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_STATE, CASE_GENERATE, CASES };
 
 static const struct bench_defaults {
     const char *name;
@@ -33,6 +34,7 @@ static const struct bench_defaults {
     [CASE_FILE] = {.name = "file", .events = 1000000, .tasks = 2000},
     [CASE_MEMORY] =
         {.name = "memory", .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
+    [CASE_STATE] = {.name = "state", .events = 8000000, .tasks = 1000000, .rounds_s = 60},
     [CASE_GENERATE] = {.name = "generate", .events = 1000, .tasks = 2000},
 };
 
@@ -167,8 +169,9 @@ int cli_bench(int argc, char **argv)
     if (which == CASE_GENERATE)
         return generate(&options.generator);
     buffer_init(&report, REPORT_BYTES_MAX);
-    status = which == CASE_MEMORY ? bench_memory(&options, &report, &error)
-                                  : bench_throughput(&options, &report, &error);
+    status = which == CASE_MEMORY  ? bench_memory(&options, &report, &error)
+             : which == CASE_STATE ? bench_state(&options, &report, &error)
+                                   : bench_throughput(&options, &report, &error);
     if (status == STATUS_OK)
         (void)printf("%.*s\n", (int)report.size, report.data);
     else

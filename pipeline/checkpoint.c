@@ -12,8 +12,8 @@ enum {
     VALUE_BYTES_MAX = 1 << 30,  /* 256 slots of the largest state there can be */
     JOBS_WAITING = 8,           /* beyond it slices wait for the keeper */
     SLICE_BYTES = 256 * 1024,   /* a turn */
-    FIRST_CUT_US = 500 * 1000,
-    COST_SHARE = 10, /* a cut takes at most one of so many parts of the time */
+    FIRST_SHARE = 10,           /* the first cut of a process comes after so small a part of the interval */
+    COST_SHARE = 20,            /* a cut takes at most one of so many parts of the time */
 };
 
 enum saving_part {
@@ -164,7 +164,7 @@ void saving_open(struct worker *worker)
     *saving = (struct saving){.part = PARTS, .cut = atomic_load(&worker->checkpoint->wanted)};
     saving->saver = (struct saver){.put = put_value, .drop = drop_table, .owner = worker};
     buffer_init(&saving->saver.bytes, VALUE_BYTES_MAX);
-    saving->pause_between_us = FIRST_CUT_US;
+    saving->pause_between_us = worker->checkpoint->interval_us / FIRST_SHARE;
 }
 
 static void free_flip(struct flip_job *flip)
@@ -356,7 +356,7 @@ static void submit_flip(struct worker *worker, uint64_t generation)
 }
 
 /* How long until the next cut: twice as long each time, up to the interval, and never so short that cuts
- * take more than their share of the time. */
+ * take more than their share of the time. The share allows for a worker and the keeper at once. */
 static void plan_next(struct checkpoint *checkpoint, struct saving *saving, int64_t now_us)
 {
     int64_t length = now_us - saving->asked_us, pause = saving->pause_between_us;
@@ -411,7 +411,7 @@ static void coordinate(struct worker *worker, int64_t now_us)
     uint64_t wanted = atomic_load(&checkpoint->wanted);
 
     if (saving->due_us == 0)
-        saving->due_us = now_us + FIRST_CUT_US;
+        saving->due_us = now_us + saving->pause_between_us;
     if (wanted == atomic_load(&checkpoint->stored)) {
         ask(worker, now_us);
     } else if (saving->flip) {
@@ -426,7 +426,7 @@ static void coordinate(struct worker *worker, int64_t now_us)
     }
 }
 
-static void arrive(struct worker *worker, uint64_t cut, int64_t now_us)
+static void arrive(struct worker *worker, uint64_t cut)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
     int64_t greatest = atomic_load(&checkpoint->greatest_us);
@@ -436,14 +436,16 @@ static void arrive(struct worker *worker, uint64_t cut, int64_t now_us)
                !atomic_compare_exchange_weak(&checkpoint->greatest_us, &greatest,
                                              worker->partitions[i].greatest_us))
             continue;
-    worker->saving.arrived_us = now_us;
+    worker->saving.arrived_ns = worker_clock_ns();
     atomic_store_explicit(&worker->checkpoint->arrived[worker->number], cut, memory_order_release);
 }
 
-static void go_on(struct worker *worker, uint64_t cut, int64_t now_us)
+/* By a clock of its own: a worker alone arrives and goes on within one turn. */
+static void go_on(struct worker *worker, uint64_t cut)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
-    int64_t pause = now_us - worker->saving.arrived_us, most = atomic_load(&checkpoint->pause_us_max);
+    int64_t pause = (int64_t)(worker_clock_ns() - worker->saving.arrived_ns) / 1000;
+    int64_t most = atomic_load(&checkpoint->pause_us_max);
 
     worker->saving.cut = cut;
     while (pause > most && !atomic_compare_exchange_weak(&checkpoint->pause_us_max, &most, pause))
@@ -467,7 +469,7 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     if (atomic_load(&checkpoint->arrived[me]) < cut) {
         if (worker->at || exchange_stalled(worker->port))
             return false; /* what was begun is finished first */
-        arrive(worker, cut, now_us);
+        arrive(worker, cut);
     }
     if (atomic_load(&checkpoint->frozen[me]) < cut) {
         bool all = all_have(checkpoint->arrived, checkpoint->workers, cut);
@@ -481,6 +483,6 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     }
     if (!all_have(checkpoint->frozen, checkpoint->workers, cut))
         return true;
-    go_on(worker, cut, now_us);
+    go_on(worker, cut);
     return false;
 }

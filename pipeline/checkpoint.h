@@ -61,7 +61,7 @@ struct saving {
     size_t job_count;
     struct state_table *dropping; /* for the next flip */
     size_t dropping_count, dropping_capacity;
-    int64_t arrived_us;
+    uint64_t arrived_ns;
     /* worker 0 */
     struct flip_job *flip;
     int64_t due_us, pause_between_us, asked_us;

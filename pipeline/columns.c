@@ -96,6 +96,16 @@ void accumulators_unpack(struct unpack *in, const struct columns *measures, stru
     }
 }
 
+struct id128 key_of(const struct span *texts, unsigned count)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    for (unsigned i = 0; i < count; i++)
+        id_add_text(&builder, texts[i]);
+    return id_end(&builder);
+}
+
 void key_pack(const struct span *texts, unsigned count, struct buffer *out)
 {
     pack_u8(out, (uint8_t)count);
@@ -103,12 +113,15 @@ void key_pack(const struct span *texts, unsigned count, struct buffer *out)
         pack_text(out, texts[i]);
 }
 
-unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX])
+unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX], struct id128 *ret_key)
 {
     unsigned count = unpack_u8(in);
 
     in->broken |= count > KEY_FIELDS_MAX;
     for (unsigned i = 0; i < count && !in->broken; i++)
         ret_texts[i] = unpack_text(in);
-    return in->broken ? 0 : count;
+    if (in->broken)
+        return 0;
+    *ret_key = key_of(ret_texts, count);
+    return count;
 }

@@ -32,6 +32,10 @@ void accumulators_pack(const struct accumulator *accumulators, unsigned count, s
 /* Adds each measure's to its place in `into`. */
 void accumulators_unpack(struct unpack *in, const struct columns *measures, struct accumulator *into);
 
+/* What the texts of a row's by-fields are known by. */
+struct id128 key_of(const struct span *texts, unsigned count);
+
+/* Stored as its texts: the id is made again, for it does not compress (a third of what was stored). */
 void key_pack(const struct span *texts, unsigned count, struct buffer *out);
-/* Borrowed from the bytes. Returns how many. */
-unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX]);
+/* Texts are borrowed from the bytes. Returns how many. */
+unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX], struct id128 *ret_key);

@@ -198,17 +198,13 @@ static struct pane_table *find_table(struct fold *fold, struct group_fold *group
 static bool row_key(const struct plan_group *group, struct event_batch *batch, uint32_t row,
                     struct span *texts, struct id128 *ret_key)
 {
-    struct id_builder builder;
-
-    id_begin(&builder);
     for (unsigned i = 0; i < group->by_count; i++) {
         if (!event_text(batch, row, group->by[i], &texts[i]))
             return false;
         if (texts[i].size > KEY_TEXT_MAX)
             texts[i].size = KEY_TEXT_MAX;
-        id_add_text(&builder, texts[i]);
     }
-    *ret_key = id_end(&builder);
+    *ret_key = key_of(texts, group->by_count);
     return true;
 }
 
@@ -244,7 +240,6 @@ static void save_block(struct fold *fold, const struct group_fold *group, struct
     for (uint32_t i = first; i < end; i++) {
         const struct pane *pane = pane_at(group, table, i);
 
-        pack_id(out, pane->key);
         key_pack(pane->texts, plan->by_count, out);
         accumulators_pack(pane->accumulators, plan->measure_count, out);
     }
@@ -538,9 +533,9 @@ static struct pane_table *restore_table(struct group_fold *group, uint64_t numbe
 static void restore_pane(struct unpack *in, const struct group_fold *group, struct pane_table *table,
                          const struct columns *measures)
 {
-    struct id128 key = unpack_id(in);
     struct span texts[KEY_FIELDS_MAX];
-    unsigned count = key_unpack(in, texts);
+    struct id128 key = {0};
+    unsigned count = key_unpack(in, texts, &key);
 
     in->broken |= count != group->group->by_count;
     if (in->broken || !slots_restore(&table->slots, key, table->count)) {

@@ -91,7 +91,6 @@ static void pack_series(const struct windows *windows, const struct series_table
     uint32_t panes = 0;
 
     pack_u8(out, (uint8_t)(slot % BLOCK_SLOTS));
-    pack_id(out, series->key);
     key_pack(series->texts, group->by_count, out);
     pack_u64(out, series->activated);
     for (unsigned m = 0; m < group->measure_count; m++)
@@ -178,7 +177,6 @@ void windows_save_correction(struct windows *windows, struct pane_record *record
     record->frozen = false;
     pack_u64(out, group->identity);
     columns_pack(windows->plan, group, COLUMN_MEASURES, out);
-    pack_id(out, record->key);
     key_pack(record->texts, group->by_count, out);
     pack_i64(out, record->start_us);
     pack_i64(out, record->first_end_us);
@@ -313,11 +311,11 @@ static void unpack_series(struct windows *windows, struct series_table *table, u
 {
     const struct plan_group *group = table->group;
     uint32_t slot = block * BLOCK_SLOTS + unpack_u8(in);
-    struct id128 key = unpack_id(in);
     struct span texts[KEY_FIELDS_MAX];
+    struct id128 key = {0};
     struct series *series;
 
-    in->broken |= key_unpack(in, texts) != group->by_count || shard_of(key) != table->shard;
+    in->broken |= key_unpack(in, texts, &key) != group->by_count || shard_of(key) != table->shard;
     if (in->broken)
         return;
     if (slot >= table->slots.limit) /* the limit is lower now: those that are known stay */
@@ -399,12 +397,11 @@ static void unpack_correction(struct windows *windows, struct unpack *in)
     struct accumulator accumulators[PLAN_GROUP_MEASURES_MAX] = {0};
     struct span texts[KEY_FIELDS_MAX];
     struct columns measures;
-    struct pane_record record;
+    struct pane_record record = {0};
     unsigned by_count;
 
     columns_unpack(in, windows->plan, group, COLUMN_MEASURES, &measures);
-    record.key = unpack_id(in);
-    by_count = key_unpack(in, texts);
+    by_count = key_unpack(in, texts, &record.key);
     record.texts = texts;
     record.start_us = unpack_i64(in);
     record.first_end_us = unpack_i64(in);

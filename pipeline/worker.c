@@ -259,7 +259,7 @@ bool stage_commit(struct worker *worker, int64_t now_us)
     return false;
 }
 
-static uint64_t clock_ns(void)
+uint64_t worker_clock_ns(void)
 {
     struct timespec time;
 
@@ -274,13 +274,13 @@ bool worker_step(struct worker *worker, int64_t now_us)
 
     if (checkpoint_turn(worker, now_us))
         return false;
-    before = clock_ns();
+    before = worker_clock_ns();
     for (size_t i = 0; stages[i].name; i++) {
         uint64_t after;
 
         assert(i < STAGES_MAX);
         busy |= stages[i].run(worker, now_us);
-        after = clock_ns();
+        after = worker_clock_ns();
         worker->stage_ns[i] += after - before;
         before = after;
     }

@@ -125,6 +125,7 @@ bool worker_discard(struct worker *worker);
 
 /* One turn over all stages; true when something was done (else the caller may sleep a little). */
 bool worker_step(struct worker *worker, int64_t now_us);
+uint64_t worker_clock_ns(void); /* for durations; never goes back */
 
 /* The end of input has come and all of it is told, or a stop is complete: all is delivered, stored and
  * committed. */

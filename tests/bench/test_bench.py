@@ -37,6 +37,17 @@ def check_file():
     assert report["rows_match"] is True and report["rows_in_buckets"] == EVENTS, report
 
 
+def check_state():
+    report = json.loads(weir("state", "--events", str(EVENTS), "--series", "2000", "--runs", "1"))
+    assert report["case"] == "state" and report["series"] == 2000
+    for side in "with", "without":
+        assert report[side]["events_per_second"]["median"] > 0 and report[side]["cpu_us_per_event"]["median"] > 0
+    for figure in "checkpoints", "stopped_store_bytes", "written_bytes":
+        assert report[figure] > 0, report
+    for start in "start_after_stop", "start_after_kill":
+        assert 0 < report[start]["seconds"] < 5, report
+
+
 def check_usage():
     for arguments in [], ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["file", "--events", "0"], ["file", "--events"]:
         run = subprocess.run([sys.argv[1], "bench", *arguments], capture_output=True, text=True, timeout=60)
@@ -45,4 +56,5 @@ def check_usage():
 
 check_generate()
 check_file()
+check_state()
 check_usage()

@@ -2,6 +2,8 @@
  * tell that never stop: with other workers, with other measures beside the ones compared, and while cuts are
  * saved in slices between the changes. */
 #include "pipeline/windows.h"
+
+#include "pipeline/columns.h"
 #include "schemas/encode.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/stored.h"
@@ -18,7 +20,7 @@ enum operation_kind { MERGE, LATE, CLOSE };
 struct operation {
     enum operation_kind kind;
     bool on_run;
-    struct id128 key;
+    char texts[2][32];
     int64_t start_us, first_end_us, order_us;
     unsigned rows;
     uint64_t seed;
@@ -157,26 +159,29 @@ static void fill(const struct plan *plan, const struct plan_group *group, const 
     }
 }
 
+static struct id128 operation_key(const struct operation *operation, struct span ret_texts[2])
+{
+    for (unsigned i = 0; i < 2; i++)
+        ret_texts[i] = span_of(operation->texts[i]);
+    return key_of(ret_texts, 2);
+}
+
 static void apply_record(struct machine *machine, const struct operation *operation)
 {
-    struct windows *windows = machine->windows[shard_of(operation->key) % machine->workers];
+    struct span texts[2];
+    struct id128 key = operation_key(operation, texts);
+    struct windows *windows = machine->windows[shard_of(key) % machine->workers];
     const struct plan_group *group = machine->plan->groups;
-    char texts[2][32];
-    struct span key[2];
 
     while (group->on_run != operation->on_run)
         group++;
-    for (unsigned i = 0; i < 2; i++) {
-        snprintf(texts[i], sizeof texts[i], "%llu", (unsigned long long)operation->key.low + i);
-        key[i] = span_of(texts[i]);
-    }
-    size_t size = (pane_record_size(group, key) + 7) & ~(size_t)7;
+    size_t size = (pane_record_size(group, texts) + 7) & ~(size_t)7;
     struct block *block = memory_new(sizeof *block + size);
     struct pane_record *record = (struct pane_record *)block->bytes;
     block->references = 1;
     block->used = block->size = (uint32_t)size;
     record->head = (struct record){.size = (uint32_t)size, .type = RECORD_PANE};
-    pane_record_init(record, machine->plan, group, operation->key, key);
+    pane_record_init(record, machine->plan, group, key, texts);
     record->start_us = operation->start_us;
     record->first_end_us = operation->first_end_us;
     record->order_us = operation->order_us;
@@ -255,6 +260,18 @@ static void check_told(const struct world *world, struct machine *machine, size_
                  machine->told.data + same, expected->size, expected->data + same);
 }
 
+/* Few shards, so that their tables have several blocks. */
+static void choose_key(struct operation *operation, uint64_t number, unsigned shard)
+{
+    struct span texts[2];
+    unsigned tried = 0;
+
+    snprintf(operation->texts[0], sizeof *operation->texts, "%llu", (unsigned long long)number);
+    do
+        snprintf(operation->texts[1], sizeof *operation->texts, "%u", tried++);
+    while (shard_of(operation_key(operation, texts)) != shard);
+}
+
 static void random_operations(struct world *world, bool budgets)
 {
     uint64_t *random = &world->random;
@@ -273,8 +290,7 @@ static void random_operations(struct world *world, bool budgets)
                                         .on_run = on_run,
                                         .rows = 1 + (unsigned)random_below(random, 90),
                                         .seed = random_next(random)};
-        operation->key.low = random_below(random, random_below(random, 3) ? 20 : 700);
-        operation->key.high = shard << 56 | operation->key.low * 77;
+        choose_key(operation, random_below(random, random_below(random, 3) ? 20 : 700), (unsigned)shard);
         operation->start_us =
             floor_div(now - (int64_t)random_below(random, operation->kind == LATE ? 90 : 12) * SECOND, pane) *
             pane;
