@@ -503,7 +503,7 @@ static void logs_come_back_in_their_order(void **state)
         .sink = 2, .line = {1, 1}, .at_us = 10, .told_us = 200, .body = SPAN_LITERAL("y")};
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
     store_notifications(fixture.store, read_notification, &notifications, &fixture.error);
-    assert_string_equal(notifications.text, "10:y 20:x! ");
+    assert_string_equal(notifications.text, "20:x! 10:y ");
     assert_status(&fixture, store_forget_notifications(fixture.store, 150, &fixture.error), STATUS_OK);
     store_notifications(fixture.store, read_notification, &forgotten, &fixture.error);
     assert_string_equal(forgotten.text, "10:y ");

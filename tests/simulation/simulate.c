@@ -129,7 +129,7 @@ static bool crash(struct drive *drive)
     disk_crash(drive->disk);
     end_life(drive);
     disk_restart(drive->disk);
-    drive->full_until_us = 0;
+    repair_disk(drive); /* a start that cannot write ends with a message, and somebody mends it */
     if (loses) {
         disk_wipe(drive->disk);
         drive->world.store_lost = true;
@@ -139,6 +139,8 @@ static bool crash(struct drive *drive)
 
 static bool stop(struct drive *drive)
 {
+    if (disk_is_off(drive->disk)) /* the power is cut already */
+        return crash(drive);
     trace(drive, "stop");
     drive->deaths++;
     disk_crash_after(drive->disk, 0);

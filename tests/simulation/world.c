@@ -318,7 +318,8 @@ static void store(struct sink *sink, enum document_kind kind, struct id128 id, u
         memory_reserve(world->documents, &world->document_capacity, slot + 1u, sizeof *world->documents);
     stored = &world->documents[slot];
     world->delivered++;
-    if (!is_new && version == stored->version && strcmp(text, stored->body) != 0)
+    /* without the store, rows from before the commits are missing in buckets and runs */
+    if (!is_new && !world->store_lost && version == stored->version && strcmp(text, stored->body) != 0)
         world_fail(world, "the same document twice and different: %.280s | %.280s", stored->body, text);
     if (!is_new && version <= stored->version && !world->plants.overwrites) {
         free(text);
