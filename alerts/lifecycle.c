@@ -4,6 +4,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* A prompt has an id of its own: the line that it stands for may be of another row, and its own row may begin
+ * a later episode whose line must be told too. */
+#define PROMPT_REVISION UINT64_MAX
+
 struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t count)
 {
     struct lifecycle *lifecycle = memory_new(sizeof *lifecycle);
@@ -12,7 +16,8 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
     lifecycle->policy_count = count;
     lifecycle->held_first_us = lifecycle->next_due_us = INT64_MAX;
     slots_init(&lifecycle->slots, EPISODES_MAX);
-    slots_init(&lifecycle->prompted, EPISODES_MAX);
+    lifecycle->passed_us = INT64_MIN;
+    prompts_init(&lifecycle->prompts, EPISODES_MAX);
     return lifecycle;
 }
 
@@ -31,7 +36,7 @@ void lifecycle_free(struct lifecycle *lifecycle)
         if (lifecycle->episodes[i].open)
             held_release(lifecycle->episodes[i].latest);
     slots_free(&lifecycle->slots);
-    slots_free(&lifecycle->prompted);
+    prompts_free(&lifecycle->prompts);
     blocks_free(&lifecycle->blocks);
     free(lifecycle->held);
     free(lifecycle->episodes);
@@ -75,15 +80,12 @@ void lifecycle_take(struct lifecycle *lifecycle, const struct condition *conditi
 
 bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup)
 {
-    return slots_find(&lifecycle->slots, dedup) != SLOT_NONE ||
-           slots_find(&lifecycle->prompted, dedup) != SLOT_NONE;
+    return slots_find(&lifecycle->slots, dedup) != SLOT_NONE;
 }
 
-void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup)
+void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup, int64_t known_us)
 {
-    bool is_new;
-
-    slots_add(&lifecycle->prompted, dedup, &is_new);
+    prompts_told(&lifecycle->prompts, dedup, known_us);
 }
 
 /* The episode that begins with this condition: hash(dedup, order time of the first evidence). */
@@ -102,16 +104,16 @@ void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condi
                       lifecycle_emit *emit_alert, void *owner)
 {
     struct alert alert = condition->evidence;
-    bool is_new;
 
     assert(condition->policy < lifecycle->policy_count);
     if (!lifecycle->policies[condition->policy].momentary || condition->outcome != CONDITION_TRUE ||
-        slots_find(&lifecycle->slots, alert.dedup) != SLOT_NONE ||
-        slots_add(&lifecycle->prompted, alert.dedup, &is_new) == SLOT_NONE || !is_new)
+        lifecycle_is_open(lifecycle, alert.dedup) ||
+        prompts_known(&lifecycle->prompts, alert.dedup, lifecycle->passed_us) ||
+        !prompts_add(&lifecycle->prompts, alert.dedup))
         return;
     alert.rule = lifecycle->policies[condition->policy].name;
     alert.episode = episode_id(condition);
-    alert.id = alert_line_id(alert.episode, 0);
+    alert.id = alert_line_id(alert.episode, PROMPT_REVISION);
     alert.at_us = alert.starts_us = condition->at_us;
     alert.ends_us = TIME_NONE;
     alert.state = ALERT_FIRING;
@@ -155,7 +157,7 @@ static void emit(struct lifecycle *lifecycle, struct episode *episode, enum aler
     alert.ends_us = state == ALERT_RESOLVED ? at_us : TIME_NONE;
     alert.state = state;
     alert.reason = reason;
-    alert.prompted = state == ALERT_FIRING && slots_find(&lifecycle->prompted, alert.dedup) != SLOT_NONE;
+    alert.prompted = state == ALERT_FIRING && prompts_take(&lifecycle->prompts, alert.dedup, at_us);
     lifecycle->emit(lifecycle->owner, &alert);
 }
 
@@ -201,13 +203,10 @@ static void touch(struct lifecycle *lifecycle, uint32_t slot)
 void episode_resolve(struct lifecycle *lifecycle, struct episode *episode, enum alert_reason reason,
                      int64_t at_us)
 {
-    struct id128 dedup = episode->latest->condition.evidence.dedup;
-
     touch(lifecycle, (uint32_t)(episode - lifecycle->episodes));
     emit(lifecycle, episode, ALERT_RESOLVED, reason, at_us);
     episode_count(lifecycle, episode, (size_t)-1);
-    slots_remove(&lifecycle->prompted, dedup);
-    slots_remove(&lifecycle->slots, dedup);
+    slots_remove(&lifecycle->slots, episode->latest->condition.evidence.dedup);
     held_release(episode->latest);
     *episode = (struct episode){0};
 }
@@ -357,6 +356,8 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
         memmove(lifecycle->held, lifecycle->held + ready, lifecycle->held_count * sizeof(struct held *));
     }
     fire_due(lifecycle, final ? until_us + (until_us < INT64_MAX) : until_us);
+    if (until_us > lifecycle->passed_us)
+        lifecycle->passed_us = until_us;
 }
 
 void lifecycle_figures(const struct lifecycle *lifecycle, struct lifecycle_figures *ret_figures)

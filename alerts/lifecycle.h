@@ -36,7 +36,8 @@ void lifecycle_free(struct lifecycle *lifecycle);
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
 
 /* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open
- * or prompted already. The ordered pass makes the episode later and marks its firing line as prompted. */
+ * or prompted already. The ordered pass makes the episode later and marks as prompted the next firing line of
+ * the key, which need not be of the same condition. */
 void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit,
                       void *owner);
 
@@ -57,11 +58,10 @@ enum status lifecycle_restore(struct lifecycle *lifecycle, const struct state_ke
 /* After the last value: resolves, at `at_us` and with reason removed, the episodes whose rule is gone. */
 void lifecycle_restored(struct lifecycle *lifecycle, int64_t at_us, lifecycle_emit *emit, void *owner);
 
-/* A dedup key of which receivers were told firing after the cut that was restored: as if prompted, it is not
- * told again. */
-void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup);
+/* At a start: receivers were told lines and prompts of the dedup key up to `known_us`. Until the pass is
+ * beyond it no prompt is made: their log says what was told. */
+void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup, int64_t known_us);
 
-/* The dedup key's episode is open, or it is prompted. */
 bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup);
 
 struct lifecycle_figures {

@@ -96,7 +96,6 @@ void frozen_conditions_free(struct frozen_conditions *frozen)
 void lifecycle_freeze(struct lifecycle *lifecycle, struct saver *saver, uint64_t cut)
 {
     struct frozen_conditions *frozen = &lifecycle->frozen;
-    const struct slots *prompted = &lifecycle->prompted;
 
     blocks_freeze(&lifecycle->blocks);
     if (lifecycle->cut)
@@ -106,16 +105,14 @@ void lifecycle_freeze(struct lifecycle *lifecycle, struct saver *saver, uint64_t
     *frozen = (struct frozen_conditions){
         .held = memory_new(lifecycle->held_count * sizeof(struct held *)),
         .held_count = lifecycle->held_count,
-        .prompted = memory_new(prompted->used * sizeof *frozen->prompted),
+        .prompted = memory_new(lifecycle->prompts.slots.used * sizeof *frozen->prompted),
         .waiting = true,
     };
     for (size_t i = 0; i < lifecycle->held_count; i++) {
         frozen->held[i] = lifecycle->held[i];
         frozen->held[i]->references++;
     }
-    for (size_t i = 0; i <= prompted->mask; i++)
-        if (prompted->cells[i].slot != SLOT_NONE)
-            frozen->prompted[frozen->prompted_count++] = prompted->cells[i].key;
+    frozen->prompted_count = prompts_list(&lifecycle->prompts, frozen->prompted);
 }
 
 /* The next value: keys prompted, then conditions. */
@@ -210,7 +207,7 @@ static void restore_conditions(struct lifecycle *lifecycle, struct unpack *in)
         struct id128 dedup = unpack_id(in);
 
         if (!in->broken)
-            lifecycle_told(lifecycle, dedup);
+            prompts_add(&lifecycle->prompts, dedup);
     }
     while (!in->broken && in->at < in->end) {
         struct condition condition;
@@ -250,6 +247,7 @@ void lifecycle_restored(struct lifecycle *lifecycle, int64_t at_us, lifecycle_em
     size_t count = 0;
 
     slots_restored(&lifecycle->slots);
+    lifecycle->passed_us = at_us;
     lifecycle->emit = emit;
     lifecycle->owner = owner;
     for (uint32_t i = 0; i < lifecycle->slots.next; i++) {

@@ -2,7 +2,7 @@
  * Nothing else includes this. */
 #pragma once
 #include "alerts/lifecycle.h"
-#include "base/slots.h"
+#include "alerts/prompts.h"
 
 enum { EPISODES_MAX = 10 * 1000 * 1000 };
 
@@ -48,8 +48,9 @@ struct lifecycle {
     struct held **held;
     size_t held_count, held_capacity;
     int64_t held_first_us, next_due_us;
-    struct slots slots;    /* dedup -> episode */
-    struct slots prompted; /* dedups told ahead of their episode, until it ends */
+    int64_t passed_us;  /* all before it is applied */
+    struct slots slots; /* dedup -> episode */
+    struct prompts prompts;
     struct episode *episodes;
     size_t capacity;
     struct lifecycle_figures figures;

@@ -246,6 +246,14 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
             outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
             continue;
         }
+        if (is_notice(outlet, item->document.kind) && item->document.prompted) {
+            if (!outbox_is_next(item))
+                return;
+            if (logged)
+                notices_mark(&outlet->notices, item, deliver->now_us);
+            outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
+            continue;
+        }
         if ((logged && item->step != OUTBOX_READY) || !offer_item(deliver, outlet, item))
             return;
         outbox_take(&outlet->outbox);
@@ -260,7 +268,8 @@ static void log_ahead(struct deliver *deliver, struct outlet *outlet)
     if (notices_busy(&outlet->notices))
         return;
     for (unsigned i = 0; item && i < LOG_AHEAD; i++, item = item->next)
-        if (item->step == OUTBOX_NEW && is_logged(deliver, outlet, item->document.kind) &&
+        if (item->step == OUTBOX_NEW && !item->document.prompted &&
+            is_logged(deliver, outlet, item->document.kind) &&
             !notices_sent(&outlet->notices, item->document.id))
             notices_log(&outlet->notices, item, deliver->now_us);
 }
@@ -275,21 +284,39 @@ static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_d
     outbox_push(&outlet->outbox, document);
 }
 
-/* A prompt goes only to sinks that notify, and the line that it was told for only to the others. */
+/* A prompt goes only to sinks that notify. */
 static bool passes_over(const struct outlet *outlet, const struct outbox_document *document)
 {
-    return (document->prompt && !outlet->plan->type->notifies) ||
-           (document->prompted && outlet->plan->type->notifies);
+    return document->prompt && !outlet->plan->type->notifies;
+}
+
+/* What receivers were told last of the key before the start is computed again, or there is newer word of it.
+ * True: that was a prompt, and it stands for this line. */
+static bool settle_told(const struct outlet *outlet, const struct alert *alert)
+{
+    struct notices_told *told = notices_find(&outlet->notices, alert->dedup);
+
+    if (!told || told->settled ||
+        (notices_sent(&outlet->notices, alert->id) && !id_equal(told->notification.line, alert->id)))
+        return false;
+    told->settled = true;
+    return told->notification.prompt && alert->state == ALERT_FIRING && !alert->prompt;
 }
 
 /* Gives the encoded forms to every sink that asked for the kind. */
-static void emit(struct deliver *deliver, struct outbox_document *document)
+static void emit(struct deliver *deliver, const struct outbox_document *document, const struct alert *alert)
 {
     deliver->figures.documents[document->kind]++;
-    for (unsigned i = 0; i < deliver->outlet_count; i++)
-        if (deliver->outlets[i].plan->kinds & 1u << document->kind &&
-            !passes_over(&deliver->outlets[i], document))
-            push(deliver, &deliver->outlets[i], document);
+    for (unsigned i = 0; i < deliver->outlet_count; i++) {
+        struct outlet *outlet = &deliver->outlets[i];
+        struct outbox_document own = *document;
+
+        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document))
+            continue;
+        if (alert && settle_told(outlet, alert))
+            own.prompted = true;
+        push(deliver, outlet, &own);
+    }
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         offer_next(deliver, &deliver->outlets[i]);
 }
@@ -335,7 +362,7 @@ void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_
     for (unsigned i = 0; i < bucket->shape->by_count; i++)
         id_add_text(&builder, bucket->key[i]);
     show(deliver, &document, id_end(&builder), at_us);
-    emit(deliver, &document);
+    emit(deliver, &document, NULL);
 }
 
 void deliver_signal(struct deliver *deliver, const struct signal_record *record)
@@ -351,7 +378,7 @@ void deliver_signal(struct deliver *deliver, const struct signal_record *record)
     if (wants_body(deliver, DOC_SIGNAL))
         document_of_signal(deliver->context.plan->name, record, &deliver->body);
     show(deliver, &document, record->id, document.time_us);
-    emit(deliver, &document);
+    emit(deliver, &document, NULL);
 }
 
 void deliver_run(struct deliver *deliver, const struct run_record *run)
@@ -367,7 +394,7 @@ void deliver_run(struct deliver *deliver, const struct run_record *run)
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    emit(deliver, &document);
+    emit(deliver, &document, NULL);
 }
 
 static struct outbox_document document_for(const struct alert *alert)
@@ -379,15 +406,6 @@ static struct outbox_document document_for(const struct alert *alert)
                                     .time_us = alert->at_us,
                                     .prompt = alert->prompt,
                                     .prompted = alert->prompted};
-}
-
-/* Whatever receivers were told of the key before the start, there is newer word of it. */
-static void settle_told(const struct outlet *outlet, struct id128 dedup)
-{
-    struct notices_told *told = notices_find(&outlet->notices, dedup);
-
-    if (told)
-        told->settled = true;
 }
 
 void deliver_alert(struct deliver *deliver, const struct alert *alert)
@@ -411,9 +429,7 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .at_us = alert->at_us,
                                                              .told_us = deliver->now_us,
                                                              .line = buffer_span(&deliver->line)});
-    for (unsigned i = 0; i < deliver->outlet_count; i++)
-        settle_told(&deliver->outlets[i], alert->dedup);
-    emit(deliver, &document);
+    emit(deliver, &document, alert);
 }
 
 /* A document or letter is done with; the lowest bit of the ticket tells an outbox item from a counter. */
@@ -548,6 +564,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver)
         struct outlet *outlet = &deliver->outlets[i];
 
         outbox_freeze(&outlet->outbox);
+        notices_freeze(&outlet->notices);
         buffer_clear(&mark);
         if (outlet->plan->type->mark)
             outlet->plan->type->mark(outlet->sink, &mark);
@@ -567,8 +584,11 @@ bool deliver_save(struct deliver *deliver, size_t budget)
     bool saved = filing_saved(&deliver->filing);
 
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        outbox_advance(&deliver->outlets[i].outbox);
-        saved &= outbox_save(&deliver->outlets[i].outbox, &budget);
+        struct outlet *outlet = &deliver->outlets[i];
+
+        outbox_advance(&outlet->outbox);
+        notices_advance(&outlet->notices);
+        saved &= outbox_save(&outlet->outbox, &budget) && notices_saved(&outlet->notices);
     }
     return saved;
 }
@@ -617,32 +637,13 @@ static bool look_at_stored(void *owner, const struct outbox_document *document)
         return true;
     if (!notices_unpack(document->body, &alert))
         return false;
-    settle_told(outlet, alert.dedup);
-    return true;
-}
-
-/* Whether every sink that tells people has told of the key. */
-static bool told_by_all(const struct deliver *deliver, struct id128 dedup)
-{
-    for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        const struct outlet *outlet = &deliver->outlets[i];
-        const struct notices_told *told;
-
-        if (!is_notice(outlet, DOC_ALERT) || !(outlet->plan->kinds & 1u << DOC_ALERT))
-            continue;
-        told = notices_find(&outlet->notices, dedup);
-        if (!told || told->settled)
-            return false;
-    }
+    settle_told(outlet, &alert);
     return true;
 }
 
 enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
-                             void (*told)(void *owner, const struct notification *notification), void *owner,
-                             struct error *ret_error)
+                             deliver_told *told, void *owner, struct error *ret_error)
 {
-    const struct outlet *first = NULL;
-
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
@@ -650,12 +651,13 @@ enum status deliver_restored(struct deliver *deliver, struct store *store, unsig
             return STATUS_FATAL;
         if (outbox_restored(&outlet->outbox, store, workers, look_at_stored, outlet, ret_error) != STATUS_OK)
             return STATUS_FATAL;
-        if (!first && is_notice(outlet, DOC_ALERT) && outlet->plan->kinds & 1u << DOC_ALERT)
-            first = outlet;
     }
-    for (size_t i = 0; deliver->context.worker == 0 && first && i < first->notices.told_count; i++)
-        if (told_by_all(deliver, first->notices.told[i].notification.dedup))
-            told(owner, &first->notices.told[i].notification);
+    for (unsigned i = 0; deliver->context.worker == 0 && i < deliver->outlet_count; i++) {
+        const struct notices *notices = &deliver->outlets[i].notices;
+
+        for (size_t k = 0; k < notices->told_count; k++)
+            told(owner, notices->told[k].notification.dedup, notices->told[k].known_us);
+    }
     return STATUS_OK;
 }
 

@@ -64,13 +64,14 @@ void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_
                                size_t *ret_capacity); /* reuses the vector given */
 
 /* Before the first turn, on the opening thread: values of STATE_OUTLET; then deliver_restored reads the
- * outbox's lanes (lane modulo workers is this worker's) and the notification log of the store. Alerts of
- * the log that are still firing are given to `told`, on worker 0. */
+ * outbox's lanes (lane modulo workers is this worker's) and the notification log of the store. How far the
+ * log knows each dedup key is given to `told`, on worker 0; a prompt that is its last word stands for the
+ * next firing line that was not sent. */
 enum status deliver_restore(struct deliver *deliver, const struct state_key *key, struct span value,
                             struct error *ret_error);
+typedef void deliver_told(void *owner, struct id128 dedup, int64_t known_us);
 enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
-                             void (*told)(void *owner, const struct notification *notification), void *owner,
-                             struct error *ret_error);
+                             deliver_told *told, void *owner, struct error *ret_error);
 
 /* Worker 0, when the alert owner has passed all that was told before the restart: what receivers were told
  * as firing after the cut and was not computed again is withdrawn with a resolve. `is_open` asks the

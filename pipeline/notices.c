@@ -56,9 +56,7 @@ static int compare_told(const void *left, const void *right)
 
     if (key != 0)
         return key;
-    if (a->at_us != b->at_us)
-        return a->at_us < b->at_us ? -1 : 1;
-    return (a->told_us > b->told_us) - (a->told_us < b->told_us);
+    return ((const struct notices_told *)left)->order < ((const struct notices_told *)right)->order ? -1 : 1;
 }
 
 static bool take_logged(void *owner, const struct notification *notification)
@@ -74,7 +72,12 @@ static bool take_logged(void *owner, const struct notification *notification)
     notices->told = memory_reserve(notices->told, &notices->told_capacity, notices->told_count + 1,
                                    sizeof *notices->told);
     told = &notices->told[notices->told_count++];
-    *told = (struct notices_told){.notification = *notification};
+    *told = (struct notices_told){
+        .notification = *notification,
+        .order = notices->told_count,
+        .known_us = notification->at_us,
+        .settled = !notification->firing,
+    };
     told->body = memory_text(notification->body.data, notification->body.size);
     told->notification.body.data = told->body;
     return true;
@@ -92,14 +95,15 @@ enum status notices_load(struct notices *notices, struct store *store, struct er
     qsort(notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
     qsort(notices->told, notices->told_count, sizeof *notices->told, compare_told);
     for (size_t i = 0; i < notices->told_count; i++) {
-        struct notices_told told = notices->told[i];
-        bool last = i + 1 == notices->told_count ||
-                    !id_equal(notices->told[i + 1].notification.dedup, told.notification.dedup);
+        struct notices_told *told = &notices->told[i], *next = told + 1;
 
-        if (last && told.notification.firing)
-            notices->told[kept++] = told;
-        else
-            free(told.body);
+        if (i + 1 == notices->told_count || !id_equal(next->notification.dedup, told->notification.dedup)) {
+            notices->told[kept++] = *told;
+            continue;
+        }
+        if (told->known_us > next->known_us)
+            next->known_us = told->known_us;
+        free(told->body);
     }
     notices->told_count = kept;
     for (size_t i = 0; i < kept; i++)
@@ -140,6 +144,7 @@ static void add(struct notices *notices, const struct outbox_item *item, bool se
         .item = waiting,
     };
     notice->notification.body = span_make(notice->body, document->body.size);
+    notices->added++;
 }
 
 void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us)
@@ -172,6 +177,7 @@ void notices_advance(struct notices *notices)
         for (size_t i = 0; i < job->list.count; i++)
             if (job->list.items[i].item)
                 job->list.items[i].item->step = OUTBOX_READY;
+        notices->stored += job->list.count;
         empty(&job->list);
     }
     if (notices->waiting.count == 0)
@@ -189,6 +195,16 @@ void notices_advance(struct notices *notices)
 bool notices_busy(const struct notices *notices)
 {
     return notices->waiting.count + notices->job.list.count > 0;
+}
+
+void notices_freeze(struct notices *notices)
+{
+    notices->cut = notices->added;
+}
+
+bool notices_saved(const struct notices *notices)
+{
+    return notices->stored >= notices->cut;
 }
 
 struct notices_told *notices_find(const struct notices *notices, struct id128 dedup)

@@ -29,7 +29,9 @@ struct notices_job {
 struct notices_told {
     struct notification notification;
     char *body;
-    bool settled; /* there is newer word of it, or there will be */
+    size_t order;     /* in the log */
+    int64_t known_us; /* the greatest event time of a line or prompt of the key that was told */
+    bool settled;     /* it does not fire, there is newer word of it, or there will be */
 };
 
 struct notices {
@@ -41,6 +43,7 @@ struct notices {
     size_t sent_count, sent_capacity;
     struct notices_told *told; /* by dedup key */
     size_t told_count, told_capacity;
+    uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
 };
 
 /* The body of an alert in outbox and log: the layout's version and the packed alert. */
@@ -55,6 +58,10 @@ void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us);
 void notices_advance(struct notices *notices); /* items that the log has become ready */
 bool notices_busy(const struct notices *notices);
+
+/* A cut has all entries that were made before it: it no longer has their documents. */
+void notices_freeze(struct notices *notices);
+bool notices_saved(const struct notices *notices);
 
 struct notices_told *notices_find(const struct notices *notices, struct id128 dedup); /* or NULL */
 

@@ -84,6 +84,7 @@ void outbox_push(struct outbox *outbox, const struct outbox_document *document);
 /* The sink has taken offer_at. It may be acknowledged from then on, which may free it. */
 struct outbox_item *outbox_take(struct outbox *outbox);
 void outbox_acknowledge(struct outbox *outbox, struct outbox_item *item);
+bool outbox_is_next(const struct outbox_item *item); /* all before it are acknowledged */
 
 void outbox_advance(struct outbox *outbox); /* looks after jobs, reads back */
 bool outbox_full(const struct outbox *outbox);

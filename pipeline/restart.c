@@ -131,11 +131,11 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
     return fail(ret_error, "holds state of kind %u, which this weir does not know", key->kind);
 }
 
-static void lifecycle_knows(void *owner, const struct notification *notification)
+static void lifecycle_knows(void *owner, struct id128 dedup, int64_t known_us)
 {
     struct worker *worker = owner;
 
-    lifecycle_told(worker->lifecycle, notification->dedup);
+    lifecycle_told(worker->lifecycle, dedup, known_us);
 }
 
 /* Rows that wait came by the exchange: they must stand in the owners' orders before anybody takes a turn. */

@@ -26,7 +26,6 @@ static const char *const notification_upgrades[] = {
     " dedup_high INTEGER NOT NULL, dedup_low INTEGER NOT NULL, episode_high INTEGER NOT NULL,"
     " episode_low INTEGER NOT NULL, at_us INTEGER NOT NULL, told_us INTEGER NOT NULL, flags INTEGER NOT NULL,"
     " body BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (sink, line_high, line_low));"
-    "CREATE INDEX notifications_at ON notifications (at_us);"
     "CREATE INDEX notifications_told ON notifications (told_us);"
     STORE_TOTALS("notifications", BODY_SIZE, BODY_SIZE),
 };
@@ -66,7 +65,7 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
         " dedup_low = excluded.dedup_low, episode_high = excluded.episode_high, episode_low = excluded.episode_low,"
         " at_us = excluded.at_us, told_us = excluded.told_us, flags = excluded.flags, body = excluded.body,"
         " checksum = excluded.checksum",
-    [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY at_us, rowid",
+    [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY rowid",
     [NOTIFICATION_FORGET] = FORGET("notifications", "told_us"),
     [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4"),
     [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",

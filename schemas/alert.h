@@ -48,7 +48,7 @@ struct alert {
     struct span unit;
     bool provisional;
     bool prompt;   /* told at once to receivers, ahead of the ordered pass; not a line of the episode */
-    bool prompted; /* the line that such a prompt was told for: receivers have it already */
+    bool prompted; /* the line that such a prompt was told for: receivers have it with the prompt */
 };
 
 enum { ALERT_TEXTS_MAX = 13 + 2 * KEY_FIELDS_MAX };

@@ -249,14 +249,14 @@ static void test_order_independence(void **state)
     assert_int_equal(lines, 200);
 }
 
-struct prompts {
+struct prompts_seen {
     struct id128 id;
     unsigned prompts, prompted, lines;
 };
 
 static void count_prompt(void *owner, const struct alert *alert)
 {
-    struct prompts *prompts = owner;
+    struct prompts_seen *prompts = owner;
 
     assert_false(alert->prompt && alert->prompted);
     prompts->prompts += alert->prompt;
@@ -265,7 +265,7 @@ static void count_prompt(void *owner, const struct alert *alert)
     if (alert->prompt)
         prompts->id = alert->id;
     if (alert->prompted)
-        assert_true(id_equal(alert->id, prompts->id));
+        assert_false(id_equal(alert->id, prompts->id));
 }
 
 /* One prompt an episode; its firing line is marked, and after the end the next match prompts again. */
@@ -277,7 +277,7 @@ static void test_prompt(void **state)
     struct lifecycle *lifecycle = lifecycle_new(policies, 2);
     struct condition first = condition_of('a', true, 10), again = condition_of('a', true, 12);
     struct condition later = condition_of('a', true, 60), lasting = condition_of('b', true, 10);
-    struct prompts prompts = {0};
+    struct prompts_seen prompts = {0};
 
     lasting.policy = 1;
     lifecycle_prompt(lifecycle, &lasting, count_prompt, &prompts);
@@ -303,6 +303,26 @@ static void test_prompt(void **state)
     lifecycle_free(lifecycle);
 }
 
+/* The prompt's own condition may begin a later episode, whose line was not told. */
+static void test_prompt_for_another(void **state)
+{
+    static const struct alert_policy policies[] = {
+        {.name = SPAN_LITERAL("rule"), .keep_firing_us = 30 * SECOND, .momentary = true}};
+    struct lifecycle *lifecycle = lifecycle_new(policies, 1);
+    struct condition early = condition_of('a', true, 10), late = condition_of('a', true, 60);
+    struct prompts_seen prompts = {0};
+
+    lifecycle_prompt(lifecycle, &late, count_prompt, &prompts);
+    lifecycle_prompt(lifecycle, &early, count_prompt, &prompts);
+    assert_int_equal(prompts.prompts, 1);
+    take(lifecycle, early);
+    take(lifecycle, late);
+    lifecycle_advance(lifecycle, 100 * SECOND, false, count_prompt, &prompts);
+    assert_int_equal(prompts.lines, 4);
+    assert_int_equal(prompts.prompted, 1);
+    lifecycle_free(lifecycle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_order_independence),
         cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_prompt_for_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,17 +268,33 @@ static void test_kept_between_cuts(void **state)
     values_free(&values);
 }
 
-/* What receivers were told after the cut is as if prompted. */
+static void count_prompted(void *owner, const struct alert *alert)
+{
+    unsigned *counts = owner;
+
+    counts[0] += alert->prompt;
+    counts[1] += alert->state == ALERT_FIRING && !alert->prompt;
+    counts[2] += alert->prompted;
+}
+
+/* What receivers know up to 50 s is not prompted again, and is no prompt for the lines until then. */
 static void test_told(void **state)
 {
     struct rig *rig = rig_open(policies, 3);
-    struct condition condition = condition_of(3, true, 10 * SECOND);
+    static const int64_t seconds[] = {10, 40, 70};
+    unsigned counts[3] = {0};
 
-    assert_false(lifecycle_is_open(rig->lifecycle, condition.evidence.dedup));
-    lifecycle_told(rig->lifecycle, condition.evidence.dedup);
-    assert_true(lifecycle_is_open(rig->lifecycle, condition.evidence.dedup));
-    lifecycle_prompt(rig->lifecycle, &condition, tell, rig);
-    assert_int_equal(rig->told.size, 0);
+    lifecycle_told(rig->lifecycle, condition_of(0, true, 0).evidence.dedup, 50 * SECOND);
+    for (unsigned i = 0; i < 3; i++) {
+        struct condition condition = condition_of(0, true, seconds[i] * SECOND);
+
+        lifecycle_prompt(rig->lifecycle, &condition, count_prompted, counts);
+        lifecycle_take(rig->lifecycle, &condition);
+        lifecycle_advance(rig->lifecycle, (seconds[i] + 20) * SECOND, false, count_prompted, counts);
+        assert_int_equal(counts[1], i + 1);
+        assert_int_equal(counts[0], i == 2);
+        assert_int_equal(counts[2], i == 2);
+    }
     rig_close(rig);
 }
 

@@ -504,7 +504,7 @@ static void logs_come_back_in_their_order(void **state)
         .sink = 2, .line = {1, 1}, .at_us = 10, .told_us = 60, .body = SPAN_LITERAL("y")};
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
     store_notifications(fixture.store, read_notification, &notifications, &fixture.error);
-    assert_string_equal(notifications.text, "10:y 20:x! ");
+    assert_string_equal(notifications.text, "20:x! 10:y ");
 
     const struct history_line lines[] = {
         {.id = {1, 1}, .at_us = 50, .told_us = 55, .line = SPAN_LITERAL("old")},
