@@ -203,8 +203,9 @@ static bool is_logged(const struct deliver *deliver, const struct outlet *outlet
     return deliver->context.keeper && is_notice(outlet, kind);
 }
 
-/* The sink's form of a packed alert. */
-static struct span alert_body(struct deliver *deliver, const struct outlet *outlet, struct span packed)
+/* The sink's form of a packed alert. What people are told of one dedup key keeps its order, over episodes. */
+static void fill_notice(struct deliver *deliver, const struct outlet *outlet, struct span packed,
+                        struct document *document)
 {
     struct alert alert;
     bool whole = notices_unpack(packed, &alert);
@@ -215,7 +216,8 @@ static struct span alert_body(struct deliver *deliver, const struct outlet *outl
         line_of_alert(&alert, &deliver->line);
     else
         document_of_alert(deliver->context.plan->name, &alert, &deliver->line);
-    return buffer_span(&deliver->line);
+    document->body = buffer_span(&deliver->line);
+    document->group = alert.dedup;
 }
 
 static bool offer_item(struct deliver *deliver, struct outlet *outlet, const struct outbox_item *item)
@@ -230,7 +232,7 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
                                 .ticket = (uint64_t)(uintptr_t)item | TICKET_ITEM};
 
     if (is_notice(outlet, stored->kind))
-        document.body = alert_body(deliver, outlet, stored->body);
+        fill_notice(deliver, outlet, stored->body, &document);
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 

@@ -13,7 +13,8 @@ enum sink_form { SINK_LINES, SINK_DOCUMENTS }; /* which written form offer() wan
 struct document {
     enum document_kind kind;
     struct id128 id;
-    struct id128 group; /* alerts: the episode, which is the id of the current alert; all 0 elsewhere */
+    struct id128 group; /* alerts: the episode, which is the id of the current alert (for a sink that notifies
+                           the dedup key, whose order it keeps); all 0 elsewhere */
     uint64_t version;   /* external version of rewritten documents; 0: create only */
     int64_t time_us;    /* decides the index month of buckets and runs */
     struct span body;   /* one JSON object in the sink's form; borrowed until offer returns */

@@ -1,5 +1,5 @@
 /* One POST a document, as it is, to one address: for chat gateways, pagers and programs of the user's own.
- * Runs a few times an hour, so the queue is a plain vector of copies. Documents of one group (an episode)
+ * Runs a few times an hour, so the queue is a plain vector of copies. Documents of one group (a dedup key)
  * keep their order; others pass a document that waits for its next attempt.
  * The server's answers never get into a reason: they may quote the document, and the address is a secret. */
 #include "sinks/sink.h"
