@@ -1,8 +1,8 @@
 /* Lines of a file or of standard input, plain or zstd: one partition, whose offset is the number of the
  * line from 0. poll runs once a batch and cuts lines out of one buffer that is filled only when no whole
  * line is left in it, so each byte is moved at most once beyond the read, and payloads stay put until
- * they are released. A file is resumed by passing over its first lines, a buffer a poll; what came through
- * a pipe cannot be read again, so there only the numbers go on.
+ * they are released. A file is resumed by passing over its first lines, a buffer an advance; the partition is
+ * there when that is done. What came through a pipe cannot be read again, so there only the numbers go on.
  * Tried and dropped: mapping the file (a file that shrinks meanwhile would kill the process), getline (a
  * copy a line). */
 #include "base/memory.h"
@@ -53,11 +53,12 @@ struct lines {
 struct source {
     struct source_context context;
     struct source_partition partition;
-    bool mine; /* the partition is this worker's; else nothing is open */
+    bool mine;  /* the partition is this worker's; else nothing is open */
+    bool found; /* the place where to read on */
     struct lines lines, arrivals;
     bool has_arrivals;
     int64_t next_offset;
-    int64_t first_offset; /* lines before it are passed over */
+    int64_t first_offset; /* lines before it are passed over; OFFSET_NONE: not asked for yet */
 };
 
 static bool is_zstd(int descriptor)
@@ -71,8 +72,16 @@ static bool is_zstd(int descriptor)
     return number == ZSTD_MAGICNUMBER || (number & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
 }
 
+/* What is left of standard input when a source is closed is for the next one: a reload loses no line. */
+static struct lines kept_stdin = {.descriptor = -1};
+
 static void lines_close(struct lines *lines)
 {
+    if (lines->descriptor == STDIN_FILENO && lines->state != READ_DONE) {
+        kept_stdin = *lines;
+        *lines = (struct lines){.descriptor = -1};
+        return;
+    }
     if (lines->descriptor > STDERR_FILENO)
         close(lines->descriptor);
     ZSTD_freeDStream(lines->zstd);
@@ -87,6 +96,12 @@ static enum status lines_open(struct lines *lines, const char *path, struct erro
 {
     struct stat about;
     bool is_stdin = strcmp(path, "-") == 0;
+
+    if (is_stdin && kept_stdin.descriptor == STDIN_FILENO) {
+        *lines = kept_stdin;
+        kept_stdin.descriptor = -1;
+        return STATUS_OK;
+    }
     int descriptor = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 
     *lines = (struct lines){.path = memory_text(path, strlen(path)), .descriptor = descriptor};
@@ -283,6 +298,30 @@ static void start_anew(struct source *source)
     source->partition.anew = true;
 }
 
+/* Towards the line where to read on, at most a buffer; true: it stands there. */
+static bool pass_over(struct source *source)
+{
+    struct lines *lines = &source->lines;
+    bool filled = false;
+
+    while (source->next_offset < source->first_offset) {
+        struct span line;
+
+        if (lines_next(lines, &line)) {
+            (void)next_arrival(source);
+            source->next_offset++;
+        } else if (lines->state == READ_DONE) {
+            start_anew(source);
+        } else if (filled) {
+            return false;
+        } else {
+            lines_fill(lines);
+            filled = true;
+        }
+    }
+    return true;
+}
+
 /* Cuts lines until `limit` are found or none is left in the buffer; fills the buffer at most once, so
  * that a file of blank lines or one long line does not hold up the caller. */
 static size_t file_poll(struct source *source, size_t index, struct message *ret_messages, size_t limit,
@@ -294,7 +333,7 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
     bool filled = false;
     size_t count = 0;
 
-    assert(source->mine && index == 0 && limit > 0);
+    assert(source->found && index == 0 && limit > 0);
     while (count < limit) {
         struct span line;
 
@@ -302,7 +341,7 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
             int64_t arrival_us = next_arrival(source);
             int64_t offset = source->next_offset++;
 
-            if (line.size > 0 && offset >= source->first_offset)
+            if (line.size > 0)
                 ret_messages[count++] =
                     (struct message){.payload = line, .offset = offset, .arrival_us = arrival_us};
             continue;
@@ -315,8 +354,6 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
     if (lines->trouble)
         warn(source, lines->path, lines->trouble);
     lines->trouble = NULL;
-    if (lines->state == READ_DONE && count == 0 && source->next_offset < source->first_offset)
-        start_anew(source);
     *ret_state = count > 0 ? POLL_MORE : states[lines->state];
     return count;
 }
@@ -326,18 +363,40 @@ static void file_release(struct source *source, size_t index, struct message *me
 {
 }
 
+/* What the store knows is there by the first advance, not yet when the source is opened. */
+static void find_place(struct source *source)
+{
+    const struct source_context *context = &source->context;
+    int64_t offset =
+        context->resume ? context->resume(context->resume_owner, source->partition.topic, 0) : OFFSET_NONE;
+
+    source->first_offset = offset == OFFSET_NONE ? 0 : offset;
+    if (source->lines.may_wait || source->lines.descriptor == STDIN_FILENO)
+        source->next_offset = source->first_offset;
+}
+
 static void file_advance(struct source *source, int64_t now_us)
 {
+    if (!source->mine || source->found)
+        return;
+    if (source->first_offset == OFFSET_NONE)
+        find_place(source);
+    source->found = pass_over(source);
+}
+
+static bool file_ready(const struct source *source)
+{
+    return source->found || !source->mine;
 }
 
 static size_t file_partition_count(const struct source *source)
 {
-    return source->mine;
+    return source->found;
 }
 
 static const struct source_partition *file_partition(const struct source *source, size_t index)
 {
-    assert(source->mine && index == 0);
+    assert(source->found && index == 0);
     return &source->partition;
 }
 
@@ -358,19 +417,6 @@ static enum status open_arrivals(struct source *source, const char *path, struct
     return STATUS_OK;
 }
 
-static void resume(struct source *source)
-{
-    const struct source_context *context = &source->context;
-    int64_t offset =
-        context->resume ? context->resume(context->resume_owner, source->partition.topic, 0) : OFFSET_NONE;
-
-    if (offset == OFFSET_NONE)
-        return;
-    source->first_offset = offset;
-    if (source->lines.may_wait || source->lines.descriptor == STDIN_FILENO)
-        source->next_offset = offset;
-}
-
 static enum status open_path(const char *path, const char *arrivals, const struct source_context *context,
                              struct source **ret_source, struct error *ret_error)
 {
@@ -380,6 +426,7 @@ static enum status open_path(const char *path, const char *arrivals, const struc
         .context = *context,
         .partition = {.committed = OFFSET_NONE},
         .mine = context->worker == 0,
+        .first_offset = OFFSET_NONE,
         .lines.descriptor = -1,
         .arrivals.descriptor = -1,
     };
@@ -389,8 +436,6 @@ static enum status open_path(const char *path, const char *arrivals, const struc
         return STATUS_FATAL;
     }
     source->partition.topic = source->lines.path;
-    if (source->mine)
-        resume(source);
     *ret_source = source;
     return STATUS_OK;
 }
@@ -430,6 +475,7 @@ const struct source_type file_source = {
     .option_count = sizeof file_options / sizeof *file_options,
     .settings_size = sizeof(struct file_settings),
     .open = file_open,
+    .ready = file_ready,
     .advance = file_advance,
     .partition_count = file_partition_count,
     .partition = file_partition,
@@ -443,6 +489,7 @@ const struct source_type stdin_source = {
     .help =
         "lines of standard input until it ends; a restart cannot read them again, only their numbers go on",
     .open = stdin_open,
+    .ready = file_ready,
     .advance = file_advance,
     .partition_count = file_partition_count,
     .partition = file_partition,

@@ -30,6 +30,7 @@ enum watermark_stage {
 struct watermark_record {
     struct record head;
     uint32_t stage;
+    bool waits;      /* more may come: while nobody holds back, the wall clock moves event time */
     bool ended;      /* nothing will follow; time_us is then the greatest event time seen (INT64_MIN: none) */
     int64_t time_us; /* INT64_MAX: no active partition here holds anybody back */
     int64_t firm_us; /* the same with idle partitions counted: what closes beyond it is provisional */

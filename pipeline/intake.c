@@ -497,6 +497,7 @@ bool stage_send(struct worker *worker, int64_t now_us)
     struct watermark_record mark = {.stage = WATERMARK_ROWS,
                                     .time_us = local_watermark(worker, false),
                                     .firm_us = local_watermark(worker, true),
+                                    .waits = !worker_has_read_all(worker),
                                     .ended = has_ended(worker)};
 
     (void)now_us;

@@ -70,11 +70,17 @@ static int64_t least_heard(const struct worker *worker, enum watermark_stage sta
     return *ret_ended ? greatest : least;
 }
 
-/* While every partition is idle the wall clock moves event time, so that silence is noticed. */
-static int64_t idle_time(struct worker *worker, int64_t now_us)
+/* While every partition is idle the wall clock moves event time, so that silence is noticed; not while all that is
+ * missing is the end. */
+static int64_t idle_time(const struct worker *worker, int64_t now_us)
 {
-    return worker->shared->live ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after
-                                : INT64_MIN;
+    bool waits = false;
+
+    for (unsigned i = 0; i < worker->shared->workers; i++)
+        waits |= worker->heard[WATERMARK_ROWS][i].waits;
+    return worker->shared->live && waits
+               ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after
+               : INT64_MIN;
 }
 
 static void update_times(struct worker *worker, int64_t now_us)

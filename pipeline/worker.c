@@ -175,7 +175,8 @@ void worker_tell(struct worker *worker, const struct watermark_record *mark)
 {
     struct watermark_record *last = &worker->sent[mark->stage];
 
-    if (last->time_us != mark->time_us || last->firm_us != mark->firm_us || last->ended != mark->ended) {
+    if (last->time_us != mark->time_us || last->firm_us != mark->firm_us || last->waits != mark->waits ||
+        last->ended != mark->ended) {
         unsigned targets = mark->stage == WATERMARK_SCORE ? ALERT_OWNER + 1 : worker->shared->workers;
 
         *last = *mark;

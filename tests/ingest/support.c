@@ -311,6 +311,7 @@ bool lines_load(const char *path, char ***ret_lines, size_t *ret_count)
     assert_int_equal(type->settings_size, sizeof settings);
     if (type->open(settings, &context, &source, &error))
         return false;
+    type->advance(source, 0);
     *ret_lines = NULL;
     *ret_count = 0;
     while (state != POLL_DONE) {

@@ -216,16 +216,21 @@ class Search:
 class Receiver:
     """Takes alert lines by HTTP, as a pager does, and keeps each with the wall time of its arrival."""
 
-    def __init__(self):
-        told = self.told = []
+    def __init__(self, refuse_after=None, delay_s=0):
+        told, receiver = [], self
+        self.told, self.delay_s = told, delay_s
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):  # noqa: N802
                 body = self.rfile.read(int(self.headers["content-length"]))
-                told.append((time.time(), json.loads(body)))
-                self.send_response(204)
+                time.sleep(receiver.delay_s)
+                takes = refuse_after is None or len(told) < refuse_after
+                if takes:
+                    told.append((time.time(), json.loads(body)))
+                self.send_response(204 if takes else 503)
+                self.send_header("content-length", "0")
                 self.end_headers()
 
             def log_message(self, *_):
@@ -233,6 +238,7 @@ class Receiver:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # a process that was stopped or killed hangs up
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -254,7 +260,7 @@ def messages_taken(port):
 class Weir:
     """One `weir run`. What it prints goes to a file, whose end is in every complaint."""
 
-    def __init__(self, folder, configuration, *options):
+    def __init__(self, folder, configuration, *options, environment=None):
         self.log = os.path.join(folder, "weir.log")
         # JSON is YAML
         path = os.path.join(folder, "pipeline.yaml")
@@ -262,7 +268,8 @@ class Weir:
             json.dump(configuration, file, indent=2)
         with open(self.log, "ab") as log:
             command = [program(), "run", path, *options]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **(environment or {})})
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
