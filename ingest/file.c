@@ -367,11 +367,13 @@ static void file_release(struct source *source, size_t index, struct message *me
 static void find_place(struct source *source)
 {
     const struct source_context *context = &source->context;
-    int64_t offset =
-        context->resume ? context->resume(context->resume_owner, source->partition.topic, 0) : OFFSET_NONE;
+    bool can_repeat = !source->lines.may_wait && source->lines.descriptor != STDIN_FILENO;
+    int64_t offset = context->resume
+                         ? context->resume(context->resume_owner, source->partition.topic, 0, can_repeat)
+                         : OFFSET_NONE;
 
     source->first_offset = offset == OFFSET_NONE ? 0 : offset;
-    if (source->lines.may_wait || source->lines.descriptor == STDIN_FILENO)
+    if (!can_repeat)
         source->next_offset = source->first_offset;
 }
 

@@ -235,8 +235,9 @@ static int64_t resume_offset(struct source *source, const rd_kafka_topic_partiti
                              bool *ret_anew)
 {
     const struct source_context *context = &source->context;
-    int64_t offset = context->resume ? context->resume(context->resume_owner, found->topic, found->partition)
-                                     : OFFSET_NONE;
+    int64_t offset = context->resume
+                         ? context->resume(context->resume_owner, found->topic, found->partition, true)
+                         : OFFSET_NONE;
 
     *ret_anew = offset > end;
     if (!*ret_anew)

@@ -17,9 +17,10 @@ struct source_context {
     void (*warn)(void *owner, const char *text);
     void *owner;
     /* Where the pipeline's own store says to read on, asked once for each partition when it is found,
-     * before its first poll; OFFSET_NONE: it does not know the partition, and the source decides. May be
-     * NULL. */
-    int64_t (*resume)(void *resume_owner, const char *topic, int32_t partition);
+     * before its first poll; OFFSET_NONE: it does not know the partition, and the source decides. With
+     * `can_repeat` it is the lowest offset that is still owed something, else the first that was not read.
+     * May be NULL. */
+    int64_t (*resume)(void *resume_owner, const char *topic, int32_t partition, bool can_repeat);
     void *resume_owner;
 };
 

@@ -13,7 +13,8 @@ enum {
     JOBS_WAITING = 8,           /* beyond it slices wait for the keeper */
     SLICE_BYTES = 256 * 1024,   /* a turn */
     FIRST_SHARE = 10,           /* the first cut of a process comes after so small a part of the interval */
-    COST_SHARE = 20,            /* a cut takes at most one of so many parts of the time */
+    SETTLE_TURNS = 100,
+    COST_SHARE = 20, /* a cut takes at most one of so many parts of the time */
 };
 
 enum saving_part {
@@ -194,6 +195,13 @@ void saving_close(struct worker *worker)
     free(saving->dropping);
 }
 
+bool checkpoint_is_past(const struct worker *worker)
+{
+    uint64_t last = atomic_load(&worker->checkpoint->last);
+
+    return last && worker->saving.cut >= last;
+}
+
 bool checkpoint_is_near(const struct worker *worker)
 {
     if (worker->checkpoint->keeper && atomic_load(&worker->checkpoint->stored) == 0)
@@ -234,6 +242,15 @@ static void freeze_rows(struct worker *worker, uint64_t before)
     saver_drop(&worker->saving.saver, STATE_ROWS, worker->number, before);
 }
 
+/* Some of what was read before the restart has not been delivered again yet. */
+static bool reads_again(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->partition_count; i++)
+        if (worker->partitions[i].ledger.next_offset < worker->partitions[i].again_until)
+            return true;
+    return false;
+}
+
 static void freeze(struct worker *worker, uint64_t cut)
 {
     struct saving *saving = &worker->saving;
@@ -256,7 +273,7 @@ static void freeze(struct worker *worker, uint64_t cut)
         save_times(worker);
         lifecycle_freeze(worker->lifecycle, &saving->saver, cut);
     }
-    deliver_freeze(worker->deliver, &saving->saver);
+    deliver_freeze(worker->deliver, &saving->saver, reads_again(worker));
     deliver_take_acknowledged(worker->deliver, &part->acknowledged, &part->acknowledged_count,
                               &part->acknowledged_capacity);
     part->dropped = memory_reserve(part->dropped, &part->dropped_capacity, saving->dropping_count + 1,
@@ -452,6 +469,18 @@ static void go_on(struct worker *worker, uint64_t cut)
         continue;
 }
 
+/* Files are written up to the input first, unless they cannot be. */
+static bool waits_for_sinks(struct worker *worker, uint64_t cut)
+{
+    struct saving *saving = &worker->saving;
+
+    if (saving->settling != cut) {
+        saving->settling = cut;
+        saving->settling_turns = SETTLE_TURNS;
+    }
+    return !deliver_is_settled(worker->deliver) && saving->settling_turns-- > 0;
+}
+
 bool checkpoint_turn(struct worker *worker, int64_t now_us)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
@@ -467,7 +496,7 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
         return false;
     exchange_flush(worker->port);
     if (atomic_load(&checkpoint->arrived[me]) < cut) {
-        if (worker->at || exchange_stalled(worker->port))
+        if (worker->at || exchange_stalled(worker->port) || waits_for_sinks(worker, cut))
             return false; /* what was begun is finished first */
         arrive(worker, cut);
     }

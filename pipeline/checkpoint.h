@@ -54,6 +54,8 @@ bool checkpoint_is_over(const struct checkpoint *checkpoint);
 
 /* One worker's side of it. */
 struct saving {
+    uint64_t settling; /* the cut that sinks are waited for */
+    unsigned settling_turns;
     uint64_t cut;  /* generation of the last cut taken */
     unsigned part; /* which of the worker's parts is being saved; PARTS: none */
     struct saver saver;
@@ -74,6 +76,9 @@ void saving_close(struct worker *worker); /* after the keeper has stopped */
 
 /* Before the stages of a turn. True: the worker waits at a cut, and no stage may run. */
 bool checkpoint_turn(struct worker *worker, int64_t now_us);
+
+/* This worker has taken the last cut. */
+bool checkpoint_is_past(const struct worker *worker);
 
 /* A cut is under way and this worker has not taken it, or a new store has not had its first one, which is
  * where output can be taken back to: no new input. */

@@ -23,6 +23,7 @@ struct outlet { /* one sink */
     struct sink *sink;
     struct waiting *first, *last;
     size_t raw_pending; /* raw documents without verdict */
+    bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
     struct outbox outbox;
     struct notices notices; /* used when the sink notifies and there is a keeper */
     struct verdicts verdicts;
@@ -163,8 +164,14 @@ static void begin(struct deliver *deliver)
     buffer_clear(&deliver->packed);
 }
 
+/* What was taken back stands as it did at the cut, when nothing of it was owed. */
+static bool has_it_already(const struct outlet *outlet)
+{
+    return outlet->plan->type->resume && !outlet->behind;
+}
+
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
-                   const struct event_origin *origin, uint64_t *pending)
+                   const struct event_origin *origin, bool again, uint64_t *pending)
 {
     struct document document = {.kind = DOC_EVENT,
                                 .id = origin->id,
@@ -178,7 +185,7 @@ void deliver_event(struct deliver *deliver, const struct event_batch *batch, uin
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
-        if (!(outlet->plan->kinds & 1u << DOC_EVENT))
+        if (!(outlet->plan->kinds & 1u << DOC_EVENT) || (again && has_it_already(outlet)))
             continue;
         if (outlet->first || outlet->plan->type->offer(outlet->sink, &document) != STATUS_OK) {
             if (outlet->plan->when_full == FULL_DROP_RAW) {
@@ -552,7 +559,15 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
         filing_advance(&deliver->filing, settle, deliver);
 }
 
-void deliver_freeze(struct deliver *deliver, struct saver *saver)
+bool deliver_is_settled(const struct deliver *deliver)
+{
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        if (deliver->outlets[i].plan->type->resume && deliver->outlets[i].raw_pending > 0)
+            return false;
+    return true;
+}
+
+void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 {
     struct outbox_keys emptied = deliver->frozen;
     struct buffer mark;
@@ -565,12 +580,14 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver)
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
+        outlet->behind &= again;
         outbox_freeze(&outlet->outbox);
         notices_freeze(&outlet->notices);
         buffer_clear(&mark);
         if (outlet->plan->type->mark)
             outlet->plan->type->mark(outlet->sink, &mark);
         pack_u8(&saver->bytes, LAYOUT);
+        pack_u8(&saver->bytes, outlet->behind || outlet->raw_pending > 0);
         pack_u64(&saver->bytes, outlet->outbox.next_sequence);
         pack_text(&saver->bytes, buffer_span(&mark));
         saver_put(saver, (struct state_key){.kind = STATE_OUTLET,
@@ -610,7 +627,7 @@ enum status deliver_restore(struct deliver *deliver, const struct state_key *key
                             struct error *ret_error)
 {
     struct unpack in = unpack_begin(value);
-    bool known = unpack_u8(&in) == LAYOUT;
+    bool known = unpack_u8(&in) == LAYOUT, behind = unpack_u8(&in);
     uint64_t next = unpack_u64(&in);
     struct span mark = unpack_text(&in);
 
@@ -622,6 +639,7 @@ enum status deliver_restore(struct deliver *deliver, const struct state_key *key
         if (outlet->plan->identity != key->owner)
             continue;
         outbox_restore(&outlet->outbox, key->part, next);
+        outlet->behind |= behind;
         /* All workers' marks are of one moment; only the first worker's is sure to be of the newest cut. */
         if (outlet->plan->type->resume && key->part == 0 && deliver->context.worker == 0)
             outlet->plan->type->resume(outlet->sink, mark);

@@ -32,9 +32,9 @@ void deliver_close(struct deliver *deliver); /* after keeper_stop: jobs not run 
 
 bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 
-/* `pending` is raised for each sink that owes a verdict, and lowered by deliver_advance. */
+/* `again`: it was read before a restart; what the sink had then it does not get again. `pending` is raised for each sink that owes a verdict, and lowered by deliver_advance. */
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
-                   const struct event_origin *origin, uint64_t *pending);
+                   const struct event_origin *origin, bool again, uint64_t *pending);
 
 /* at_us: place in the output. */
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);
@@ -58,7 +58,10 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
  * that are not acknowledged to the outbox, and where each sink's output stood to the saver.
  * `ret_acknowledged` gets the stored documents that were acknowledged before the cut: the flip removes
  * them. */
-void deliver_freeze(struct deliver *deliver, struct saver *saver);
+void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again);
+
+/* No sink whose output can be taken back owes a raw document: it stands exactly where the input does. */
+bool deliver_is_settled(const struct deliver *deliver);
 bool deliver_save(struct deliver *deliver, size_t budget);
 void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_keys, size_t *ret_count,
                                size_t *ret_capacity); /* reuses the vector given */

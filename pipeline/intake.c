@@ -163,6 +163,8 @@ static bool poll_partition(struct worker *worker, struct partition *partition, i
     size_t count = type->poll(input->source, partition->index, worker->messages,
                               (size_t)worker->plan->general.batch_rows, &partition->state);
 
+    if (place_of(worker, partition)->anew) /* the offsets are those of other messages now */
+        partition->again_until = INT64_MIN;
     note_state(worker, partition, count, now_us);
     if (count == 0)
         return false;
@@ -418,7 +420,7 @@ bool stage_encode(struct worker *worker, int64_t now_us)
         if (!wanted)
             continue;
         origin.id = event_id(&origin, batch->offset[row], batch->item[row]);
-        deliver_event(worker->deliver, batch, row, &origin, &worker->entry->pending);
+        deliver_event(worker->deliver, batch, row, &origin, worker->again, &worker->entry->pending);
     }
     return true;
 }

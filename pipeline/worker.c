@@ -33,14 +33,14 @@ uint64_t partition_id(const struct input *input, const char *topic, int32_t numb
     return id_end(&builder).high;
 }
 
-static int64_t resume(void *owner, const char *topic, int32_t number)
+static int64_t resume(void *owner, const char *topic, int32_t number, bool can_repeat)
 {
     const struct input *input = owner;
     struct restart_place place;
 
     if (!restart_find(&input->worker->shared->restart, partition_id(input, topic, number), &place))
         return OFFSET_NONE;
-    return place.low_offset;
+    return can_repeat ? place.low_offset : place.next_offset;
 }
 
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
@@ -270,16 +270,19 @@ uint64_t worker_clock_ns(void)
 
 bool worker_step(struct worker *worker, int64_t now_us)
 {
+    bool busy = false, only_finish;
     uint64_t before;
-    bool busy = false;
 
     if (checkpoint_turn(worker, now_us))
         return false;
+    only_finish = atomic_load(&worker->shared->stopping) && checkpoint_is_past(worker);
     before = worker_clock_ns();
     for (size_t i = 0; stages[i].name; i++) {
         uint64_t after;
 
         assert(i < STAGES_MAX);
+        if (only_finish && !stages[i].finishes)
+            continue;
         busy |= stages[i].run(worker, now_us);
         after = worker_clock_ns();
         worker->stage_ns[i] += after - before;

@@ -152,6 +152,7 @@ typedef bool stage_run(struct worker *worker, int64_t now_us);
 struct stage {
     const char *name, *help;
     stage_run *run;
+    bool finishes; /* also after the last cut of a stop, when nothing new may be told */
 };
 extern const struct stage stages[]; /* ends with a NULL name */
 

@@ -414,12 +414,12 @@ def kills(bench):
     for _ in range(KILLS):
         weir = pipeline.begin("--once")
         try:
-            weir.process.wait(chance.uniform(0.1, 0.65))
+            weir.process.wait(chance.uniform(0.05, 0.3))
             break
         except subprocess.TimeoutExpired:
             weir.stop(signal.SIGKILL)
             killed += 1
-    if killed < 5:
+    if killed < 3:
         raise AssertionError(f"only {killed} kills before the end")
     pipeline.run()
     must_say(pipeline.state("verify"), "whole")
@@ -434,6 +434,10 @@ def stop_and_go_on(bench):
         weir.stop()
     pipeline.run()
     pipeline.must_equal_calm()
+
+
+def alert_key(line):
+    return line["rule"], json.dumps(line.get("labels"), sort_keys=True)
 
 
 def stop_drains(bench):
@@ -461,7 +465,9 @@ def stop_drains(bench):
         receiver.close()
         pipeline.must_equal_calm()
         told = {line["id"] for _, line in receiver.told}
-        never = [line["id"] for line in calm if line["state"] == "firing" and line["id"] not in told]
+        prompted = {alert_key(line) for _, line in receiver.told} # a prompt has an id of its own
+        never = [line["id"] for line in calm
+                 if line["state"] == "firing" and line["id"] not in told and alert_key(line) not in prompted]
         if never:
             raise AssertionError(f"{len(never)} of {len(calm)} alerts were never told")
 

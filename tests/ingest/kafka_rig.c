@@ -11,7 +11,7 @@ char topic_name[64];
 rd_kafka_t *producer;
 int64_t resume_at = OFFSET_NONE;
 
-static int64_t resume(void *owner, const char *topic, int32_t partition)
+static int64_t resume(void *owner, const char *topic, int32_t partition, bool can_repeat)
 {
     return partition == 0 ? resume_at : OFFSET_NONE;
 }

@@ -55,7 +55,7 @@ static void take_warning(void *owner, const char *text)
 
 static int64_t resume_at = OFFSET_NONE; /* for the sources opened from now on */
 
-static int64_t resume(void *owner, const char *topic, int32_t partition)
+static int64_t resume(void *owner, const char *topic, int32_t partition, bool can_repeat)
 {
     assert_int_equal(partition, 0);
     return resume_at;

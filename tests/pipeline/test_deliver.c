@@ -264,7 +264,7 @@ static void world_free(struct world *world)
 static void freeze(struct world *world)
 {
     for (unsigned i = 0; i < world->workers; i++)
-        deliver_freeze(world->deliver[i], &world->saver);
+        deliver_freeze(world->deliver[i], &world->saver, false);
     world->cutting = true;
 }
 
@@ -712,7 +712,7 @@ static void events_are_held_or_dropped(void **state)
     event_batch_add(&batch);
     batch.arrival_us[0] = TIME_NONE;
     for (unsigned i = 0; i < 2 * QUEUE_MAX; i++) {
-        deliver_event(world->deliver[0], &batch, 0, &origin, &pending);
+        deliver_event(world->deliver[0], &batch, 0, &origin, false, &pending);
         turn(world);
     }
     deliver_figures(world->deliver[0], &figures);
@@ -720,7 +720,7 @@ static void events_are_held_or_dropped(void **state)
     world->remotes[SEARCH_LIKE].down = true;
     for (unsigned i = 0; !deliver_busy(world->deliver[0]); i++) {
         assert_true(i < 2 * QUEUE_MAX);
-        deliver_event(world->deliver[0], &batch, 0, &origin, &pending);
+        deliver_event(world->deliver[0], &batch, 0, &origin, false, &pending);
     }
     assert_int_equal(pending, deliver_pending(world->deliver[0]));
     world->remotes[FILE_LIKE].down = world->remotes[SEARCH_LIKE].down = false;

@@ -162,7 +162,7 @@ static void find_position(struct source *source, size_t index)
     size_t position = 0;
 
     if (source->context.resume)
-        offset = source->context.resume(source->context.resume_owner, "events", (int32_t)number);
+        offset = source->context.resume(source->context.resume_owner, "events", (int32_t)number, true);
     if (!world->store_lost && committed && offset < world->queues[number].committed)
         world_fail(world, "partition %u: %lld is committed, but the store goes on at %lld", number,
                    (long long)world->queues[number].committed, (long long)offset);
