@@ -99,30 +99,6 @@ static size_t clean_run(const unsigned char *at, size_t size)
     return i;
 }
 
-/* Length of the well-formed UTF-8 sequence at `at` (RFC 3629, table in section 4), 0 when it is not one. */
-static size_t utf8_length(const unsigned char *at, size_t size)
-{
-    unsigned char first = at[0], low = 0x80, high = 0xBF;
-    size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-
-    if (first < 0xC2 || first > 0xF4 || size < length)
-        return 0;
-    if (first == 0xE0)
-        low = 0xA0;
-    else if (first == 0xED)
-        high = 0x9F;
-    else if (first == 0xF0)
-        low = 0x90;
-    else if (first == 0xF4)
-        high = 0x8F;
-    if (at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((at[i] & 0xC0) != 0x80)
-            return 0;
-    return length;
-}
-
 static void put_escape(struct buffer *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -147,7 +123,7 @@ void json_put_text(struct buffer *out, struct span value)
         at += clean_run(bytes + at, value.size - at);
         if (at == value.size)
             break;
-        size_t length = bytes[at] >= 0x80 ? utf8_length(bytes + at, value.size - at) : 0;
+        size_t length = bytes[at] >= 0x80 ? utf8_sequence_size(bytes + at, value.size - at) : 0;
         if (length == 0) {
             buffer_put(out, bytes + copied, at - copied);
             put_escape(out, bytes[at]);

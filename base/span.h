@@ -41,3 +41,28 @@ static inline int span_compare(struct span a, struct span b)
 
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
+
+/* Bytes of the well-formed UTF-8 sequence of two to four bytes at `at` (RFC 3629, section 4); 0: there is
+ * none within `left` bytes. */
+static inline size_t utf8_sequence_size(const unsigned char *at, size_t left)
+{
+    unsigned char first = at[0], low = 0x80, high = 0xBF;
+    size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+
+    if (first < 0xC2 || first > 0xF4 || size > left)
+        return 0;
+    if (first == 0xE0)
+        low = 0xA0;
+    else if (first == 0xED)
+        high = 0x9F;
+    else if (first == 0xF0)
+        low = 0x90;
+    else if (first == 0xF4)
+        high = 0x8F;
+    if (at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+    return size;
+}

@@ -336,31 +336,6 @@ static const yajl_callbacks callbacks = {
     .yajl_end_array = on_end_array,
 };
 
-/* Bytes of the well-formed sequence of two to four bytes at `at`, 0 when there is none (Unicode 15,
- * table 3-7). */
-static size_t sequence_size(const unsigned char *at, size_t left)
-{
-    unsigned char first = at[0], low = 0x80, high = 0xBF;
-    size_t size = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-
-    if (first < 0xC2 || first > 0xF4 || size > left)
-        return 0;
-    if (first == 0xE0)
-        low = 0xA0;
-    else if (first == 0xED)
-        high = 0x9F;
-    else if (first == 0xF0)
-        low = 0x90;
-    else if (first == 0xF4)
-        high = 0x8F;
-    if (at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((at[i] & 0xC0) != 0x80)
-            return 0;
-    return size;
-}
-
 /* Position of the first byte that is not UTF-8; the size when all is well. */
 static size_t utf8_valid_size(struct span text)
 {
@@ -377,7 +352,7 @@ static size_t utf8_valid_size(struct span text)
                 continue;
             }
         }
-        size_t size = bytes[i] < 0x80 ? 1 : sequence_size(bytes + i, text.size - i);
+        size_t size = bytes[i] < 0x80 ? 1 : utf8_sequence_size(bytes + i, text.size - i);
         if (size == 0)
             break;
         i += size;

@@ -10,5 +10,5 @@ void metrics_publish(struct worker *worker, counter *values); /* the worker's ow
 /* Prometheus text format 0.0.4: values[worker] are the published arrays. */
 void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out);
 
-/* For people: rows read and a second name for totals that the page shows. */
+/* How many workers have a sink that waits for a person. */
 uint64_t metrics_paused_sinks(const struct plan *plan, unsigned workers, counter *const *values);
