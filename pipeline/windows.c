@@ -402,11 +402,23 @@ static void finish_rows(struct windows *windows, struct closing *closing)
     closing->rows = 0;
 }
 
-static bool any_told(const struct series_table *table, uint32_t slot)
+/* A condition is true, and an empty bucket could end it. Others wait for rows however long: no end of a bucket
+ * concerns them meanwhile. */
+static bool heeds_empty(const struct windows *windows, const struct series_table *table, uint32_t slot)
 {
-    unsigned judges = table->group->rule_count + table->group->detector_count;
+    const struct plan_group *group = table->group;
+    unsigned judges = group->rule_count + group->detector_count;
+    const uint8_t *told = &table->told[slot * judges];
 
-    return judges && memchr(&table->told[slot * judges], 1, judges) != NULL;
+    if (!judges || !memchr(told, 1, judges))
+        return false;
+    for (unsigned i = 0; i < group->rule_count; i++)
+        if (told[i] && windows->plan->rules[group->rules[i]].defined_on_empty)
+            return true;
+    for (unsigned i = 0; i < group->detector_count; i++)
+        if (told[group->rule_count + i] && !isnan(windows->plan->detectors[group->detectors[i]].empty))
+            return true;
+    return false;
 }
 
 /* After an end is closed: drops panes that no end needs any more, and finds the next end with something to
@@ -421,7 +433,7 @@ static void sweep(struct windows *windows, struct series_table *table)
         uint32_t slot = table->active[i];
         struct series *series = &table->series[slot];
         struct pane_node **link = &series->panes;
-        bool told = any_told(table, slot);
+        bool told = heeds_empty(windows, table, slot);
 
         while (*link) {
             struct pane_node *node = *link;
@@ -483,7 +495,7 @@ static void close_end(struct windows *windows, struct series_table *table, int64
         uint64_t rows = gather(windows, closing, closing->rows, &table->series[slot]);
 
         closing->slot[closing->rows] = slot;
-        if (rows == 0 && !any_told(table, slot))
+        if (rows == 0 && !heeds_empty(windows, table, slot))
             continue;
         if (closing->provisional) {
             windows_touch(windows, table, slot);
