@@ -34,7 +34,8 @@ PATCHES = {
         "if (batch->watermark_us[row] != INT64_MIN &&\n"
         "        batch->watermark_us[row] - fold->plan->time.lateness >= first_end) {", None),
     "order_of_equal_conditions_by_arrival": (
-        "alerts/lifecycle.c", "return a->partition < b->partition ? -1 : 1;", "return 0;", None),
+        "alerts/lifecycle.c", "return a->partition < b->partition ? -1 : 1;",
+        "return 0 * (a->partition < b->partition ? -1 : 1);", None),
     "full_rings_wait_for_each_other": (
         "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && (block",
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
