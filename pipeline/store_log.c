@@ -60,11 +60,8 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
     [OUTBOX_ACKNOWLEDGE] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence = ?3",
     [OUTBOX_CUT] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3",
     [OUTBOX_NEXT_LANE] = "SELECT lane FROM outbox WHERE sink = ?1 AND lane >= ?2 ORDER BY lane LIMIT 1",
-    [NOTIFICATION_PUT] = "INSERT INTO notifications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-        " ON CONFLICT (sink, line_high, line_low) DO UPDATE SET dedup_high = excluded.dedup_high,"
-        " dedup_low = excluded.dedup_low, episode_high = excluded.episode_high, episode_low = excluded.episode_low,"
-        " at_us = excluded.at_us, told_us = excluded.told_us, flags = excluded.flags, body = excluded.body,"
-        " checksum = excluded.checksum",
+    [NOTIFICATION_PUT] = "INSERT INTO notifications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [NOTIFICATION_REMOVE] = "DELETE FROM notifications WHERE sink = ?1 AND line_high = ?2 AND line_low = ?3",
     [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY rowid",
     [NOTIFICATION_FORGET] = FORGET("notifications", "told_us"),
     [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4"),
@@ -205,9 +202,18 @@ enum status store_outbox_lanes(struct store *store, uint64_t sink, bool (*visit)
     }
 }
 
+/* The newest word of a line stands last: rows are read in the order in which they were written. */
 static enum status put_notification(struct store *store, const struct notification *notification,
                                     struct error *ret_error)
 {
+    sqlite3_stmt *remove = store->statements[NOTIFICATION_REMOVE];
+
+    sqlite3_bind_int64(remove, 1, (sqlite3_int64)notification->sink);
+    sqlite3_bind_int64(remove, 2, (sqlite3_int64)notification->line.high);
+    sqlite3_bind_int64(remove, 3, (sqlite3_int64)notification->line.low);
+    enum status status = store_file_step(&store->file, remove, ret_error);
+    if (status != STATUS_OK)
+        return status;
     struct store_row row = store_row_begin(store->statements[NOTIFICATION_PUT], "notifications");
 
     store_row_put_number(&row, notification->sink);
