@@ -33,9 +33,9 @@ PATCHES = {
         "pipeline/fold.c", "if (batch->watermark_us[row] >= first_end) {",
         "if (batch->watermark_us[row] != INT64_MIN &&\n"
         "        batch->watermark_us[row] - fold->plan->time.lateness >= first_end) {", None),
-    "order_of_equal_conditions_by_arrival": (
-        "alerts/lifecycle.c", "return a->partition < b->partition ? -1 : 1;",
-        "return 0 * (a->partition < b->partition ? -1 : 1);", None),
+    "alerts_depend_on_the_number_of_workers": (
+        "pipeline/owner.c", "until = scored < worker->rows_us ? scored : worker->rows_us;",
+        "until = worker->rows_us;", None),
     "full_rings_wait_for_each_other": (
         "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && (block",
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
