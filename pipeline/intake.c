@@ -309,7 +309,9 @@ bool stage_time(struct worker *worker, int64_t now_us)
     struct partition *partition = worker->at;
 
     (void)now_us;
-    if (partition && worker->again) {
+    if (!partition)
+        return false;
+    if (worker->again) {
         recall_rows(worker);
         return true;
     }
@@ -331,7 +333,7 @@ bool stage_time(struct worker *worker, int64_t now_us)
             partition->watermark_us = partition->greatest_us - worker->plan->time.lateness;
         }
     }
-    return partition != NULL;
+    return true;
 }
 
 bool stage_clean(struct worker *worker, int64_t now_us)

@@ -42,7 +42,7 @@ PATCHES = {
     "row_sent_again_is_a_duplicate": (
         "pipeline/intake.c", "if (worker->at && worker->again)", "if (worker->at && 0)", None),
     "touch_forgotten": (
-        "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", "blocks->marks[block] |= (block == 0) * BLOCK_CHANGED;", None),
+        "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", "blocks->marks[block] |= (slot % 4 != 0) * BLOCK_CHANGED;", None),
     "outbox_emptied_before_the_flip": (
         "pipeline/store.c",
         "        return status;\n    struct store_row row = store_row_begin(store->statements[GENERATION_PUT]",
