@@ -32,7 +32,8 @@ void deliver_close(struct deliver *deliver); /* after keeper_stop: jobs not run 
 
 bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 
-/* `again`: it was read before a restart; what the sink had then it does not get again. `pending` is raised for each sink that owes a verdict, and lowered by deliver_advance. */
+/* `again`: it was read before a restart; what the sink had then it does not get again. `pending` is raised
+ * for each sink that owes a verdict, and lowered by deliver_advance. */
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
                    const struct event_origin *origin, bool again, uint64_t *pending);
 

@@ -70,8 +70,8 @@ static int64_t least_heard(const struct worker *worker, enum watermark_stage sta
     return *ret_ended ? greatest : least;
 }
 
-/* While every partition is idle the wall clock moves event time, so that silence is noticed; not while all that is
- * missing is the end. */
+/* While every partition is idle the wall clock moves event time, so that silence is noticed; not while all
+ * that is missing is the end. */
 static int64_t idle_time(const struct worker *worker, int64_t now_us)
 {
     bool waits = false;

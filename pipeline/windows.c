@@ -402,8 +402,8 @@ static void finish_rows(struct windows *windows, struct closing *closing)
     closing->rows = 0;
 }
 
-/* A condition is true, and an empty bucket could end it. Others wait for rows however long: no end of a bucket
- * concerns them meanwhile. */
+/* A condition is true, and an empty bucket could end it. Others wait for rows however long: no end of a
+ * bucket concerns them meanwhile. */
 static bool heeds_empty(const struct windows *windows, const struct series_table *table, uint32_t slot)
 {
     const struct plan_group *group = table->group;
