@@ -35,14 +35,15 @@ PATCHES = {
         "        batch->watermark_us[row] - fold->plan->time.lateness >= first_end) {", None),
     "alerts_depend_on_the_number_of_workers": (
         "pipeline/owner.c", "until = scored < worker->rows_us ? scored : worker->rows_us;",
-        "until = worker->rows_us;", None),
+        "until = scored == INT64_MIN ? scored : worker->rows_us;", None),
     "full_rings_wait_for_each_other": (
         "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && (block",
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
     "row_sent_again_is_a_duplicate": (
         "pipeline/intake.c", "if (worker->at && worker->again)", "if (worker->at && 0)", None),
     "touch_forgotten": (
-        "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", "blocks->marks[block] |= (slot % 4 != 0) * BLOCK_CHANGED;", None),
+        "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", 
+        "blocks->marks[block] = (uint8_t)(blocks->marks[block] | (slot % 4 ? BLOCK_CHANGED : 0));", None),
     "outbox_emptied_before_the_flip": (
         "pipeline/store.c",
         "        return status;\n    struct store_row row = store_row_begin(store->statements[GENERATION_PUT]",
