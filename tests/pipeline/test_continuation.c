@@ -11,7 +11,8 @@ enum { FIRST_S = 1000000, CHANGE_S = 1000095, END_S = 1000200, PATH_BYTES = 256 
 
 static const char head[] =
     "name: t\n"
-    "workers: 2\nbatch_rows: 1\n"
+    "workers: 1\n" /* reads, closes and tells in turn: what fires before the last cut is certain */
+    "batch_rows: 1\n"
     "store: {path: t.db}\n"
     "http: {listen: \"\"}\n"
     "time: {lateness: 2s, max_skew: 3650d}\n"
