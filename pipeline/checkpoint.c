@@ -217,24 +217,6 @@ static bool all_have(const _Atomic uint64_t *numbers, unsigned workers, uint64_t
     return true;
 }
 
-/* The values that are small and always change. */
-static void save_times(struct worker *worker)
-{
-    struct buffer *out = &worker->saving.saver.bytes;
-    const int64_t times[] = {worker->rows_us,
-                             worker->firm_us,
-                             worker->runs_us,
-                             worker->applied_us,
-                             worker->closed_us,
-                             worker->notified_us,
-                             atomic_load(&worker->shared->partial_us)};
-
-    pack_u8(out, 1);
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        pack_i64(out, times[i]);
-    saver_put(&worker->saving.saver, (struct state_key){.kind = STATE_TIMES});
-}
-
 static void freeze_rows(struct worker *worker, uint64_t before)
 {
     order_freeze(&worker->order, &worker->frozen_rows);
@@ -270,7 +252,7 @@ static void freeze(struct worker *worker, uint64_t cut)
     if (worker->number == ALERT_OWNER) {
         continuation_pack(worker->plan, atomic_load(&worker->checkpoint->greatest_us), &saving->saver.bytes);
         saver_put(&saving->saver, (struct state_key){.kind = STATE_PLAN});
-        save_times(worker);
+        times_freeze(worker);
         lifecycle_freeze(worker->lifecycle, &saving->saver, cut);
     }
     deliver_freeze(worker->deliver, &saving->saver, reads_again(worker));
@@ -445,14 +427,8 @@ static void coordinate(struct worker *worker, int64_t now_us)
 
 static void arrive(struct worker *worker, uint64_t cut)
 {
-    struct checkpoint *checkpoint = worker->checkpoint;
-    int64_t greatest = atomic_load(&checkpoint->greatest_us);
-
     for (size_t i = 0; i < worker->partition_count; i++)
-        while (worker->partitions[i].greatest_us > greatest &&
-               !atomic_compare_exchange_weak(&checkpoint->greatest_us, &greatest,
-                                             worker->partitions[i].greatest_us))
-            continue;
+        atomic_raise(&worker->checkpoint->greatest_us, worker->partitions[i].greatest_us);
     worker->saving.arrived_ns = worker_clock_ns();
     atomic_store_explicit(&worker->checkpoint->arrived[worker->number], cut, memory_order_release);
 }
@@ -460,13 +436,9 @@ static void arrive(struct worker *worker, uint64_t cut)
 /* By a clock of its own: a worker alone arrives and goes on within one turn. */
 static void go_on(struct worker *worker, uint64_t cut)
 {
-    struct checkpoint *checkpoint = worker->checkpoint;
-    int64_t pause = (int64_t)(worker_clock_ns() - worker->saving.arrived_ns) / 1000;
-    int64_t most = atomic_load(&checkpoint->pause_us_max);
-
     worker->saving.cut = cut;
-    while (pause > most && !atomic_compare_exchange_weak(&checkpoint->pause_us_max, &most, pause))
-        continue;
+    atomic_raise(&worker->checkpoint->pause_us_max,
+                 (int64_t)(worker_clock_ns() - worker->saving.arrived_ns) / 1000);
 }
 
 /* Files are written up to the input first, unless they cannot be. */

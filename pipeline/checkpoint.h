@@ -45,6 +45,15 @@ struct checkpoint {
     struct checkpoint_part parts[WORKERS_MAX];
 };
 
+/* Several workers find values at the same time; the greatest stays. */
+static inline void atomic_raise(_Atomic int64_t *greatest, int64_t value)
+{
+    int64_t before = atomic_load(greatest);
+
+    while (value > before && !atomic_compare_exchange_weak(greatest, &before, value))
+        continue;
+}
+
 void checkpoint_init(struct checkpoint *checkpoint, struct keeper *keeper, unsigned workers,
                      uint64_t generation, int64_t interval_us);
 void checkpoint_free(struct checkpoint *checkpoint);

@@ -59,9 +59,7 @@ static void begin_partial(struct worker *worker, struct partition *partition, co
                  worker->plan->store.path, topic);
         worker->warn(worker->warn_owner, text);
     }
-    while (partition->greatest_us > before &&
-           !atomic_compare_exchange_weak(&shared->partial_us, &before, partition->greatest_us))
-        continue;
+    atomic_raise(&shared->partial_us, partition->greatest_us);
 }
 
 static void begin_restored(struct worker *worker, struct partition *partition,

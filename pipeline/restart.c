@@ -36,6 +36,23 @@ static void forget(struct restart *restart, const struct state_key *key)
     restart->stale[restart->stale_count++] = table;
 }
 
+void times_freeze(struct worker *worker)
+{
+    struct saver *saver = &worker->saving.saver;
+    const int64_t times[] = {worker->rows_us,
+                             worker->firm_us,
+                             worker->runs_us,
+                             worker->applied_us,
+                             worker->closed_us,
+                             worker->notified_us,
+                             atomic_load(&worker->shared->partial_us)};
+
+    pack_u8(&saver->bytes, LAYOUT);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        pack_i64(&saver->bytes, times[i]);
+    saver_put(saver, (struct state_key){.kind = STATE_TIMES});
+}
+
 static enum status restore_times(struct worker *const *workers, unsigned count, struct span bytes,
                                  struct error *error)
 {

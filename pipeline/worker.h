@@ -137,8 +137,9 @@ void worker_tell_alert(void *worker, const struct alert *alert);
 /* Names a partition of a source in ids and in the store. */
 uint64_t partition_id(const struct input *input, const char *topic, int32_t number);
 
-/* Values of the partitions, at a cut. */
+/* Values of the partitions, and of the process's times (worker 0), at a cut. */
 void partitions_freeze(struct worker *worker);
+void times_freeze(struct worker *worker);
 
 /* All sources of this worker have ended for good. */
 bool worker_has_read_all(const struct worker *worker);
