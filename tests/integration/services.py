@@ -109,14 +109,16 @@ class Kafka:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def produce(self, topic, recording):
-        for partition, messages in enumerate(recording):
-            if not messages:
-                continue
-            kcat = self.producer(topic, partition)
-            _, complaint = kcat.communicate(b"".join(key + b"\t" + value + b"\n" for key, value in messages), timeout=120)
-            if kcat.returncode:
-                raise RuntimeError(f"kcat: {complaint.decode()[-500:]}")
-
+        """All partitions at once: live, one that is sent later than the others would be taken for idle."""
+        kcats = [self.producer(topic, partition) if messages else None for partition, messages in enumerate(recording)]
+        inputs = [b"".join(key + b"\t" + value + b"\n" for key, value in messages) for messages in recording]
+        threads = [threading.Thread(target=kcat.communicate, args=(lines,)) for kcat, lines in zip(kcats, inputs) if kcat]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        if any(kcat and kcat.poll() != 0 for kcat in kcats):
+            raise RuntimeError(f"kcat: exit codes {[kcat and kcat.poll() for kcat in kcats]}")
 
     def must_hold(self, topic, recording):
         """The reference takes line numbers for offsets: see that the producer kept them."""
