@@ -1,6 +1,7 @@
 /* Runs a plan: one thread a worker, their exchange, and what they share. */
 #pragma once
 #include "pipeline/collect.h"
+#include "pipeline/journal.h"
 #include "pipeline/plan.h"
 #include "pipeline/view.h"
 
@@ -10,18 +11,28 @@ enum engine_mode {
     ENGINE_REPLAY, /* as once, but event time only: no store, no commit, no sink; lines go to `collect` */
 };
 
+/* A part of the work that several processes share (cluster.h): the engine is one worker of `count`. Its state
+ * is in the journal's changelog; the store is a file of its own beside store.path that mirrors it, made anew at
+ * each start. */
+struct engine_task {
+    const struct journal_type *journal;
+    void *cluster; /* given to journal->open */
+    unsigned number, count;
+};
+
 struct engine_options {
     enum engine_mode mode;
-    struct collect *collect; /* replay: not NULL */
-    struct view *view;       /* may be NULL */
-    bool quiet;              /* no messages on stderr */
-    bool stepped;            /* no thread is started: a simulation takes the turns with engine_step */
-    const char *store_vfs;   /* SQLite's file layer, for a simulation; NULL: the default */
+    struct collect *collect;        /* replay: not NULL */
+    struct view *view;              /* may be NULL */
+    const struct engine_task *task; /* NULL: the whole work; borrowed during engine_start */
+    bool quiet;                     /* no messages on stderr */
+    bool stepped;                   /* no thread is started: a simulation takes the turns with engine_step */
+    const char *store_vfs;          /* SQLite's file layer, for a simulation; NULL: the default */
 };
 
 struct engine;
 
-/* STATUS_RETRY: another process has the store. */
+/* STATUS_RETRY: another process has the store, or the task. */
 enum status engine_start(const struct plan *plan, const struct engine_options *options,
                          struct engine **ret_engine, struct error *ret_error);
 

@@ -252,6 +252,29 @@ static enum status read_list(struct plan *plan, const struct list_section *secti
     return STATUS_OK;
 }
 
+/* Input partitions are divided by number, so that all processes must see the same ones. */
+static enum status check_cluster(struct plan *plan, struct error *error)
+{
+    const struct node *section = plan->general.cluster;
+    struct plan_cluster *cluster = &plan->cluster;
+
+    if (!cluster->enabled)
+        return STATUS_OK;
+    if (!cluster->brokers)
+        return node_fail(section, error, "cluster.brokers: required when cluster.enabled is true");
+    if (cluster->tasks & (cluster->tasks - 1))
+        return node_fail(section, error, "cluster.tasks: %lld is not a power of two (1, 2, 4 ... %d)",
+                         (long long)cluster->tasks, WORKERS_MAX);
+    for (unsigned i = 0; i < plan->source_count; i++)
+        if (strcmp(plan->sources[i].type->name, "kafka") != 0)
+            return node_fail(plan->sources[i].node, error,
+                             "source %s: with cluster.enabled every source must be of type kafka",
+                             plan->sources[i].name);
+    if (!cluster->application_id)
+        cluster->application_id = memory_text(plan->general.name, strlen(plan->general.name));
+    return STATUS_OK;
+}
+
 static enum status read_sections(struct plan *plan, struct error *error)
 {
     const struct plan_general *general = &plan->general;
@@ -260,9 +283,10 @@ static enum status read_sections(struct plan *plan, struct error *error)
         const struct option_rows *rows;
         void *settings;
     } maps[] = {
-        {general->time, &time_rows, &plan->time},       {general->runs, &runs_rows, &plan->runs},
-        {general->limits, &limits_rows, &plan->limits}, {general->store, &store_rows, &plan->store},
-        {general->http, &http_rows, &plan->http},       {general->alerts, &alerts_rows, &plan->alerts},
+        {general->time, &time_rows, &plan->time},          {general->runs, &runs_rows, &plan->runs},
+        {general->limits, &limits_rows, &plan->limits},    {general->store, &store_rows, &plan->store},
+        {general->cluster, &cluster_rows, &plan->cluster}, {general->http, &http_rows, &plan->http},
+        {general->alerts, &alerts_rows, &plan->alerts},
     };
 
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
@@ -288,7 +312,7 @@ static enum status read_sections(struct plan *plan, struct error *error)
             return STATUS_FATAL;
     if (plan->source_count == 0)
         return node_fail(config_root(plan->config), error, "no sources: name at least one under sources");
-    return STATUS_OK;
+    return check_cluster(plan, error);
 }
 
 /* Measures of an earlier configuration: each a configuration of its own. */
@@ -416,10 +440,10 @@ static void free_lists(struct plan *plan)
 
 void plan_free(struct plan *plan)
 {
-    const struct option_rows *rows[] = {&general_rows, &time_rows, &runs_rows,  &limits_rows,
-                                        &store_rows,   &http_rows, &alerts_rows};
-    void *settings[] = {&plan->general, &plan->time, &plan->runs,  &plan->limits,
-                        &plan->store,   &plan->http, &plan->alerts};
+    const struct option_rows *rows[] = {&general_rows, &time_rows,    &runs_rows, &limits_rows,
+                                        &store_rows,   &cluster_rows, &http_rows, &alerts_rows};
+    void *settings[] = {&plan->general, &plan->time,    &plan->runs, &plan->limits,
+                        &plan->store,   &plan->cluster, &plan->http, &plan->alerts};
 
     plan_unlink(plan);
     free_lists(plan);

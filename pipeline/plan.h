@@ -15,8 +15,8 @@ enum when_full { FULL_HOLD, FULL_DROP_RAW };
 struct plan_general {
     char *name;
     int64_t workers, batch_rows;
-    const struct node *time, *runs, *limits, *store, *http, *alerts, *formats, *sources, *clean, *measures,
-        *detectors, *rules, *sinks, *include;
+    const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
+        *measures, *detectors, *rules, *sinks, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -35,6 +35,13 @@ struct plan_limits {
 struct plan_store {
     char *path;
     int64_t checkpoint_us, drain_us, history_us, limit_bytes, outbox_bytes;
+};
+
+struct plan_cluster {
+    bool enabled;
+    char *application_id, *brokers, *instance;
+    int64_t tasks, commit_us, session_us, replication;
+    struct option_pairs librdkafka;
 };
 
 struct plan_http {
@@ -152,6 +159,7 @@ struct plan {
     struct plan_runs runs;
     struct plan_limits limits;
     struct plan_store store;
+    struct plan_cluster cluster;
     struct plan_http http;
     struct plan_alerts alerts;
     struct span name;

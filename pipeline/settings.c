@@ -21,6 +21,7 @@ static const struct option general_options[] = {
     {"runs", OPTION_NODE, AT(struct plan_general, runs), .help = "Run table."},
     {"limits", OPTION_NODE, AT(struct plan_general, limits), .help = "Written limits."},
     {"store", OPTION_NODE, AT(struct plan_general, store), .help = "Where state is kept."},
+    {"cluster", OPTION_NODE, AT(struct plan_general, cluster), .help = "Several processes that share the work."},
     {"http", OPTION_NODE, AT(struct plan_general, http), .help = "Page and API."},
     {"alerts", OPTION_NODE, AT(struct plan_general, alerts), .help = "Alerts in general."},
     {"formats", OPTION_NODE, AT(struct plan_general, formats), .help = "How payloads are read."},
@@ -57,6 +58,17 @@ static const struct option store_options[] = {
     {"history", OPTION_DURATION, AT(struct plan_store, history_us), .default_text = "30d", .min = 3600, .max = 86400 * 3650.0, .help = "How long alert history, notification log and audit log are kept."},
     {"outbox", OPTION_SIZE, AT(struct plan_store, outbox_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e13, .scale = SCALE_LOG, .help = "Derived documents kept for sinks that do not take them; beyond it the input is held."},
     {"limit", OPTION_SIZE, AT(struct plan_store, limit_bytes), .default_text = "0", .max = 1e13, .help = "Size of the store without outbox and dead letters; beyond it history is removed early, then the input is held; 0: no limit."},
+};
+static const struct option cluster_options[] = {
+    {"enabled", OPTION_BOOL, AT(struct plan_cluster, enabled), .default_text = "false", .help = "Several processes with the same configuration share the work through Kafka; all sources must be Kafka topics."},
+    {"application_id", OPTION_TEXT, AT(struct plan_cluster, application_id), .help = "Names the consumer group, the internal topics and the transactions; default: the pipeline's name."},
+    {"brokers", OPTION_TEXT, AT(struct plan_cluster, brokers), .help = "Where the internal topics are, and all the sources' topics: host:port, several with commas."},
+    {"tasks", OPTION_INTEGER, AT(struct plan_cluster, tasks), .default_text = "8", .min = 1, .max = WORKERS_MAX, .scale = SCALE_LOG, .help = "Parts the work is divided into, a power of two; a process has some of them, each with a thread of its own. Cannot be changed while there is state."},
+    {"commit", OPTION_DURATION, AT(struct plan_cluster, commit_us), .default_text = "200ms", .min = 0.01, .max = 60, .help = "How often a task commits its transaction; what it sends to other tasks arrives there after it."},
+    {"session_timeout", OPTION_DURATION, AT(struct plan_cluster, session_us), .default_text = "10s", .min = 1, .max = 1800, .help = "A process that is silent for so long loses its tasks to the others; half of it after its last commit it tells nobody anything."},
+    {"instance", OPTION_TEXT, AT(struct plan_cluster, instance), .help = "Name of this process in the group (group.instance.id), the same after a restart, different in each process; default: made of the host's name and store.path."},
+    {"replication", OPTION_INTEGER, AT(struct plan_cluster, replication), .default_text = "-1", .min = -1, .max = 100, .help = "Replication factor of the internal topics when they are made; -1: the brokers' default."},
+    {"librdkafka", OPTION_PAIRS, AT(struct plan_cluster, librdkafka), .help = "Properties of librdkafka, like `security.protocol`, `sasl.username` or `ssl.ca.location`."},
 };
 static const struct option http_options[] = {
     {"listen", OPTION_TEXT, AT(struct plan_http, listen), .default_text = "127.0.0.1:8470", .help = "Address of the page and the API; \"\" switches both off; a taken port is said and the next one used."},
@@ -122,7 +134,7 @@ static const struct option sink_options[] = {
 
 const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(time_options),
                          runs_rows = ROWS(runs_options), limits_rows = ROWS(limits_options),
-                         store_rows = ROWS(store_options), http_rows = ROWS(http_options),
+                         store_rows = ROWS(store_options), cluster_rows = ROWS(cluster_options), http_rows = ROWS(http_options),
                          alerts_rows = ROWS(alerts_options), format_rows = ROWS(format_options),
                          source_rows = ROWS(source_options), measure_rows = ROWS(measure_options),
                          detector_rows = ROWS(detector_options), rule_rows = ROWS(rule_options),
@@ -139,6 +151,7 @@ const struct plan_section plan_sections[] = {
     SECTION("runs", "Run table", runs_options),
     SECTION("limits", "Written limits", limits_options),
     SECTION("store", "Store", store_options),
+    SECTION("cluster", "Cluster", cluster_options),
     SECTION("http", "Page and API", http_options),
     SECTION("alerts", "Alerts", alerts_options),
     SECTION("formats[]", "Formats", format_options),
