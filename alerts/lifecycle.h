@@ -28,6 +28,14 @@ struct condition {
     struct alert evidence;
 };
 
+/* Packed: on the way to another process, and in the store while it waits. The policy is found by its name;
+ * texts are borrowed from the bytes. */
+#define POLICY_GONE UINT32_MAX /* its rule is not in the configuration */
+void condition_pack(const struct alert_policy *policies, const struct condition *condition,
+                    struct buffer *out);
+void condition_unpack(const struct alert_policy *policies, size_t count, struct unpack *in,
+                      struct condition *ret_condition);
+
 struct lifecycle;
 typedef void lifecycle_emit(void *owner, const struct alert *alert); /* borrowed during the call */
 

@@ -13,10 +13,10 @@ enum {
     BLOCKS_MAX = EPISODES_MAX / BLOCK_SLOTS + 1
 };
 
-static void pack_condition(const struct lifecycle *lifecycle, const struct condition *condition,
-                           struct buffer *out)
+void condition_pack(const struct alert_policy *policies, const struct condition *condition,
+                    struct buffer *out)
 {
-    pack_text(out, lifecycle->policies[condition->policy].name);
+    pack_text(out, policies[condition->policy].name);
     pack_u8(out, (uint8_t)condition->outcome);
     pack_i64(out, condition->at_us);
     pack_u32(out, condition->partition);
@@ -25,10 +25,10 @@ static void pack_condition(const struct lifecycle *lifecycle, const struct condi
     alert_pack(&condition->evidence, out);
 }
 
-static uint32_t find_policy(const struct lifecycle *lifecycle, struct span name)
+static uint32_t find_policy(const struct alert_policy *policies, size_t count, struct span name)
 {
-    for (uint32_t i = 0; i < lifecycle->policy_count; i++)
-        if (span_equal(lifecycle->policies[i].name, name))
+    for (uint32_t i = 0; i < count; i++)
+        if (span_equal(policies[i].name, name))
             return i;
     return POLICY_GONE;
 }
@@ -41,14 +41,13 @@ static int64_t unpack_known_time(struct unpack *in)
     return time_us;
 }
 
-/* Texts are borrowed from the bytes. */
-static void unpack_condition(const struct lifecycle *lifecycle, struct unpack *in,
-                             struct condition *ret_condition)
+void condition_unpack(const struct alert_policy *policies, size_t count, struct unpack *in,
+                      struct condition *ret_condition)
 {
     struct span rule = unpack_text(in);
     uint8_t outcome = unpack_u8(in);
 
-    *ret_condition = (struct condition){.policy = find_policy(lifecycle, rule),
+    *ret_condition = (struct condition){.policy = find_policy(policies, count, rule),
                                         .outcome = outcome ? CONDITION_TRUE : CONDITION_FALSE};
     in->broken |= outcome > 1;
     ret_condition->at_us = unpack_known_time(in);
@@ -78,7 +77,7 @@ void episode_block_save(struct lifecycle *lifecycle, uint32_t block)
         pack_i64(out, episode->since_us);
         pack_i64(out, episode->heard_us);
         pack_u64(out, episode->revision);
-        pack_condition(lifecycle, &episode->latest->condition, out);
+        condition_pack(lifecycle->policies, &episode->latest->condition, out);
     }
     saver_put(lifecycle->saver, (struct state_key){.kind = STATE_EPISODES, .block = block});
     blocks_saved(&lifecycle->blocks, block);
@@ -131,7 +130,7 @@ static void save_conditions(struct lifecycle *lifecycle)
         struct held *held = frozen->held[frozen->held_next];
         size_t size = out->size;
 
-        pack_condition(lifecycle, &held->condition, out);
+        condition_pack(lifecycle->policies, &held->condition, out);
         if (out->size > VALUE_BYTES && frozen->held_next > begun) {
             buffer_truncate(out, size);
             break;
@@ -192,7 +191,7 @@ static void restore_episodes(struct lifecycle *lifecycle, uint32_t block, struct
         episode.since_us = unpack_known_time(in);
         episode.heard_us = unpack_known_time(in);
         episode.revision = unpack_u64(in);
-        unpack_condition(lifecycle, in, &latest);
+        condition_unpack(lifecycle->policies, lifecycle->policy_count, in, &latest);
         if (!in->broken && !add_episode(lifecycle, slot, &episode, &latest))
             in->broken = true;
     }
@@ -212,7 +211,7 @@ static void restore_conditions(struct lifecycle *lifecycle, struct unpack *in)
     while (!in->broken && in->at < in->end) {
         struct condition condition;
 
-        unpack_condition(lifecycle, in, &condition);
+        condition_unpack(lifecycle->policies, lifecycle->policy_count, in, &condition);
         if (!in->broken && condition.policy != POLICY_GONE)
             held_add(lifecycle, held_new(&condition));
     }

@@ -6,8 +6,6 @@
 
 enum { EPISODES_MAX = 10 * 1000 * 1000 };
 
-#define POLICY_GONE UINT32_MAX /* of a restored episode whose rule is not in the configuration */
-
 enum phase {
     PHASE_PENDING,
     PHASE_FIRING,

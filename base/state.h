@@ -65,6 +65,7 @@ enum state_kind {
     STATE_EPISODES = 10,   /* blocks of open episodes */
     STATE_CONDITIONS = 11, /* part cut: all conditions not applied yet, and the keys prompted */
     STATE_OUTLET = 12,     /* owner sink's identity, part worker: where its output stood */
+    STATE_INBOX = 13,      /* of a task: where its inbox stood, the watermarks it had heard */
 };
 
 const char *state_kind_name(uint32_t kind); /* "series"; "unknown" when it is not in the list */

@@ -14,7 +14,9 @@ enum {
     SLICE_BYTES = 256 * 1024,   /* a turn */
     FIRST_SHARE = 10,           /* the first cut of a process comes after so small a part of the interval */
     SETTLE_TURNS = 100,
-    COST_SHARE = 20, /* a cut takes at most one of so many parts of the time */
+    COST_SHARE = 20,     /* a cut takes at most one of so many parts of the time */
+    TASK_COST_SHARE = 2, /* most of it is waiting for Kafka, and others wait for what it sends */
+    CONFIRM_SHARE = 6,   /* a task commits, if nothing else, at least so often in a session timeout */
 };
 
 enum saving_part {
@@ -38,9 +40,18 @@ struct values_job {
     struct buffer bytes;
 };
 
+/* What the transaction of a task's cut has beside the values. */
+struct sent_part {
+    struct journal_commit commit;
+    struct journal_parcel *parcels;
+    struct journal_offset *offsets;
+    char (*metadata)[CUT_METADATA_MAX];
+};
+
 struct flip_job {
     struct keeper_job job;
     struct store_flip flip;
+    struct sent_part *sent; /* of a task */
     struct state_table *dropped;
     struct outbox_key *acknowledged;
 };
@@ -59,9 +70,20 @@ void checkpoint_init(struct checkpoint *checkpoint, struct keeper *keeper, unsig
         checkpoint->arrived[i] = checkpoint->frozen[i] = checkpoint->saved[i] = generation;
 }
 
+static void free_sent(struct sent_part *sent)
+{
+    if (!sent)
+        return;
+    parcels_discard(sent->parcels);
+    free(sent->offsets);
+    free(sent->metadata);
+    free(sent);
+}
+
 void checkpoint_free(struct checkpoint *checkpoint)
 {
     for (unsigned i = 0; i < checkpoint->workers; i++) {
+        free_sent(checkpoint->parts[i].sent);
         free(checkpoint->parts[i].dropped);
         free(checkpoint->parts[i].acknowledged);
     }
@@ -172,6 +194,7 @@ static void free_flip(struct flip_job *flip)
 {
     if (!flip)
         return;
+    free_sent(flip->sent);
     free(flip->dropped);
     free(flip->acknowledged);
     free(flip);
@@ -233,10 +256,40 @@ static bool reads_again(const struct worker *worker)
     return false;
 }
 
+/* After partitions_freeze. */
+static struct sent_part *take_sent(struct worker *worker)
+{
+    struct sent_part *sent = memory_new(sizeof *sent);
+    size_t count = 0;
+
+    sent->parcels = parcels_take(worker->shared->task->parcels);
+    sent->offsets = memory_new((worker->partition_count + 1) * sizeof *sent->offsets);
+    sent->metadata = memory_new((worker->partition_count + 1) * sizeof *sent->metadata);
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        const struct partition *partition = &worker->partitions[i];
+        const struct input *input = &worker->inputs[partition->source];
+        const struct source_partition *place = input->plan->type->partition(input->source, partition->index);
+
+        if (!partition->cut)
+            continue;
+        sent->offsets[count] =
+            (struct journal_offset){.topic = place->topic,
+                                    .partition = place->partition,
+                                    .offset = partition->cut_offset,
+                                    .metadata = cut_metadata(partition, sent->metadata[count])};
+        count++;
+    }
+    sent->commit = (struct journal_commit){.parcels = sent->parcels,
+                                           .offsets = sent->offsets,
+                                           .offset_count = count,
+                                           .inbox_next = worker->shared->task->inbox_next};
+    return sent;
+}
+
 static void freeze(struct worker *worker, uint64_t cut)
 {
     struct saving *saving = &worker->saving;
-    struct checkpoint_part *part = &worker->checkpoint->parts[worker->number];
+    struct checkpoint_part *part = &worker->checkpoint->parts[worker->place];
     uint64_t before = saving->cut;
 
     assert(saving->part == PARTS);
@@ -249,11 +302,16 @@ static void freeze(struct worker *worker, uint64_t cut)
     runs_freeze(worker->runs, &saving->saver);
     cleaner_freeze(worker->cleaner, &saving->saver);
     freeze_rows(worker, before);
-    if (worker->number == ALERT_OWNER) {
+    if (worker->place == 0) {
         continuation_pack(worker->plan, atomic_load(&worker->checkpoint->greatest_us), &saving->saver.bytes);
         saver_put(&saving->saver, (struct state_key){.kind = STATE_PLAN});
         times_freeze(worker);
+    }
+    if (worker->number == ALERT_OWNER)
         lifecycle_freeze(worker->lifecycle, &saving->saver, cut);
+    if (worker->shared->task) {
+        inbox_freeze(worker);
+        part->sent = take_sent(worker);
     }
     deliver_freeze(worker->deliver, &saving->saver, reads_again(worker));
     deliver_take_acknowledged(worker->deliver, &part->acknowledged, &part->acknowledged_count,
@@ -316,7 +374,7 @@ bool stage_save(struct worker *worker, int64_t now_us)
         saving->part++;
     }
     if (saving->part == PARTS)
-        atomic_store_explicit(&worker->checkpoint->saved[worker->number],
+        atomic_store_explicit(&worker->checkpoint->saved[worker->place],
                               atomic_load(&worker->checkpoint->wanted), memory_order_release);
     return saving->saver.taken > 0;
 }
@@ -349,6 +407,9 @@ static void submit_flip(struct worker *worker, uint64_t generation)
         for (size_t k = 0; k < part->acknowledged_count; k++)
             flip->acknowledged[flip->flip.acknowledged_count++] = part->acknowledged[k];
     }
+    flip->sent = checkpoint->parts[worker->place].sent;
+    checkpoint->parts[worker->place].sent = NULL;
+    flip->flip.commit = flip->sent ? &flip->sent->commit : NULL;
     flip->job.run = run_flip;
     worker->saving.flip = flip;
     keeper_submit(checkpoint->keeper, &flip->job);
@@ -356,13 +417,16 @@ static void submit_flip(struct worker *worker, uint64_t generation)
 
 /* How long until the next cut: twice as long each time, up to the interval, and never so short that cuts
  * take more than their share of the time. The share allows for a worker and the keeper at once. */
-static void plan_next(struct checkpoint *checkpoint, struct saving *saving, int64_t now_us)
+static void plan_next(struct worker *worker, int64_t now_us)
 {
+    struct checkpoint *checkpoint = worker->checkpoint;
+    struct saving *saving = &worker->saving;
+    int64_t share = worker->shared->task ? TASK_COST_SHARE : COST_SHARE;
     int64_t length = now_us - saving->asked_us, pause = saving->pause_between_us;
     int64_t interval_us = checkpoint->interval_us;
 
     saving->pause_between_us = 2 * pause < interval_us ? 2 * pause : interval_us;
-    pause = length * (COST_SHARE - 1) > pause ? length * (COST_SHARE - 1) : pause;
+    pause = length * (share - 1) > pause ? length * (share - 1) : pause;
     saving->due_us = now_us + pause;
     atomic_store(&checkpoint->length_us, length);
     atomic_store(&checkpoint->stored_at_us, now_us);
@@ -385,6 +449,13 @@ static bool all_drained(const struct checkpoint *checkpoint)
     return true;
 }
 
+/* A task that is silent for too long may tell nobody anything: see journal.h. */
+static bool must_confirm(const struct worker *worker, int64_t now_us)
+{
+    return worker->shared->task &&
+           now_us - worker->saving.asked_us >= worker->plan->cluster.session_us / CONFIRM_SHARE;
+}
+
 static void ask(struct worker *worker, int64_t now_us)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
@@ -395,7 +466,7 @@ static void ask(struct worker *worker, int64_t now_us)
         return;
     if (all_drained(checkpoint) || atomic_load(&checkpoint->give_up))
         atomic_store(&checkpoint->last, next);
-    else if (next > 1 && (now_us < saving->due_us || work == saving->work))
+    else if (next > 1 && (now_us < saving->due_us || (work == saving->work && !must_confirm(worker, now_us))))
         return;
     saving->work = work;
     saving->asked_us = now_us;
@@ -418,7 +489,7 @@ static void coordinate(struct worker *worker, int64_t now_us)
             return;
         free_flip(saving->flip);
         saving->flip = NULL;
-        plan_next(checkpoint, saving, now_us);
+        plan_next(worker, now_us);
         atomic_store_explicit(&checkpoint->stored, wanted, memory_order_release);
     } else if (all_have(checkpoint->saved, checkpoint->workers, wanted)) {
         submit_flip(worker, wanted);
@@ -430,7 +501,7 @@ static void arrive(struct worker *worker, uint64_t cut)
     for (size_t i = 0; i < worker->partition_count; i++)
         atomic_raise(&worker->checkpoint->greatest_us, worker->partitions[i].greatest_us);
     worker->saving.arrived_ns = worker_clock_ns();
-    atomic_store_explicit(&worker->checkpoint->arrived[worker->number], cut, memory_order_release);
+    atomic_store_explicit(&worker->checkpoint->arrived[worker->place], cut, memory_order_release);
 }
 
 /* By a clock of its own: a worker alone arrives and goes on within one turn. */
@@ -456,7 +527,7 @@ static bool waits_for_sinks(struct worker *worker, uint64_t cut)
 bool checkpoint_turn(struct worker *worker, int64_t now_us)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
-    unsigned me = worker->number;
+    unsigned me = worker->place;
     uint64_t cut;
 
     if (!checkpoint->keeper)
@@ -475,7 +546,7 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     if (atomic_load(&checkpoint->frozen[me]) < cut) {
         bool all = all_have(checkpoint->arrived, checkpoint->workers, cut);
 
-        while (stage_receive(worker, now_us))
+        while (worker_take_sent(worker, now_us))
             continue;
         if (!all) /* what was taken may not be all */
             return true;

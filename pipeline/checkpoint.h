@@ -12,6 +12,7 @@
 #include "pipeline/store.h"
 
 struct worker;
+struct sent_part;
 
 /* What a worker hands over for the flip beside its values: its own until `saved` tells of the generation,
  * then the flip's until `stored` does. */
@@ -20,6 +21,8 @@ struct checkpoint_part {
     size_t dropped_count, dropped_capacity;
     struct outbox_key *acknowledged;
     size_t acknowledged_count, acknowledged_capacity;
+    struct sent_part
+        *sent; /* of a task: what its transaction has beside the values; the flip's once handed over */
 };
 
 struct checkpoint_figures { /* of a worker */

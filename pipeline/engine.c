@@ -48,6 +48,8 @@ struct engine {
     struct dead_letters *dead_letters;
     _Atomic uint64_t outbox_bytes; /* what the store has for all workers */
     int lock;                      /* on the store; -1: none */
+    struct task task;              /* with options.task */
+    char *store_path;
     pthread_mutex_t warn_mutex;
     _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
@@ -125,9 +127,9 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .warn = warn,
                                       .owner = engine};
 
-    for (unsigned i = 0; i < engine->shared.workers; i++) {
-        deliver.worker = i;
-        if (worker_open(&engine->workers[i].worker, &engine->shared, i, &deliver,
+    for (unsigned i = 0; i < engine->shared.here; i++) {
+        deliver.worker = engine->shared.first + i;
+        if (worker_open(&engine->workers[i].worker, &engine->shared, deliver.worker, &deliver,
                         engine->options.mode != ENGINE_LIVE, error) != STATUS_OK)
             return STATUS_FATAL;
         engine->opened = i + 1;
@@ -143,12 +145,11 @@ static enum status restore_value(void *owner, const struct state_key *key, struc
     struct worker *workers[WORKERS_MAX];
     struct error inner;
 
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         workers[i] = &engine->workers[i].worker;
-    if (restart_value(&engine->shared.restart, workers, engine->shared.workers, key, bytes, &inner) ==
-        STATUS_OK)
+    if (restart_value(&engine->shared.restart, workers, engine->shared.here, key, bytes, &inner) == STATUS_OK)
         return STATUS_OK;
-    return fail(ret_error, "store %s: %.500s", engine->plan->store.path, inner.text);
+    return fail(ret_error, "store %s: %.500s", engine->store_path, inner.text);
 }
 
 struct shown { /* copies, newest first */
@@ -183,27 +184,58 @@ static enum status restore(struct engine *engine, struct error *error)
 {
     struct worker *workers[WORKERS_MAX];
 
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         workers[i] = &engine->workers[i].worker;
     if (store_load(engine->store, restore_value, engine, error) != STATUS_OK ||
-        restart_end(&engine->shared.restart, workers, engine->shared.workers, engine->store, error) !=
-            STATUS_OK)
+        restart_end(&engine->shared.restart, workers, engine->shared.here, engine->store, error) != STATUS_OK)
         return STATUS_FATAL;
     return engine->options.view ? show_history(engine, error) : STATUS_OK;
+}
+
+/* A task's store is a mirror: its journal has what counts, and its process has the lock. */
+static enum status open_mirror(struct engine *engine, const struct store_options *options,
+                               struct error *error)
+{
+    const struct engine_task *task = engine->options.task;
+    enum status status = task->journal->open(task->cluster, task->number, &engine->task.journal, error);
+
+    engine->task.type = task->journal;
+    if (status == STATUS_OK)
+        status = store_open(engine->store_path, options, &engine->store, error);
+    if (status == STATUS_OK)
+        status = store_follow(engine->store, task->journal, engine->task.journal, error);
+    return status;
+}
+
+static char *store_path(const struct plan *plan, const struct engine_task *task)
+{
+    size_t size = strlen(plan->store.path) + sizeof ".task-0000";
+    char *path = memory_new(size);
+
+    snprintf(path, size, task ? "%s.task-%u" : "%s", plan->store.path, task ? task->number : 0);
+    return path;
 }
 
 static enum status open_store(struct engine *engine, struct error *error)
 {
     const struct plan_store *own = &engine->plan->store;
-    struct store_options options = {
-        .limit_bytes = own->limit_bytes, .history_us = own->history_us, .vfs = engine->options.store_vfs};
+    struct store_options options = {.limit_bytes = own->limit_bytes,
+                                    .history_us = own->history_us,
+                                    .vfs = engine->options.store_vfs,
+                                    .mirror = engine->options.task};
     struct keeper_stores stores;
     enum status status = STATUS_OK;
 
-    if (!options.vfs)
-        status = store_lock(own->path, &engine->lock, error);
-    if (status == STATUS_OK)
-        status = store_open(own->path, &options, &engine->store, error);
+    engine->store_path = store_path(engine->plan, engine->options.task);
+    if (engine->options.task) {
+        status = open_mirror(engine, &options, error);
+    } else {
+        if (!options.vfs)
+            status = store_lock(own->path, &engine->lock, error);
+        if (status == STATUS_OK)
+            status = store_open(own->path, &options, &engine->store, error);
+    }
+    options.mirror = false;
     if (status == STATUS_OK)
         status = dead_letters_open(own->path, &options, &engine->dead_letters, error);
     if (status != STATUS_OK)
@@ -218,7 +250,7 @@ static enum status start_threads(struct engine *engine, struct error *error)
 {
     if (engine->keeper && keeper_start(engine->keeper, error) != STATUS_OK)
         return STATUS_FATAL;
-    for (unsigned i = 0; i < engine->shared.workers; i++) {
+    for (unsigned i = 0; i < engine->shared.here; i++) {
         int failed = pthread_create(&engine->workers[i].thread, NULL, run_worker, &engine->workers[i]);
 
         if (failed)
@@ -236,7 +268,7 @@ static enum status read_plan(void *owner, const struct state_key *key, struct sp
 
     if (key->kind == STATE_PLAN &&
         continuation_plan(engine->plan, bytes, &engine->continued, &inner) != STATUS_OK)
-        return fail(ret_error, "store %s: %.500s", engine->plan->store.path, inner.text);
+        return fail(ret_error, "store %s: %.500s", engine->store_path, inner.text);
     if (engine->continued)
         engine->plan = engine->shared.plan = engine->continued;
     return STATUS_SKIP; /* the others are read when there are workers */
@@ -253,22 +285,38 @@ static enum status continue_plan(struct engine *engine, struct error *error)
 static struct engine *engine_new(const struct plan *plan, const struct engine_options *options)
 {
     struct engine *engine = memory_new(sizeof *engine);
-    unsigned workers = worker_count(plan);
+    unsigned here = options->task ? 1 : worker_count(plan);
 
     engine->plan = plan;
     engine->options = *options;
     engine->lock = -1;
     engine->shared = (struct shared){.plan = plan,
-                                     .workers = workers,
+                                     .workers = options->task ? options->task->count : here,
+                                     .first = options->task ? options->task->number : 0,
+                                     .here = here,
+                                     .task = options->task ? &engine->task : NULL,
                                      .live = options->mode == ENGINE_LIVE,
-                                     .exchange = exchange_new(workers),
                                      .partial_us = INT64_MIN};
-    engine->workers = memory_new(workers * sizeof *engine->workers);
-    engine->values = memory_new(workers * sizeof *engine->values);
-    for (unsigned i = 0; i < workers; i++)
+    engine->workers = memory_new(here * sizeof *engine->workers);
+    engine->values = memory_new(here * sizeof *engine->values);
+    for (unsigned i = 0; i < here; i++)
         engine->values[i] = engine->workers[i].values = memory_new(metrics_count(plan) * sizeof(counter));
     pthread_mutex_init(&engine->warn_mutex, NULL);
     return engine;
+}
+
+static void open_exchange(struct engine *engine)
+{
+    struct shared *shared = &engine->shared;
+
+    if (!shared->task) {
+        shared->exchange = exchange_new(shared->workers);
+        return;
+    }
+    shared->task->parcels = parcels_new(engine->plan, shared->first, shared->workers);
+    shared->exchange = exchange_new_linked(
+        shared->workers, shared->first,
+        &(struct exchange_link){.send = parcels_send, .full = parcels_full, .owner = shared->task->parcels});
 }
 
 enum status engine_start(const struct plan *plan, const struct engine_options *options,
@@ -284,12 +332,16 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
     if (status == STATUS_OK && engine->store)
         status = continue_plan(engine, ret_error);
     if (status == STATUS_OK) {
-        checkpoint_init(&engine->shared.checkpoint, engine->keeper, engine->shared.workers,
-                        engine->store ? store_generation(engine->store) : 0, plan->store.checkpoint_us);
+        open_exchange(engine);
+        checkpoint_init(&engine->shared.checkpoint, engine->keeper, engine->shared.here,
+                        engine->store ? store_generation(engine->store) : 0,
+                        options->task ? plan->cluster.commit_us : plan->store.checkpoint_us);
         status = open_workers(engine, ret_error);
     }
     if (status == STATUS_OK && engine->store)
         status = restore(engine, ret_error);
+    if (status == STATUS_OK && options->task)
+        options->task->journal->seek(engine->task.journal, engine->task.inbox_next);
     if (status == STATUS_OK && !options->stepped)
         status = start_threads(engine, ret_error);
     if (status != STATUS_OK) {
@@ -305,7 +357,7 @@ static int64_t passed_by_all(const struct engine *engine)
 {
     int64_t least = INT64_MAX;
 
-    for (unsigned i = 0; i < engine->shared.workers; i++) {
+    for (unsigned i = 0; i < engine->shared.here; i++) {
         int64_t passed = atomic_load(&engine->shared.passed_us[i]);
 
         least = passed < least ? passed : least;
@@ -335,11 +387,11 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
     for (;;) {
         bool done = true;
 
-        for (unsigned i = 0; i < engine->shared.workers; i++)
+        for (unsigned i = 0; i < engine->shared.here; i++)
             done &= atomic_load(&engine->workers[i].done);
         if (!done && housekeep(engine, ret_error) != STATUS_OK)
             return STATUS_FATAL;
-        for (unsigned i = 0; i < engine->shared.workers; i++)
+        for (unsigned i = 0; i < engine->shared.here; i++)
             if (atomic_load(&engine->workers[i].done) && engine->workers[i].worker.refusal)
                 return fail(ret_error, "%s", engine->workers[i].worker.refusal);
         if (engine->keeper && keeper_failure(engine->keeper))
@@ -354,7 +406,7 @@ enum status engine_wait(struct engine *engine, int wait_ms, struct error *ret_er
 
 static bool all_done(const struct engine *engine)
 {
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         if (!atomic_load(&engine->workers[i].done))
             return false;
     return true;
@@ -363,7 +415,7 @@ static bool all_done(const struct engine *engine)
 /* A broken store or source: nothing can be waited for. */
 static bool is_broken(const struct engine *engine)
 {
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         if (engine->workers[i].worker.refusal)
             return true;
     return engine->keeper && keeper_failure(engine->keeper);
@@ -371,7 +423,7 @@ static bool is_broken(const struct engine *engine)
 
 static void join_threads(struct engine *engine)
 {
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         if (engine->workers[i].started) {
             pthread_join(engine->workers[i].thread, NULL);
             engine->workers[i].started = false;
@@ -387,7 +439,7 @@ static int64_t pass_time(struct engine *engine)
         usleep(SLEEP_US);
         return wall_clock_us();
     }
-    for (unsigned i = 0; i <= engine->shared.workers; i++)
+    for (unsigned i = 0; i <= engine->shared.here; i++)
         engine_step(engine, i, engine->now_us);
     return engine->now_us += SLEEP_US;
 }
@@ -422,7 +474,7 @@ bool engine_is_alive(struct engine *engine)
 {
     bool alive = true;
 
-    for (unsigned i = 0; i < engine->shared.workers; i++) {
+    for (unsigned i = 0; i < engine->shared.here; i++) {
         uint64_t turns = atomic_load_explicit(&engine->workers[i].turns, memory_order_relaxed);
 
         alive &= turns != engine->workers[i].turns_seen;
@@ -439,16 +491,16 @@ void engine_abandon(struct engine *engine)
 
 bool engine_step(struct engine *engine, unsigned worker, int64_t now_us)
 {
-    assert(engine->options.stepped && worker <= engine->shared.workers);
+    assert(engine->options.stepped && worker <= engine->shared.here);
     engine->now_us = now_us;
-    if (worker == engine->shared.workers)
+    if (worker == engine->shared.here)
         return engine->keeper && keeper_step(engine->keeper, now_us);
     return turn(&engine->workers[worker], now_us);
 }
 
 unsigned engine_workers(const struct engine *engine)
 {
-    return engine->shared.workers;
+    return engine->shared.here;
 }
 
 void engine_free(struct engine *engine)
@@ -471,7 +523,11 @@ void engine_free(struct engine *engine)
     restart_free(&engine->shared.restart);
     checkpoint_free(&engine->shared.checkpoint);
     exchange_free(engine->shared.exchange);
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    parcels_free(engine->task.parcels);
+    if (engine->task.journal)
+        engine->task.type->close(engine->task.journal);
+    free(engine->store_path);
+    for (unsigned i = 0; i < engine->shared.here; i++)
         free(engine->values[i]);
     pthread_mutex_destroy(&engine->warn_mutex);
     free(engine->values);
@@ -483,10 +539,10 @@ void engine_free(struct engine *engine)
 
 bool engine_is_ready(const struct engine *engine)
 {
-    for (unsigned i = 0; i < engine->shared.workers; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++)
         if (!atomic_load(&engine->workers[i].done) && atomic_load(&engine->shared.passed_us[i]) == INT64_MIN)
             return false;
-    return metrics_paused_sinks(engine->plan, engine->shared.workers, engine->values) == 0;
+    return metrics_paused_sinks(engine->plan, engine->shared.here, engine->values) == 0;
 }
 
 void engine_metrics(const struct engine *engine, struct buffer *out)

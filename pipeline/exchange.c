@@ -25,30 +25,53 @@ struct exchange_port {
 };
 
 struct exchange {
-    unsigned workers;
-    struct ring *rings; /* [sender * workers + target] */
+    unsigned workers, first, here; /* ports are of first, first + 1, ... */
+    struct ring *rings;            /* [sender * here + target], both from first on */
     struct exchange_port *ports;
+    struct exchange_link link;
 };
 
-struct exchange *exchange_new(unsigned workers)
+static struct exchange *new_exchange(unsigned workers, unsigned first, unsigned here)
 {
     struct exchange *exchange = memory_new(sizeof *exchange);
 
     exchange->workers = workers;
-    exchange->rings = memory_new(sizeof *exchange->rings * workers * workers);
-    exchange->ports = memory_new(sizeof *exchange->ports * workers);
-    for (unsigned i = 0; i < workers * workers; i++)
+    exchange->first = first;
+    exchange->here = here;
+    exchange->rings = memory_new(sizeof *exchange->rings * here * here);
+    exchange->ports = memory_new(sizeof *exchange->ports * here);
+    for (unsigned i = 0; i < here * here; i++)
         ck_ring_init(&exchange->rings[i].ring, RING_BLOCKS);
-    for (unsigned i = 0; i < workers; i++)
-        exchange->ports[i] = (struct exchange_port){
-            .exchange = exchange, .worker = i, .outbound = memory_new(sizeof(struct outbound) * workers)};
+    for (unsigned i = 0; i < here; i++)
+        exchange->ports[i] =
+            (struct exchange_port){.exchange = exchange,
+                                   .worker = first + i,
+                                   .outbound = memory_new(sizeof(struct outbound) * workers)};
+    return exchange;
+}
+
+struct exchange *exchange_new(unsigned workers)
+{
+    return new_exchange(workers, 0, workers);
+}
+
+struct exchange *exchange_new_linked(unsigned workers, unsigned number, const struct exchange_link *link)
+{
+    struct exchange *exchange = new_exchange(workers, number, 1);
+
+    exchange->link = *link;
     return exchange;
 }
 
 struct exchange_port *exchange_port(struct exchange *exchange, unsigned worker)
 {
-    assert(worker < exchange->workers);
-    return &exchange->ports[worker];
+    assert(worker - exchange->first < exchange->here);
+    return &exchange->ports[worker - exchange->first];
+}
+
+static struct ring *ring_of(const struct exchange *exchange, unsigned sender, unsigned target)
+{
+    return &exchange->rings[(sender - exchange->first) * exchange->here + target - exchange->first];
 }
 
 static void free_list(struct block *block)
@@ -63,12 +86,13 @@ static void free_list(struct block *block)
 
 void exchange_free(struct exchange *exchange)
 {
-    for (unsigned i = 0; i < exchange->workers; i++) {
+    if (!exchange)
+        return;
+    for (unsigned i = 0; i < exchange->here; i++) {
         struct exchange_port *port = &exchange->ports[i];
         struct block *block;
-        unsigned sender;
 
-        while ((block = exchange_receive(port, &sender)))
+        while ((block = exchange_receive(port)))
             free(block);
         for (unsigned t = 0; t < exchange->workers; t++) {
             free(port->outbound[t].begun);
@@ -118,13 +142,17 @@ void *exchange_record(struct exchange_port *port, unsigned target, enum record_t
 
 static void push(struct exchange_port *port, unsigned target)
 {
+    const struct exchange *exchange = port->exchange;
     struct outbound *outbound = &port->outbound[target];
-    struct ring *ring = &port->exchange->rings[port->worker * port->exchange->workers + target];
+    bool here = target - exchange->first < exchange->here;
+    struct ring *ring = here ? ring_of(exchange, port->worker, target) : NULL;
 
     while (outbound->first) {
         struct block *next = outbound->first->next;
 
-        if (!ck_ring_enqueue_spsc(&ring->ring, ring->slots, outbound->first))
+        if (!here)
+            exchange->link.send(exchange->link.owner, target, outbound->first);
+        else if (!ck_ring_enqueue_spsc(&ring->ring, ring->slots, outbound->first))
             return;
         outbound->first = next;
     }
@@ -141,7 +169,8 @@ void exchange_flush(struct exchange_port *port)
 
 bool exchange_stalled(struct exchange_port *port)
 {
-    bool stalled = false;
+    const struct exchange_link *link = &port->exchange->link;
+    bool stalled = link->full && link->full(link->owner);
 
     for (unsigned target = 0; target < port->exchange->workers; target++) {
         push(port, target);
@@ -150,18 +179,17 @@ bool exchange_stalled(struct exchange_port *port)
     return stalled;
 }
 
-struct block *exchange_receive(struct exchange_port *port, unsigned *ret_sender)
+struct block *exchange_receive(struct exchange_port *port)
 {
-    for (unsigned tried = 0; tried < port->exchange->workers; tried++) {
-        unsigned sender = port->next_sender;
-        struct ring *ring = &port->exchange->rings[sender * port->exchange->workers + port->worker];
+    const struct exchange *exchange = port->exchange;
+
+    for (unsigned tried = 0; tried < exchange->here; tried++) {
+        struct ring *ring = ring_of(exchange, exchange->first + port->next_sender, port->worker);
         void *block;
 
-        port->next_sender = (sender + 1) % port->exchange->workers;
-        if (ck_ring_dequeue_spsc(&ring->ring, ring->slots, &block)) {
-            *ret_sender = sender;
+        port->next_sender = (port->next_sender + 1) % exchange->here;
+        if (ck_ring_dequeue_spsc(&ring->ring, ring->slots, &block))
             return block;
-        }
     }
     return NULL;
 }
@@ -176,4 +204,27 @@ void block_release(struct block *block)
     assert(block->references > 0);
     if (--block->references == 0)
         free(block);
+}
+
+void watermark_pack(const struct watermark_record *mark, struct buffer *out)
+{
+    pack_u8(out, (uint8_t)mark->stage);
+    pack_u32(out, mark->sender);
+    pack_u8(out, (uint8_t)(mark->waits | mark->ended << 1));
+    pack_i64(out, mark->time_us);
+    pack_i64(out, mark->firm_us);
+    pack_i64(out, mark->slowest_us);
+}
+
+void watermark_unpack(struct unpack *in, unsigned workers, struct watermark_record *ret_mark)
+{
+    *ret_mark = (struct watermark_record){.stage = unpack_u8(in), .sender = unpack_u32(in)};
+    uint8_t flags = unpack_u8(in);
+
+    ret_mark->waits = flags & 1;
+    ret_mark->ended = flags & 2;
+    ret_mark->time_us = unpack_i64(in);
+    ret_mark->firm_us = unpack_i64(in);
+    ret_mark->slowest_us = unpack_i64(in);
+    in->broken |= ret_mark->stage >= WATERMARK_STAGES || ret_mark->sender >= workers || flags > 3;
 }

@@ -2,7 +2,8 @@
  * of workers. Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers inside
  * a record point into its block, which the receiver owns. Sending never blocks: blocks that find the ring
  * full wait with the sender, and the worker takes no input until they are gone (exchange_stalled). A block a
- * flush, some thousand a second at most. */
+ * flush, some thousand a second at most. Where the other workers may be in other processes there is one worker
+ * and the ring to itself, and blocks for the others go to a link. */
 #pragma once
 #include "base/state.h"
 #include "base/status.h"
@@ -30,11 +31,17 @@ enum watermark_stage {
 struct watermark_record {
     struct record head;
     uint32_t stage;
+    uint32_t sender;
     bool waits;      /* more may come: while nobody holds back, the wall clock moves event time */
     bool ended;      /* nothing will follow; time_us is then the greatest event time seen (INT64_MIN: none) */
     int64_t time_us; /* INT64_MAX: no active partition here holds anybody back */
     int64_t firm_us; /* the same with idle partitions counted: what closes beyond it is provisional */
+    int64_t slowest_us; /* rows: the least watermark of a partition that others must not run away from */
 };
+
+void watermark_pack(const struct watermark_record *mark, struct buffer *out);
+/* The sender must be one of `workers`, else the reader is broken. */
+void watermark_unpack(struct unpack *in, unsigned workers, struct watermark_record *ret_mark);
 
 struct block {
     struct block *next;
@@ -46,7 +53,15 @@ struct block {
 struct exchange;      /* the rings of all pairs, shared */
 struct exchange_port; /* one worker's end */
 
+/* Takes over blocks for workers that are elsewhere. */
+struct exchange_link {
+    void (*send)(void *owner, unsigned target, struct block *block);
+    bool (*full)(void *owner); /* too much waits: exchange_stalled */
+    void *owner;
+};
+
 struct exchange *exchange_new(unsigned workers);
+struct exchange *exchange_new_linked(unsigned workers, unsigned number, const struct exchange_link *link);
 void exchange_free(struct exchange *exchange);
 struct exchange_port *exchange_port(struct exchange *exchange, unsigned worker);
 
@@ -55,8 +70,8 @@ void *exchange_record(struct exchange_port *port, unsigned target, enum record_t
 void exchange_flush(struct exchange_port *port);   /* hands over all begun blocks */
 bool exchange_stalled(struct exchange_port *port); /* blocks wait because a ring is full */
 
-/* The next block for this worker and who sent it, or NULL. Ends with block_release. */
-struct block *exchange_receive(struct exchange_port *port, unsigned *ret_sender);
+/* The next block for this worker, or NULL. Ends with block_release. */
+struct block *exchange_receive(struct exchange_port *port);
 void block_retain(struct block *block);
 void block_release(struct block *block); /* frees it with the last reference */
 

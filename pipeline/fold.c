@@ -326,6 +326,59 @@ void pane_record_init(struct pane_record *record, const struct plan *plan, const
         record->texts[i] = record_text(&cursor, texts[i]);
 }
 
+void pane_record_pack(const struct pane_record *record, const struct plan_group *group, struct buffer *out)
+{
+    key_pack(record->texts, group->by_count, out);
+    pack_i64(out, record->start_us);
+    pack_i64(out, record->first_end_us);
+    pack_i64(out, record->order_us);
+    pack_i64(out, record->offset);
+    pack_u32(out, record->partition);
+    pack_u16(out, record->item);
+    accumulators_pack(record->accumulators, group->measure_count, out);
+}
+
+bool pane_times_fit(int64_t start_us, int64_t first_end_us)
+{
+    return start_us >= 2 * TIME_MIN_US && start_us <= TIME_MAX_US && first_end_us > start_us &&
+           first_end_us <= 2 * TIME_MAX_US;
+}
+
+bool pane_record_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,
+                        struct pane_parts *ret_parts)
+{
+    unsigned by_count = key_unpack(in, ret_parts->texts, &ret_parts->key);
+
+    ret_parts->start_us = unpack_i64(in);
+    ret_parts->first_end_us = unpack_i64(in);
+    ret_parts->order_us = unpack_i64(in);
+    ret_parts->offset = unpack_i64(in);
+    ret_parts->partition = unpack_u32(in);
+    ret_parts->item = unpack_u16(in);
+    memset(ret_parts->accumulators, 0, sizeof ret_parts->accumulators);
+    accumulators_unpack(in, measures, ret_parts->accumulators);
+    in->broken |= !pane_times_fit(ret_parts->start_us, ret_parts->first_end_us) ||
+                  (group && by_count != group->by_count);
+    if (!in->broken && group)
+        return true;
+    for (unsigned i = 0; i < PLAN_GROUP_MEASURES_MAX; i++)
+        accumulator_free(&ret_parts->accumulators[i]);
+    return false;
+}
+
+void pane_record_make(struct pane_record *record, const struct plan *plan, const struct plan_group *group,
+                      const struct pane_parts *parts)
+{
+    pane_record_init(record, plan, group, parts->key, parts->texts);
+    record->start_us = parts->start_us;
+    record->first_end_us = parts->first_end_us;
+    record->order_us = parts->order_us;
+    record->offset = parts->offset;
+    record->partition = parts->partition;
+    record->item = parts->item;
+    memcpy(record->accumulators, parts->accumulators, group->measure_count * sizeof *parts->accumulators);
+}
+
 static struct pane_record *begin_record(struct fold *fold, const struct plan_group *group,
                                         enum record_type type, struct id128 key, const struct span *texts)
 {

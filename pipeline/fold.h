@@ -34,6 +34,25 @@ size_t pane_record_size(const struct plan_group *group, const struct span *texts
 void pane_record_init(struct pane_record *record, const struct plan *plan, const struct plan_group *group,
                       struct id128 key, const struct span *texts);
 
+/* Packed: on the way to another process, and in the store while it waits. */
+struct columns;
+void pane_record_pack(const struct pane_record *record, const struct plan_group *group, struct buffer *out);
+
+struct pane_parts { /* of a record unpacked */
+    struct id128 key;
+    struct span texts[KEY_FIELDS_MAX]; /* borrowed from the bytes */
+    int64_t start_us, first_end_us, order_us, offset;
+    uint32_t partition;
+    uint16_t item;
+    struct accumulator accumulators[PLAN_GROUP_MEASURES_MAX]; /* as the group has them now */
+};
+/* False: the reader is broken, or there is no such group here (NULL); then nothing is owned. */
+bool pane_record_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,
+                        struct pane_parts *ret_parts);
+void pane_record_make(struct pane_record *record, const struct plan *plan, const struct plan_group *group,
+                      const struct pane_parts *parts); /* in place, takes over the accumulators */
+bool pane_times_fit(int64_t start_us, int64_t first_end_us);
+
 struct fold_figures {
     uint64_t *late;    /* rows too late for a bucket, a measure */
     uint64_t errors;   /* CEL evaluation errors */

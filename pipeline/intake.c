@@ -130,7 +130,7 @@ static bool beyond_horizon(const struct worker *worker, const struct partition *
     if (partition->watermark_us == INT64_MIN)
         return false;
     for (unsigned i = 0; i < worker->shared->workers; i++) {
-        int64_t other = atomic_load_explicit(&worker->shared->slowest_us[i], memory_order_relaxed);
+        int64_t other = worker->heard[WATERMARK_ROWS][i].slowest_us;
 
         if (other < slowest)
             slowest = other;
@@ -480,7 +480,7 @@ static bool has_ended(const struct worker *worker)
     return worker_has_read_all(worker) && checkpoint_is_over(worker->checkpoint);
 }
 
-static void publish_slowest(struct worker *worker)
+static int64_t slowest_watermark(const struct worker *worker)
 {
     int64_t slowest = INT64_MAX;
 
@@ -491,7 +491,7 @@ static void publish_slowest(struct worker *worker)
         if (!partition->done && !partition->idle && !empty && partition->watermark_us < slowest)
             slowest = partition->watermark_us;
     }
-    atomic_store_explicit(&worker->shared->slowest_us[worker->number], slowest, memory_order_relaxed);
+    return slowest;
 }
 
 bool stage_send(struct worker *worker, int64_t now_us)
@@ -499,11 +499,11 @@ bool stage_send(struct worker *worker, int64_t now_us)
     struct watermark_record mark = {.stage = WATERMARK_ROWS,
                                     .time_us = local_watermark(worker, false),
                                     .firm_us = local_watermark(worker, true),
+                                    .slowest_us = slowest_watermark(worker),
                                     .waits = !worker_has_read_all(worker),
                                     .ended = has_ended(worker)};
 
     (void)now_us;
-    publish_slowest(worker);
     if (worker->at) /* a batch is half through: its watermark is ahead of the rows not sent yet */
         return false;
     if (mark.ended) {

@@ -51,7 +51,7 @@ uint64_t judge_errors(const struct judge *judge)
     return judge->errors;
 }
 
-static void send(struct judge *judge, const struct condition *condition)
+void condition_send(const struct condition *condition, struct exchange_port *port)
 {
     struct span *texts[ALERT_TEXTS_MAX];
     struct condition copy = *condition;
@@ -61,7 +61,7 @@ static void send(struct judge *judge, const struct condition *condition)
 
     for (size_t i = 0; i < count; i++)
         size += texts[i]->size;
-    record = exchange_record(judge->port, ALERT_OWNER, RECORD_CONDITION, size);
+    record = exchange_record(port, ALERT_OWNER, RECORD_CONDITION, size);
     record->condition = copy;
     count = alert_texts(&record->condition.evidence, texts);
     cursor = (char *)(record + 1);
@@ -240,7 +240,7 @@ static void judge_row(struct judge *judge, const struct plan_rule *rule, struct 
     if (outcome == CONDITION_TRUE)
         fill_texts(judge, alert, &rule->annotations, &scope,
                    batch->error[row].size ? "{{target}}: {{error}}" : "{{target}}: {{state}}");
-    send(judge, &condition);
+    condition_send(&condition, judge->port);
 }
 
 void judge_rows(struct judge *judge, enum rule_scope scope, struct event_batch *batch)
@@ -316,7 +316,7 @@ static void send_bucket(struct judge *judge, const struct judged *judged, const 
     fill_key(judge->plan, alert, group->by, judged->key, group->by_count);
     if (condition->outcome == CONDITION_TRUE)
         fill_texts(judge, alert, texts, &scope, fallback);
-    send(judge, condition);
+    condition_send(condition, judge->port);
 }
 
 static void judge_rule(struct judge *judge, const struct plan_rule *rule, const struct judged *judged,

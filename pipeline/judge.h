@@ -12,6 +12,9 @@ struct condition_record {
     struct condition condition; /* texts in the record */
 };
 
+/* Copies the condition and its texts into a record for the alert owner. */
+void condition_send(const struct condition *condition, struct exchange_port *port);
+
 struct judge;
 
 struct judge *judge_new(const struct plan *plan, struct exchange_port *port);

@@ -237,19 +237,19 @@ void metrics_write(const struct shared *shared, counter *const *values, struct b
         write_head(row, out);
         buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "",
                      row->labels ? row->labels : "", row->labels ? "}" : "",
-                     (unsigned long long)total(shared->workers, values, i));
+                     (unsigned long long)total(shared->here, values, i));
     }
     write_head(&documents, out);
     for (size_t i = 0; i < DOC_KINDS; i++)
         buffer_print(out, "weir_%s{kind=\"%s\"} %llu\n", documents.name, document_kind_names[i],
-                     (unsigned long long)total(shared->workers, values, FIRST_DOCUMENT + i));
+                     (unsigned long long)total(shared->here, values, FIRST_DOCUMENT + i));
     write_head(&seconds, out);
     for (size_t i = 0; stages[i].name; i++)
         buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
-                     (double)total(shared->workers, values, FIRST_STAGE + i) / 1e9);
-    write_sinks(shared->plan, shared->workers, values, out);
+                     (double)total(shared->here, values, FIRST_STAGE + i) / 1e9);
+    write_sinks(shared->plan, shared->here, values, out);
     write_checkpoint(&shared->checkpoint, out);
-    for (unsigned i = 0; i < shared->workers; i++) {
+    for (unsigned i = 0; i < shared->here; i++) {
         int64_t value = atomic_load_explicit(&shared->passed_us[i], memory_order_relaxed);
 
         passed = value < passed ? value : passed;

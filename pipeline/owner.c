@@ -4,14 +4,20 @@
 
 #include <assert.h>
 
-enum { BLOCKS_A_STEP = 64, ROWS_A_STEP = 4096, BUCKETS_A_STEP = 2000, EXPIRE_EVERY_US = 1000 * 1000 };
+enum {
+    BLOCKS_A_STEP = 64,
+    PARCELS_A_STEP = 8,
+    ROWS_A_STEP = 4096,
+    BUCKETS_A_STEP = 2000,
+    EXPIRE_EVERY_US = 1000 * 1000
+};
 
 void worker_tell_alert(void *worker, const struct alert *alert)
 {
     deliver_alert(((struct worker *)worker)->deliver, alert);
 }
 
-static void take_record(struct worker *worker, struct record *record, struct block *block, unsigned sender)
+static void take_record(struct worker *worker, struct record *record, struct block *block)
 {
     switch ((enum record_type)record->type) {
     case RECORD_PANE:
@@ -42,7 +48,7 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     case RECORD_WATERMARK: {
         const struct watermark_record *mark = (const struct watermark_record *)record;
 
-        worker->heard[mark->stage][sender] = *mark;
+        worker->heard[mark->stage][mark->sender] = *mark;
         break;
     }
     }
@@ -102,16 +108,16 @@ static void update_times(struct worker *worker, int64_t now_us)
         worker->runs_us = runs;
 }
 
-bool stage_receive(struct worker *worker, int64_t now_us)
+bool worker_take_sent(struct worker *worker, int64_t now_us)
 {
     struct block *block;
-    unsigned sender, taken = 0;
+    unsigned taken = 0;
 
-    while (taken < BLOCKS_A_STEP && (block = exchange_receive(worker->port, &sender))) {
+    while (taken < BLOCKS_A_STEP && (block = exchange_receive(worker->port))) {
         for (uint32_t at = 0; at < block->used;) {
             struct record *record = (struct record *)(block->bytes + at);
 
-            take_record(worker, record, block, sender);
+            take_record(worker, record, block);
             at += record->size;
         }
         block_release(block);
@@ -121,14 +127,42 @@ bool stage_receive(struct worker *worker, int64_t now_us)
     return taken > 0;
 }
 
+/* What tasks in other places sent; not while there is no room for what would come of it. */
+static bool take_inbox(struct worker *worker)
+{
+    struct task *task = worker->shared->task;
+    struct span parcel;
+    int64_t next;
+    unsigned taken = 0;
+
+    if (!task || exchange_stalled(worker->port) || deliver_full(worker->deliver) ||
+        atomic_load(&worker->shared->stopping) || checkpoint_is_near(worker) ||
+        keeper_holding(worker->checkpoint->keeper))
+        return false;
+    while (taken < PARCELS_A_STEP && task->type->receive(task->journal, &parcel, &next)) {
+        if (!parcels_open(task->parcels, parcel, worker->port))
+            worker->refusal = "what another task sent cannot be read: it is damaged, or of a newer weir";
+        task->inbox_next = next;
+        taken++;
+    }
+    exchange_flush(worker->port);
+    return taken > 0;
+}
+
+bool stage_receive(struct worker *worker, int64_t now_us)
+{
+    bool any = take_inbox(worker);
+
+    return worker_take_sent(worker, now_us) || any;
+}
+
 bool worker_discard(struct worker *worker)
 {
     struct block *block;
-    unsigned sender;
     bool any = false;
 
     exchange_flush(worker->port);
-    for (; (block = exchange_receive(worker->port, &sender)); block_release(block)) {
+    for (; (block = exchange_receive(worker->port)); block_release(block)) {
         any = true;
         for (uint32_t at = 0; at < block->used;) {
             struct record *record = (struct record *)(block->bytes + at);
@@ -240,6 +274,6 @@ bool stage_notify(struct worker *worker, int64_t now_us)
     }
     if (until > worker->notified_us)
         worker->notified_us = until;
-    atomic_store_explicit(&worker->shared->passed_us[worker->number], until, memory_order_relaxed);
+    atomic_store_explicit(&worker->shared->passed_us[worker->place], until, memory_order_relaxed);
     return false;
 }

@@ -53,6 +53,60 @@ void times_freeze(struct worker *worker)
     saver_put(saver, (struct state_key){.kind = STATE_TIMES});
 }
 
+/* Of a shard, or a number modulo the number of workers; NULL: it is not in this engine. */
+static struct worker *find_owner(struct worker *const *workers, unsigned count, uint64_t number)
+{
+    const struct shared *shared = workers[0]->shared;
+    uint64_t place = number % shared->workers - shared->first;
+
+    return place < count ? workers[place] : NULL;
+}
+
+static enum status not_here(struct error *error)
+{
+    return fail(error, "holds state of another task: it was stored with another number of cluster.tasks");
+}
+
+void inbox_freeze(struct worker *worker)
+{
+    struct saver *saver = &worker->saving.saver;
+
+    pack_u8(&saver->bytes, LAYOUT);
+    pack_i64(&saver->bytes, worker->shared->task->inbox_next);
+    pack_u32(&saver->bytes, worker->shared->workers);
+    for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
+        for (unsigned i = 0; i < worker->shared->workers; i++) {
+            struct watermark_record mark = worker->heard[stage][i];
+
+            mark.stage = stage; /* not set before anything was heard */
+            mark.sender = i;
+            watermark_pack(&mark, &saver->bytes);
+        }
+    saver_put(saver, (struct state_key){.kind = STATE_INBOX});
+}
+
+static enum status restore_inbox(struct worker *worker, struct span bytes, struct error *error)
+{
+    const struct shared *shared = worker->shared;
+    struct unpack in;
+
+    if (!shared->task)
+        return fail(error, "holds the state of one task of a cluster (cluster.enabled)");
+    if (unpack_layout(bytes, LAYOUT, &in, error) != STATUS_OK)
+        return STATUS_FATAL;
+    shared->task->inbox_next = unpack_i64(&in);
+    if (unpack_u32(&in) != shared->workers)
+        return not_here(error);
+    while (!in.broken && in.at < in.end) {
+        struct watermark_record mark;
+
+        watermark_unpack(&in, shared->workers, &mark);
+        if (!in.broken)
+            worker->heard[mark.stage][mark.sender] = mark;
+    }
+    return unpack_finish(&in, error);
+}
+
 static enum status restore_times(struct worker *const *workers, unsigned count, struct span bytes,
                                  struct error *error)
 {
@@ -102,8 +156,12 @@ static enum status restore_panes(struct restart *restart, struct worker *const *
 static enum status restore_series(struct restart *restart, struct worker *const *workers, unsigned count,
                                   const struct state_key *key, struct span bytes, struct error *error)
 {
-    if (key->owner < SHARDS && find_group(workers[0]->plan, key->part))
-        return windows_restore(workers[key->owner % count]->windows, key, bytes, error);
+    struct worker *owner = find_owner(workers, count, key->owner);
+
+    if (!owner)
+        return not_here(error);
+    if (key->owner < SHARDS && find_group(owner->plan, key->part))
+        return windows_restore(owner->windows, key, bytes, error);
     forget(restart, key);
     return STATUS_OK;
 }
@@ -112,6 +170,7 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
                           const struct state_key *key, struct span bytes, struct error *ret_error)
 {
     enum status status = STATUS_OK;
+    struct worker *owner;
 
     restart->restored = true;
     switch ((enum state_kind)key->kind) {
@@ -129,17 +188,22 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
     case STATE_TABLE:
         return restore_series(restart, workers, count, key, bytes, ret_error);
     case STATE_RUNS:
-        return runs_restore(workers[key->owner % count]->runs, key, bytes, ret_error);
+        owner = find_owner(workers, count, key->owner);
+        return owner ? runs_restore(owner->runs, key, bytes, ret_error) : not_here(ret_error);
     case STATE_ROWS:
         forget(restart, key);
-        return rows_restore(workers[0]->plan, bytes, workers[0]->port, count, ret_error);
+        return rows_restore(workers[0]->plan, bytes, workers[0]->port, workers[0]->shared->workers,
+                            ret_error);
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);
         return status;
     case STATE_EPISODES:
     case STATE_CONDITIONS:
-        return lifecycle_restore(workers[ALERT_OWNER]->lifecycle, key, bytes, ret_error);
+        owner = find_owner(workers, count, ALERT_OWNER);
+        return owner ? lifecycle_restore(owner->lifecycle, key, bytes, ret_error) : not_here(ret_error);
+    case STATE_INBOX:
+        return restore_inbox(workers[0], bytes, ret_error);
     case STATE_OUTLET:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = deliver_restore(workers[i]->deliver, key, bytes, ret_error);
@@ -164,14 +228,14 @@ static void receive_rows(struct worker *const *workers, unsigned count)
         exchange_flush(workers[0]->port);
         any = exchange_stalled(workers[0]->port);
         for (unsigned i = 0; i < count; i++)
-            any |= stage_receive(workers[i], 0);
+            any |= worker_take_sent(workers[i], 0);
     }
 }
 
 enum status restart_end(struct restart *restart, struct worker *const *workers, unsigned count,
                         struct store *store, struct error *ret_error)
 {
-    struct worker *alerts = workers[ALERT_OWNER];
+    struct worker *alerts = find_owner(workers, count, ALERT_OWNER);
 
     receive_rows(workers, count);
     for (unsigned i = 0; i < count; i++) {
@@ -179,10 +243,11 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
-        if (deliver_restored(worker->deliver, store, count, lifecycle_knows, worker, ret_error) != STATUS_OK)
+        if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
+                             ret_error) != STATUS_OK)
             return STATUS_FATAL;
     }
-    if (restart->restored)
+    if (restart->restored && alerts)
         lifecycle_restored(alerts->lifecycle, alerts->notified_us, worker_tell_alert, alerts);
     for (size_t i = 0; i < restart->stale_count; i++)
         saver_drop(&workers[0]->saving.saver, restart->stale[i].kind, restart->stale[i].owner,

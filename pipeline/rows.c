@@ -11,8 +11,7 @@ static struct span batch_text(const struct event_batch *batch, unsigned text, ui
     return batch->labels[text - RUN_TEXTS][row];
 }
 
-/* Copies the row and its texts into a record for the owner of its run. */
-static void send_row(const struct row_record *row, unsigned text_count, struct exchange_port *port,
+void row_record_send(const struct row_record *row, unsigned text_count, struct exchange_port *port,
                      unsigned workers)
 {
     struct id128 key = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
@@ -61,7 +60,7 @@ void rows_send(const struct plan *plan, struct event_batch *batch, struct exchan
             .state = batch->state[row],
             .texts = texts,
         };
-        send_row(&record, text_count, port, workers);
+        row_record_send(&record, text_count, port, workers);
     }
 }
 
@@ -102,7 +101,7 @@ void run_texts_unpack(struct unpack *in, const struct run_labels *labels,
     }
 }
 
-static void pack_row(const struct row_record *row, unsigned text_count, struct buffer *out)
+void row_record_pack(const struct row_record *row, unsigned text_count, struct buffer *out)
 {
     pack_u32(out, row->partition);
     pack_i64(out, row->order_us);
@@ -128,8 +127,8 @@ static void pack_rows(const struct plan *plan, struct order_frozen *frozen, stru
     for (size_t begun = frozen->next; frozen->next < frozen->count; frozen->next++) {
         size_t size = out->size;
 
-        pack_row((const struct row_record *)frozen->entries[frozen->next].record,
-                 RUN_TEXTS + plan->labels.count, out);
+        row_record_pack((const struct row_record *)frozen->entries[frozen->next].record,
+                        RUN_TEXTS + plan->labels.count, out);
         if (out->size > VALUE_BYTES && frozen->next > begun) {
             buffer_truncate(out, size);
             return;
@@ -148,8 +147,8 @@ void rows_pack(const struct plan *plan, struct order_frozen *frozen, size_t budg
     }
 }
 
-static void unpack_row(struct unpack *in, const struct run_labels *labels, struct span *texts,
-                       struct row_record *ret_row)
+void row_record_unpack(struct unpack *in, const struct run_labels *labels,
+                       struct span texts[RUN_TEXTS + LABELS_MAX], struct row_record *ret_row)
 {
     *ret_row = (struct row_record){.partition = unpack_u32(in), .texts = texts};
     ret_row->order_us = unpack_time(in);
@@ -181,9 +180,9 @@ enum status rows_restore(const struct plan *plan, struct span value, struct exch
         struct span texts[RUN_TEXTS + LABELS_MAX];
         struct row_record row;
 
-        unpack_row(&in, &labels, texts, &row);
+        row_record_unpack(&in, &labels, texts, &row);
         if (!in.broken)
-            send_row(&row, RUN_TEXTS + plan->labels.count, port, workers);
+            row_record_send(&row, RUN_TEXTS + plan->labels.count, port, workers);
     }
     return unpack_finish(&in, ret_error);
 }

@@ -38,6 +38,24 @@ struct row_record {
     struct span *texts; /* RUN_TEXTS + labels, in the record */
 };
 
+/* Labels are stored with their names before them, and found by these: the configuration may have changed. */
+struct run_labels {
+    unsigned count;
+    unsigned at[LABELS_MAX]; /* of a stored label: its place among the texts; 0: it is gone */
+};
+void run_labels_pack(const struct label_names *names, struct buffer *out);
+void run_labels_unpack(struct unpack *in, const struct label_names *names, struct run_labels *ret_labels);
+
+/* A row packed: on the way to another process, and in the store while it waits. `texts` gets the texts,
+ * borrowed from the bytes. */
+void row_record_pack(const struct row_record *row, unsigned text_count, struct buffer *out);
+void row_record_unpack(struct unpack *in, const struct run_labels *labels,
+                       struct span texts[RUN_TEXTS + LABELS_MAX], struct row_record *ret_row);
+
+/* Copies the row and its texts into a record for the owner of its run. */
+void row_record_send(const struct row_record *row, unsigned text_count, struct exchange_port *port,
+                     unsigned workers);
+
 /* Sends every row with mark ok that tells of a run to the owner of its run. */
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers);

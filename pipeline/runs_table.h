@@ -72,14 +72,6 @@ struct span *run_texts_copy(const struct span *texts, unsigned count);
 
 void run_block_save(struct runs *runs, struct run_shard *shard, uint32_t block);
 
-/* Labels are stored with their names before them, and found by these: the configuration may have changed. */
-struct run_labels {
-    unsigned count;
-    unsigned at[LABELS_MAX]; /* of a stored label: its place among the texts; 0: it is gone */
-};
-void run_labels_pack(const struct label_names *names, struct buffer *out);
-void run_labels_unpack(struct unpack *in, const struct label_names *names, struct run_labels *ret_labels);
-
 /* RUN_TEXTS and the labels of now, borrowed from the bytes. */
 void run_texts_unpack(struct unpack *in, const struct run_labels *labels,
                       struct span ret_texts[RUN_TEXTS + LABELS_MAX]);

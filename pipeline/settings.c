@@ -134,11 +134,12 @@ static const struct option sink_options[] = {
 
 const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(time_options),
                          runs_rows = ROWS(runs_options), limits_rows = ROWS(limits_options),
-                         store_rows = ROWS(store_options), cluster_rows = ROWS(cluster_options), http_rows = ROWS(http_options),
-                         alerts_rows = ROWS(alerts_options), format_rows = ROWS(format_options),
-                         source_rows = ROWS(source_options), measure_rows = ROWS(measure_options),
-                         detector_rows = ROWS(detector_options), rule_rows = ROWS(rule_options),
-                         annotation_rows = ROWS(annotation_options), sink_rows = ROWS(sink_options);
+                         store_rows = ROWS(store_options), cluster_rows = ROWS(cluster_options),
+                         http_rows = ROWS(http_options), alerts_rows = ROWS(alerts_options),
+                         format_rows = ROWS(format_options), source_rows = ROWS(source_options),
+                         measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
+                         rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
+                         sink_rows = ROWS(sink_options);
 
 #define SECTION(name, help, table)                                                                           \
     {                                                                                                        \

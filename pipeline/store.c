@@ -46,6 +46,8 @@ static const char *const state_sql[STORE_STATEMENTS] = {
     [STATE_CLEAR] = "DELETE FROM state WHERE id IN (SELECT id FROM state INDEXED BY state_place"
                     " WHERE generation > ?1)",
     [STATE_REMOVE_OLDER] = "DELETE FROM state WHERE " KEY_IS " AND generation < ?5",
+    [STATE_DROPPED] = "SELECT block FROM state WHERE kind = ?1 AND owner = ?2 AND part = ?3 GROUP BY block"
+                      " HAVING max(generation) < ?4",
     [STATE_DROP] = "DELETE FROM state WHERE kind = ?1 AND owner = ?2 AND part = ?3 AND generation < ?4",
     [GENERATION_PUT] = "INSERT OR REPLACE INTO store_generation VALUES (1, ?1, ?2, ?3)",
     [GENERATION_READ] = "SELECT generation, flipped_us, checksum FROM store_generation",
@@ -53,7 +55,7 @@ static const char *const state_sql[STORE_STATEMENTS] = {
 };
 // clang-format on
 
-static enum status read_generation(struct store *store, struct error *ret_error)
+enum status store_read_generation(struct store *store, struct error *ret_error)
 {
     sqlite3_stmt *statement = store->statements[GENERATION_READ];
     enum status status = STATUS_OK;
@@ -134,7 +136,7 @@ enum status store_open(const char *path, const struct store_options *options, st
     if (status == STATUS_OK)
         status = prepare_statements(store, ret_error);
     if (status == STATUS_OK)
-        status = read_generation(store, ret_error);
+        status = store_read_generation(store, ret_error);
     if (status == STATUS_OK && !options->read_only)
         status = find_replaced(store, ret_error);
     if (status != STATUS_OK) {
@@ -155,6 +157,7 @@ void store_close(struct store *store)
     for (int i = 0; i < STORE_STATEMENTS; i++)
         sqlite3_finalize(store->statements[i]);
     store_file_close(&store->file);
+    store_changes_free(store);
     ZSTD_freeCCtx(store->compressor);
     ZSTD_freeDCtx(store->decompressor);
     free(store->compressed);
@@ -218,6 +221,7 @@ static enum status put_value(struct store *store, uint64_t generation, const str
     assert(!ZSTD_isError(size));
 
     struct store_row row = store_row_begin(store->statements[STATE_PUT], "state");
+    row.copy = store_changes_row(store);
     store_row_put_number(&row, value->key.kind);
     store_row_put_number(&row, value->key.owner);
     store_row_put_number(&row, value->key.part);
@@ -226,6 +230,7 @@ static enum status put_value(struct store *store, uint64_t generation, const str
     store_row_put_number(&row, value->bytes.size);
     store_row_put_bytes(&row, span_make(store->compressed, size));
     store_row_put_end(&row);
+    store_changes_put(store, STATE_PUT);
     return store_file_step(&store->file, store->statements[STATE_PUT], ret_error);
 }
 
@@ -315,11 +320,14 @@ enum status store_put(struct store *store, uint64_t generation, const struct sta
 
     assert(generation > store->generation);
     assert(store->under_way == 0 || store->under_way == generation);
+    store_changes_begin(store);
     enum status status = store_file_begin(&store->file, false, ret_error);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = put_value(store, generation, &values[i], ret_error);
     if (status == STATUS_OK)
         status = make_room(store, &replaced, ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, ret_error);
     status = store_file_end(&store->file, status, ret_error);
     if (status != STATUS_OK)
         return status;
@@ -342,6 +350,32 @@ static int64_t wall_clock_us(const struct store *store)
     return (now_ms - epoch_ms) * 1000;
 }
 
+/* The rows that a drop removes, for the journal; not those that this generation has put. */
+static enum status tell_dropped(struct store *store, const struct state_table *table, uint64_t generation,
+                                struct error *ret_error)
+{
+    sqlite3_stmt *statement = store->statements[STATE_DROPPED];
+    enum status status = STATUS_OK;
+    int code = SQLITE_DONE;
+
+    if (!store->changes.type)
+        return STATUS_OK;
+    sqlite3_bind_int64(statement, 1, table->kind);
+    sqlite3_bind_int64(statement, 2, (int64_t)table->owner);
+    sqlite3_bind_int64(statement, 3, (int64_t)table->part);
+    sqlite3_bind_int64(statement, 4, (int64_t)generation);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        const uint64_t key[] = {table->kind, table->owner, table->part,
+                                (uint64_t)sqlite3_column_int64(statement, 0)};
+
+        store_changes_gone(store, STATE_PUT, key);
+    }
+    if (code != SQLITE_DONE)
+        status = store_file_report(&store->file, ret_error);
+    sqlite3_reset(statement);
+    return status;
+}
+
 static enum status flip(struct store *store, const struct store_flip *flip, int64_t now_us,
                         struct error *ret_error)
 {
@@ -349,6 +383,9 @@ static enum status flip(struct store *store, const struct store_flip *flip, int6
     enum status status = STATUS_OK;
 
     for (size_t i = 0; i < flip->dropped_count && status == STATUS_OK; i++) {
+        status = tell_dropped(store, &flip->dropped[i], flip->generation, ret_error);
+        if (status != STATUS_OK)
+            break;
         sqlite3_bind_int64(drop, 1, flip->dropped[i].kind);
         sqlite3_bind_int64(drop, 2, (int64_t)flip->dropped[i].owner);
         sqlite3_bind_int64(drop, 3, (int64_t)flip->dropped[i].part);
@@ -359,15 +396,36 @@ static enum status flip(struct store *store, const struct store_flip *flip, int6
         sqlite3_bind_int64(acknowledge, 1, (int64_t)flip->acknowledged[i].sink);
         sqlite3_bind_int64(acknowledge, 2, (int64_t)flip->acknowledged[i].lane);
         sqlite3_bind_int64(acknowledge, 3, (int64_t)flip->acknowledged[i].sequence);
+        const uint64_t key[] = {flip->acknowledged[i].sink, flip->acknowledged[i].lane,
+                                flip->acknowledged[i].sequence};
+        store_changes_gone(store, OUTBOX_PUT, key);
         status = store_file_step(&store->file, acknowledge, ret_error);
     }
     if (status != STATUS_OK)
         return status;
     struct store_row row = store_row_begin(store->statements[GENERATION_PUT], "store_generation");
+    row.copy = store_changes_row(store);
     store_row_put_number(&row, flip->generation);
     store_row_put_number(&row, (uint64_t)now_us);
     store_row_put_end(&row);
+    store_changes_put(store, GENERATION_PUT);
     return store_file_step(&store->file, store->statements[GENERATION_PUT], ret_error);
+}
+
+/* The journal's commit is what counts; the file, which it cannot be undone for, may need more than one try. */
+static enum status commit_journal(struct store *store, const struct store_flip *flip, struct error *ret_error)
+{
+    struct store_changes *changes = &store->changes;
+    enum status status = STATUS_OK;
+
+    if (!changes->type || changes->committed == flip->generation)
+        return STATUS_OK;
+    status = store_changes_write(store, false, ret_error);
+    if (status == STATUS_OK)
+        status = changes->type->commit(changes->journal, flip->commit, ret_error);
+    if (status == STATUS_OK)
+        changes->committed = flip->generation;
+    return status;
 }
 
 enum status store_flip(struct store *store, const struct store_flip *what, struct error *ret_error)
@@ -376,9 +434,12 @@ enum status store_flip(struct store *store, const struct store_flip *what, struc
 
     assert(what->generation > store->generation);
     assert(store->under_way == 0 || store->under_way == what->generation);
+    store_changes_begin(store);
     enum status status = store_file_begin(&store->file, true, ret_error);
     if (status == STATUS_OK)
         status = flip(store, what, now_us, ret_error);
+    if (status == STATUS_OK)
+        status = commit_journal(store, what, ret_error);
     status = store_file_end(&store->file, status, ret_error);
     if (status != STATUS_OK)
         return status;
@@ -395,6 +456,7 @@ bool store_tidy(struct store *store, int64_t now_us)
     struct error error;
     int forgotten = 0;
 
+    store_changes_begin(store);
     enum status status = store_file_begin(&store->file, false, &error);
     if (status == STATUS_OK)
         status = remove_replaced(store, 0, replaced, &error);
@@ -402,6 +464,8 @@ bool store_tidy(struct store *store, int64_t now_us)
         status = store_log_forget(store, now_us - store->options.history_us, &forgotten, &error);
     if (status == STATUS_OK && make_room(store, &replaced, &error) == STATUS_FATAL)
         status = STATUS_FATAL; /* what cannot make room here is told by the next store_put */
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, &error);
     if (store_file_end(&store->file, status, &error) != STATUS_OK)
         return false;
     replaced_removed(store, replaced);
@@ -438,7 +502,7 @@ enum status store_begin_reading(struct store *store, struct error *ret_error)
 {
     enum status status = store_file_run(&store->file, "BEGIN", ret_error);
 
-    return status == STATUS_OK ? read_generation(store, ret_error) : status;
+    return status == STATUS_OK ? store_read_generation(store, ret_error) : status;
 }
 
 bool store_read_value(struct store *store, sqlite3_stmt *statement, struct span *ret_bytes)

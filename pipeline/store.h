@@ -10,6 +10,7 @@
 #pragma once
 #include "base/state.h"
 #include "base/status.h"
+#include "pipeline/journal.h"
 #include "schemas/encode.h"
 
 struct store;
@@ -20,11 +21,18 @@ struct store_options {
     int64_t history_us;  /* alert history and audit log older than this are removed; 0: kept */
     const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
     bool read_only, must_exist;
+    bool
+        mirror; /* of a journal's changelog, which is what is durable: the file is made anew, and never synced */
 };
 
 enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,
                        struct error *ret_error);
 void store_close(struct store *store); /* NULL is fine */
+
+/* From now on every change of state, outbox, notification log and history goes to the journal, too, and
+ * a flip is its commit: the file is a mirror of the changelog. First it takes all that is committed. */
+enum status store_follow(struct store *store, const struct journal_type *type, struct journal *journal,
+                         struct error *ret_error);
 
 /* One process at a time: takes the lock beside the file. STATUS_RETRY while another process has it. */
 enum status store_lock(const char *path, int *ret_descriptor, struct error *ret_error);
@@ -58,6 +66,7 @@ struct store_flip {
     size_t dropped_count;
     const struct outbox_key *acknowledged;
     size_t acknowledged_count;
+    const struct journal_commit *commit; /* with a journal: what its transaction has beside the values */
 };
 enum status store_flip(struct store *store, const struct store_flip *flip, struct error *ret_error);
 

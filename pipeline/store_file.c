@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ enum status store_file_step(struct store_file *file, sqlite3_stmt *statement, st
 
 enum status store_file_begin(struct store_file *file, bool durable, struct error *ret_error)
 {
+    if (file->mirror)
+        return store_file_run(file, "PRAGMA synchronous = OFF; BEGIN IMMEDIATE", ret_error);
     return store_file_run(file,
                           durable ? "PRAGMA synchronous = FULL; BEGIN IMMEDIATE"
                                   : "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
@@ -222,12 +225,26 @@ static enum status prepare_path(const char *path, const struct store_options *op
     return STATUS_OK;
 }
 
+/* What a process before left of a mirror: file, log and index. */
+static void remove_file(const char *path, const struct store_options *options)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    sqlite3_vfs *vfs = sqlite3_vfs_find(options->vfs);
+    char name[4096];
+
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (snprintf(name, sizeof name, "%s%s", path, ends[i]) < (int)sizeof name)
+            vfs->xDelete(vfs, name, 0);
+}
+
 enum status store_file_open(struct store_file *file, const char *path, const struct store_options *options,
                             const struct store_part *parts, size_t count, struct error *ret_error)
 {
     int flags = SQLITE_OPEN_NOMUTEX | (options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
 
-    *file = (struct store_file){0};
+    *file = (struct store_file){.mirror = options->mirror};
+    if (options->mirror)
+        remove_file(path, options);
     if (options->vfs)
         flags |= options->must_exist || options->read_only ? 0 : SQLITE_OPEN_CREATE;
     else if (prepare_path(path, options, ret_error) != STATUS_OK)
@@ -281,6 +298,8 @@ void store_row_put_number(struct store_row *row, uint64_t number)
 {
     add_number(row, number);
     sqlite3_bind_int64(row->statement, row->column, (int64_t)number);
+    if (row->copy)
+        pack_u64(row->copy, number);
 }
 
 /* SQLite takes a NULL pointer for NULL; an absent text here is an empty one. */
@@ -289,12 +308,16 @@ void store_row_put_text(struct store_row *row, struct span text)
     add_bytes(row, text);
     sqlite3_bind_text64(row->statement, row->column, text.size ? text.data : "", text.size, SQLITE_STATIC,
                         SQLITE_UTF8);
+    if (row->copy)
+        pack_text(row->copy, text);
 }
 
 void store_row_put_bytes(struct store_row *row, struct span bytes)
 {
     add_bytes(row, bytes);
     sqlite3_bind_blob64(row->statement, row->column, bytes.size ? bytes.data : "", bytes.size, SQLITE_STATIC);
+    if (row->copy)
+        pack_text(row->copy, bytes);
 }
 
 void store_row_put_id(struct store_row *row, struct id128 id)

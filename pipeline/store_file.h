@@ -1,6 +1,7 @@
 /* What the parts of a store file share: how the file is opened, versions and their upgrades, what a SQLite
  * error means, and rows with a checksum. A part is a table, or some, with a version of its own. */
 #pragma once
+#include "base/buffer.h"
 #include "pipeline/store.h"
 
 #include <sqlite3.h>
@@ -8,6 +9,7 @@
 struct store_file {
     sqlite3 *database;
     char *path;
+    bool mirror; /* never synced */
     bool opened; /* until then what cannot be written is fatal, afterwards it may be so for a while only */
 };
 
@@ -59,6 +61,7 @@ struct store_row {
     sqlite3_stmt *statement;
     int column;
     uint64_t checksum;
+    struct buffer *copy; /* gets what is put, packed, see store_journal.c; NULL: nobody wants it */
 };
 struct store_row store_row_begin(sqlite3_stmt *statement, const char *table);
 void store_row_put_number(struct store_row *row, uint64_t number);

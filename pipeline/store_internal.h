@@ -12,6 +12,7 @@ enum store_statement {
     STATE_LEFT_BEHIND,
     STATE_CLEAR,
     STATE_REMOVE_OLDER,
+    STATE_DROPPED,
     STATE_DROP,
     GENERATION_PUT,
     GENERATION_READ,
@@ -27,6 +28,7 @@ enum store_statement {
     NOTIFICATION_FORGET,
     NOTIFICATION_OLDEST,
     HISTORY_PUT,
+    HISTORY_REMOVE,
     HISTORY_READ,
     HISTORY_FORGET,
     HISTORY_OLDEST,
@@ -42,8 +44,24 @@ struct replaced_value { /* older values of the key than this generation's are of
     uint64_t generation;
 };
 
+struct store_change {          /* a journal's entry: the key is the beginning of the row */
+    size_t at, key_size, size; /* in `bytes` */
+    bool gone;
+};
+
+/* What a call has changed, for the journal. */
+struct store_changes {
+    const struct journal_type *type; /* NULL: nobody follows */
+    struct journal *journal;
+    struct buffer bytes;
+    struct store_change *items;
+    size_t count, capacity;
+    uint64_t committed; /* the journal has this generation: the file may have to be asked again */
+};
+
 struct store {
     struct store_file file;
+    struct store_changes changes;
     struct store_options options;
     sqlite3_stmt *statements[STORE_STATEMENTS];
     uint64_t generation, under_way; /* newest complete one; the one being put, 0: none */
@@ -56,13 +74,26 @@ struct store {
     size_t compressed_capacity, plain_capacity;
 };
 
-enum { STORE_LOG_PARTS = 4 };
+enum { STORE_LOG_PARTS = 4, KEY_NUMBERS_MAX = 4 };
 extern const struct store_part store_log_parts[STORE_LOG_PARTS];
 extern const char *const store_log_sql[STORE_STATEMENTS]; /* NULL: not of a log */
 
 /* Unpacks the value of a row of SELECT STATE_COLUMNS; until the next one. False: the row is damaged. */
 #define STATE_COLUMNS "kind, owner, part, block, generation, size, value, checksum"
 bool store_read_value(struct store *store, sqlite3_stmt *statement, struct span *ret_bytes);
+
+/* A call that changes rows begins with store_changes_begin, copies each row that it puts (row.copy =
+ * store_changes_row) and tells of it (store_changes_put), tells of rows that go (store_changes_gone, with the
+ * numbers of the key), and at last hands all to the journal (store_changes_write): with the next commit, or at
+ * once. `table` is the statement that puts its rows. Without a journal they do nothing. */
+void store_changes_begin(struct store *store);
+struct buffer *store_changes_row(struct store *store);
+void store_changes_put(struct store *store, enum store_statement table);
+void store_changes_gone(struct store *store, enum store_statement table, const uint64_t *key);
+enum status store_changes_write(struct store *store, bool at_once, struct error *ret_error);
+void store_changes_free(struct store *store);
+
+enum status store_read_generation(struct store *store, struct error *ret_error);
 
 /* One moment of the file for several reads: begins it and learns the newest generation. */
 enum status store_begin_reading(struct store *store, struct error *ret_error);

@@ -51,28 +51,30 @@ const struct store_part store_log_parts[STORE_LOG_PARTS] = {
     {.name = "audit", .upgrades = audit_upgrades, .version = sizeof audit_upgrades / sizeof *audit_upgrades},
 };
 
-#define FORGET(table, time) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table " WHERE " time " < ?1 LIMIT ?2)"
-#define OLDEST(table, time, which) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table which " ORDER BY " time " LIMIT ?1)"
+#define NOTIFICATION_KEY "sink, line_high, line_low"
+#define FORGET(table, time, key) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table " WHERE " time " < ?1 LIMIT ?2) RETURNING " key
+#define OLDEST(table, time, which, key) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table which " ORDER BY " time " LIMIT ?1) RETURNING " key
 
 const char *const store_log_sql[STORE_STATEMENTS] = {
     [OUTBOX_PUT] = "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
     [OUTBOX_READ] = "SELECT * FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3 ORDER BY sequence",
     [OUTBOX_ACKNOWLEDGE] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence = ?3",
-    [OUTBOX_CUT] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3",
+    [OUTBOX_CUT] = "DELETE FROM outbox WHERE sink = ?1 AND lane = ?2 AND sequence >= ?3 RETURNING sink, lane, sequence",
     [OUTBOX_NEXT_LANE] = "SELECT lane FROM outbox WHERE sink = ?1 AND lane >= ?2 ORDER BY lane LIMIT 1",
     [NOTIFICATION_PUT] = "INSERT INTO notifications VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     [NOTIFICATION_REMOVE] = "DELETE FROM notifications WHERE sink = ?1 AND line_high = ?2 AND line_low = ?3",
     [NOTIFICATION_READ] = "SELECT * FROM notifications ORDER BY rowid",
-    [NOTIFICATION_FORGET] = FORGET("notifications", "told_us"),
-    [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4"),
+    [NOTIFICATION_FORGET] = FORGET("notifications", "told_us", NOTIFICATION_KEY),
+    [NOTIFICATION_OLDEST] = OLDEST("notifications", "told_us", " WHERE flags & 4", NOTIFICATION_KEY),
     [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+    [HISTORY_REMOVE] = "DELETE FROM history WHERE id_high = ?1 AND id_low = ?2",
     [HISTORY_READ] = "SELECT * FROM history ORDER BY at_us DESC, rowid DESC LIMIT ?1",
-    [HISTORY_FORGET] = FORGET("history", "told_us"),
-    [HISTORY_OLDEST] = OLDEST("history", "told_us", ""),
+    [HISTORY_FORGET] = FORGET("history", "told_us", "id_high, id_low"),
+    [HISTORY_OLDEST] = OLDEST("history", "told_us", "", "id_high, id_low"),
     [AUDIT_PUT] = "INSERT INTO audit VALUES (?1, ?2, ?3, ?4)",
     [AUDIT_READ] = "SELECT * FROM audit ORDER BY time_us DESC, rowid DESC LIMIT ?1",
-    [AUDIT_FORGET] = FORGET("audit", "time_us"),
-    [AUDIT_OLDEST] = OLDEST("audit", "time_us", ""),
+    [AUDIT_FORGET] = FORGET("audit", "time_us", "rowid"),
+    [AUDIT_OLDEST] = OLDEST("audit", "time_us", "", "rowid"),
 };
 // clang-format on
 
@@ -102,6 +104,7 @@ static enum status put_document(struct store *store, const struct outbox_documen
     struct store_row row = store_row_begin(store->statements[OUTBOX_PUT], "outbox");
 
     assert(document->place.sequence <= INT64_MAX);
+    row.copy = store_changes_row(store);
     store_row_put_number(&row, document->place.sink);
     store_row_put_number(&row, document->place.lane);
     store_row_put_number(&row, document->place.sequence);
@@ -114,6 +117,7 @@ static enum status put_document(struct store *store, const struct outbox_documen
                                    (document->prompted ? DOCUMENT_PROMPTED : 0u));
     store_row_put_bytes(&row, document->body);
     store_row_put_end(&row);
+    store_changes_put(store, OUTBOX_PUT);
     return store_file_step(&store->file, store->statements[OUTBOX_PUT], ret_error);
 }
 
@@ -122,8 +126,11 @@ enum status store_outbox_put(struct store *store, const struct outbox_document *
 {
     enum status status = store_file_begin(&store->file, false, ret_error);
 
+    store_changes_begin(store);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = put_document(store, &documents[i], ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, ret_error);
     return store_file_end(&store->file, status, ret_error);
 }
 
@@ -169,14 +176,41 @@ enum status store_outbox_read(struct store *store, uint64_t sink, uint64_t lane,
     return visit_rows(store, OUTBOX_READ, "outbox", 3, take_document, &visitor, ret_error);
 }
 
+/* By a statement that returns the keys. */
+static enum status remove_rows(struct store *store, enum store_statement which, enum store_statement table,
+                               int *removed, struct error *ret_error)
+{
+    sqlite3_stmt *statement = store->statements[which];
+    enum status status = STATUS_OK;
+    int code;
+
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        uint64_t key[KEY_NUMBERS_MAX];
+
+        for (int i = 0; i < sqlite3_column_count(statement); i++)
+            key[i] = (uint64_t)sqlite3_column_int64(statement, i);
+        if (table != STORE_STATEMENTS)
+            store_changes_gone(store, table, key);
+        ++*removed;
+    }
+    if (code != SQLITE_DONE)
+        status = store_file_report(&store->file, ret_error);
+    sqlite3_reset(statement);
+    return status;
+}
+
 enum status store_outbox_cut(struct store *store, uint64_t sink, uint64_t lane, uint64_t next,
                              struct error *ret_error)
 {
     enum status status = store_file_begin(&store->file, true, ret_error);
+    int removed = 0;
 
     bind_place(store->statements[OUTBOX_CUT], sink, lane, next);
+    store_changes_begin(store);
     if (status == STATUS_OK)
-        status = store_file_step(&store->file, store->statements[OUTBOX_CUT], ret_error);
+        status = remove_rows(store, OUTBOX_CUT, OUTBOX_PUT, &removed, ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, ret_error);
     return store_file_end(&store->file, status, ret_error);
 }
 
@@ -216,6 +250,7 @@ static enum status put_notification(struct store *store, const struct notificati
         return status;
     struct store_row row = store_row_begin(store->statements[NOTIFICATION_PUT], "notifications");
 
+    row.copy = store_changes_row(store);
     store_row_put_number(&row, notification->sink);
     store_row_put_id(&row, notification->line);
     store_row_put_id(&row, notification->dedup);
@@ -227,6 +262,7 @@ static enum status put_notification(struct store *store, const struct notificati
                                    (notification->sent ? NOTIFICATION_SENT : 0u));
     store_row_put_bytes(&row, notification->body);
     store_row_put_end(&row);
+    store_changes_put(store, NOTIFICATION_PUT);
     return store_file_step(&store->file, store->statements[NOTIFICATION_PUT], ret_error);
 }
 
@@ -235,8 +271,11 @@ enum status store_notify(struct store *store, const struct notification *notific
 {
     enum status status = store_file_begin(&store->file, true, ret_error);
 
+    store_changes_begin(store);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = put_notification(store, &notifications[i], ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, true, ret_error);
     return store_file_end(&store->file, status, ret_error);
 }
 
@@ -277,6 +316,7 @@ static enum status put_line(struct store *store, const struct history_line *line
 {
     struct store_row row = store_row_begin(store->statements[HISTORY_PUT], "history");
 
+    row.copy = store_changes_row(store);
     store_row_put_id(&row, line->id);
     store_row_put_id(&row, line->episode);
     store_row_put_number(&row, line->revision);
@@ -284,6 +324,7 @@ static enum status put_line(struct store *store, const struct history_line *line
     store_row_put_number(&row, (uint64_t)line->told_us);
     store_row_put_bytes(&row, line->line);
     store_row_put_end(&row);
+    store_changes_put(store, HISTORY_PUT);
     return store_file_step(&store->file, store->statements[HISTORY_PUT], ret_error);
 }
 
@@ -292,8 +333,11 @@ enum status store_history_put(struct store *store, const struct history_line *li
 {
     enum status status = store_file_begin(&store->file, true, ret_error);
 
+    store_changes_begin(store);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = put_line(store, &lines[i], ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, ret_error);
     return store_file_end(&store->file, status, ret_error);
 }
 
@@ -369,27 +413,23 @@ enum status store_audits(struct store *store, int64_t limit, audit_visit *visit,
     return visit_rows(store, AUDIT_READ, "audit", 2, take_audit, &visitor, ret_error);
 }
 
-static enum status remove_lines(struct store *store, enum store_statement which, int *removed,
-                                struct error *ret_error)
-{
-    enum status status = store_file_step(&store->file, store->statements[which], ret_error);
-
-    if (status == STATUS_OK)
-        *removed += sqlite3_changes(store->file.database);
-    return status;
-}
+struct removing {
+    enum store_statement statement, table; /* STORE_STATEMENTS: no journal has the table */
+};
 
 enum status store_log_forget(struct store *store, int64_t before_us, int *ret_removed,
                              struct error *ret_error)
 {
-    static const enum store_statement statements[] = {HISTORY_FORGET, AUDIT_FORGET, NOTIFICATION_FORGET};
+    static const struct removing lines[] = {{HISTORY_FORGET, HISTORY_PUT},
+                                            {AUDIT_FORGET, STORE_STATEMENTS},
+                                            {NOTIFICATION_FORGET, NOTIFICATION_PUT}};
     enum status status = STATUS_OK;
     int removed = 0;
 
     for (int i = 0; i < 3 && status == STATUS_OK; i++) {
-        sqlite3_bind_int64(store->statements[statements[i]], 1, before_us);
-        sqlite3_bind_int(store->statements[statements[i]], 2, REMOVED_AT_ONCE);
-        status = remove_lines(store, statements[i], &removed, ret_error);
+        sqlite3_bind_int64(store->statements[lines[i].statement], 1, before_us);
+        sqlite3_bind_int(store->statements[lines[i].statement], 2, REMOVED_AT_ONCE);
+        status = remove_rows(store, lines[i].statement, lines[i].table, &removed, ret_error);
     }
     *ret_removed = removed;
     return status;
@@ -397,13 +437,15 @@ enum status store_log_forget(struct store *store, int64_t before_us, int *ret_re
 
 enum status store_log_trim(struct store *store, int *ret_removed, struct error *ret_error)
 {
-    static const enum store_statement statements[] = {HISTORY_OLDEST, AUDIT_OLDEST, NOTIFICATION_OLDEST};
+    static const struct removing lines[] = {{HISTORY_OLDEST, HISTORY_PUT},
+                                            {AUDIT_OLDEST, STORE_STATEMENTS},
+                                            {NOTIFICATION_OLDEST, NOTIFICATION_PUT}};
     enum status status = STATUS_OK;
     int removed = 0;
 
     for (int i = 0; i < 3 && status == STATUS_OK; i++) {
-        sqlite3_bind_int(store->statements[statements[i]], 1, REMOVED_AT_ONCE);
-        status = remove_lines(store, statements[i], &removed, ret_error);
+        sqlite3_bind_int(store->statements[lines[i].statement], 1, REMOVED_AT_ONCE);
+        status = remove_rows(store, lines[i].statement, lines[i].table, &removed, ret_error);
     }
     *ret_removed = removed;
     return status;

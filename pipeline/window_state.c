@@ -177,14 +177,7 @@ void windows_save_correction(struct windows *windows, struct pane_record *record
     record->frozen = false;
     pack_u64(out, group->identity);
     columns_pack(windows->plan, group, COLUMN_MEASURES, out);
-    key_pack(record->texts, group->by_count, out);
-    pack_i64(out, record->start_us);
-    pack_i64(out, record->first_end_us);
-    pack_i64(out, record->order_us);
-    pack_i64(out, record->offset);
-    pack_u32(out, record->partition);
-    pack_u16(out, record->item);
-    accumulators_pack(record->accumulators, group->measure_count, out);
+    pane_record_pack(record, group, out);
     if (out->size >= CORRECTIONS_BYTES)
         put_corrections(windows);
 }
@@ -281,12 +274,6 @@ static void unpack_told(struct series_table *table, uint32_t slot, const struct 
     }
 }
 
-static bool pane_times_fit(int64_t start_us, int64_t first_end_us)
-{
-    return start_us >= 2 * TIME_MIN_US && start_us <= TIME_MAX_US && first_end_us > start_us &&
-           first_end_us <= 2 * TIME_MAX_US;
-}
-
 static void unpack_panes(struct windows *windows, const struct plan_group *group, struct series *series,
                          const struct columns *measures, struct unpack *in)
 {
@@ -371,22 +358,15 @@ static bool restore_table(struct series_table *table, struct unpack *in)
 
 /* A record and its block for a correction of this worker. */
 static void restore_correction(struct windows *windows, const struct plan_group *group,
-                               const struct pane_record *stored, const struct accumulator *accumulators)
+                               const struct pane_parts *parts)
 {
-    size_t size = (pane_record_size(group, stored->texts) + 7) & ~(size_t)7;
+    size_t size = (pane_record_size(group, parts->texts) + 7) & ~(size_t)7;
     struct block *block = memory_new(sizeof *block + size);
     struct pane_record *record = (struct pane_record *)block->bytes;
 
     *block = (struct block){.references = 1, .used = (uint32_t)size, .size = (uint32_t)size};
     record->head = (struct record){.size = (uint32_t)size, .type = RECORD_CORRECTION};
-    pane_record_init(record, windows->plan, group, stored->key, stored->texts);
-    record->start_us = stored->start_us;
-    record->first_end_us = stored->first_end_us;
-    record->order_us = stored->order_us;
-    record->offset = stored->offset;
-    record->partition = stored->partition;
-    record->item = stored->item;
-    memcpy(record->accumulators, accumulators, group->measure_count * sizeof *accumulators);
+    pane_record_make(record, windows->plan, group, parts);
     windows_correct_later(windows, record, block);
     block_release(block);
 }
@@ -394,29 +374,17 @@ static void restore_correction(struct windows *windows, const struct plan_group 
 static void unpack_correction(struct windows *windows, struct unpack *in)
 {
     const struct plan_group *group = group_find(windows->plan, unpack_u64(in));
-    struct accumulator accumulators[PLAN_GROUP_MEASURES_MAX] = {0};
-    struct span texts[KEY_FIELDS_MAX];
+    struct pane_parts parts;
     struct columns measures;
-    struct pane_record record = {0};
-    unsigned by_count;
 
     columns_unpack(in, windows->plan, group, COLUMN_MEASURES, &measures);
-    by_count = key_unpack(in, texts, &record.key);
-    record.texts = texts;
-    record.start_us = unpack_i64(in);
-    record.first_end_us = unpack_i64(in);
-    record.order_us = unpack_i64(in);
-    record.offset = unpack_i64(in);
-    record.partition = unpack_u32(in);
-    record.item = unpack_u16(in);
-    accumulators_unpack(in, &measures, accumulators);
-    in->broken |=
-        !pane_times_fit(record.start_us, record.first_end_us) || (group && by_count != group->by_count);
-    if (!in->broken && group && shard_of(record.key) % windows->workers == windows->worker)
-        restore_correction(windows, group, &record, accumulators);
-    else
-        for (unsigned i = 0; i < PLAN_GROUP_MEASURES_MAX; i++)
-            accumulator_free(&accumulators[i]);
+    if (pane_record_unpack(in, group, &measures, &parts)) {
+        if (shard_of(parts.key) % windows->workers == windows->worker)
+            restore_correction(windows, group, &parts);
+        else
+            for (unsigned i = 0; i < PLAN_GROUP_MEASURES_MAX; i++)
+                accumulator_free(&parts.accumulators[i]);
+    }
     columns_free(&measures);
 }
 

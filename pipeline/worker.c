@@ -101,7 +101,8 @@ static void open_parts(struct worker *worker)
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++) {
         worker->heard[stage] = memory_new(workers * sizeof **worker->heard);
         for (unsigned i = 0; i < workers; i++)
-            worker->heard[stage][i].time_us = worker->heard[stage][i].firm_us = INT64_MIN;
+            worker->heard[stage][i] = (struct watermark_record){
+                .time_us = INT64_MIN, .firm_us = INT64_MIN, .slowest_us = INT64_MIN};
         worker->sent[stage].time_us = worker->sent[stage].firm_us = INT64_MIN;
     }
 }
@@ -113,13 +114,13 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .checkpoint = &shared->checkpoint,
                               .plan = shared->plan,
                               .number = number,
+                              .place = number - shared->first,
                               .warn = deliver->warn,
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
     worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
-    atomic_store(&shared->slowest_us[number], INT64_MIN);
-    atomic_store(&shared->passed_us[number], INT64_MIN);
+    atomic_store(&shared->passed_us[worker->place], INT64_MIN);
     saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -176,7 +177,7 @@ void worker_tell(struct worker *worker, const struct watermark_record *mark)
     struct watermark_record *last = &worker->sent[mark->stage];
 
     if (last->time_us != mark->time_us || last->firm_us != mark->firm_us || last->waits != mark->waits ||
-        last->ended != mark->ended) {
+        last->ended != mark->ended || last->slowest_us != mark->slowest_us) {
         unsigned targets = mark->stage == WATERMARK_SCORE ? ALERT_OWNER + 1 : worker->shared->workers;
 
         *last = *mark;
@@ -187,6 +188,7 @@ void worker_tell(struct worker *worker, const struct watermark_record *mark)
 
             *record = *mark;
             record->head = head;
+            record->sender = worker->number;
         }
     }
     exchange_flush(worker->port);
@@ -202,6 +204,11 @@ static uint64_t work_of(const struct worker *worker)
     windows_figures(worker->windows, &windows);
     deliver_figures(worker->deliver, &deliver);
     work = worker->figures.messages + windows.buckets + windows.corrections + deliver.dead_letters;
+    if (worker->shared->task) {
+        struct parcels_figures parcels = parcels_figures(worker->shared->task->parcels);
+
+        work += parcels.sent + parcels.opened;
+    }
     for (int kind = 0; kind < DOC_KINDS; kind++)
         work += deliver.documents[kind];
     return work - deliver_pending(worker->deliver);
@@ -212,35 +219,40 @@ static void tell_checkpoint(struct worker *worker, bool stopping)
     struct checkpoint *checkpoint = worker->checkpoint;
     bool at_end = stopping ? !worker->at : worker_has_read_all(worker);
 
-    atomic_store_explicit(&checkpoint->work[worker->number], work_of(worker), memory_order_relaxed);
-    atomic_store(&checkpoint->drained[worker->number], at_end && deliver_pending(worker->deliver) == 0);
+    atomic_store_explicit(&checkpoint->work[worker->place], work_of(worker), memory_order_relaxed);
+    atomic_store(&checkpoint->drained[worker->place], at_end && deliver_pending(worker->deliver) == 0);
 }
 
 bool stage_deliver(struct worker *worker, int64_t now_us)
 {
+    const struct task *task = worker->shared->task;
     bool stopping = atomic_load(&worker->shared->stopping);
     bool flush = stopping || worker->notified_final || worker_has_read_all(worker);
 
-    deliver_advance(worker->deliver, now_us, flush);
+    if (!task || task->type->is_confirmed(task->journal, now_us))
+        deliver_advance(worker->deliver, now_us, flush);
     tell_checkpoint(worker, stopping);
     return false;
 }
 
-/* The metadata carries the watermark at the offset: a process without the store begins with it, so that
- * what was late stays late. */
+struct span cut_metadata(const struct partition *partition, char ret_text[CUT_METADATA_MAX])
+{
+    int size = snprintf(ret_text, CUT_METADATA_MAX, "w=%lld", (long long)partition->cut_watermark_us);
+
+    assert(size > 0 && size < CUT_METADATA_MAX);
+    return span_make(ret_text, (size_t)size);
+}
+
 static void commit_partition(struct worker *worker, struct partition *partition)
 {
     const struct input *input = &worker->inputs[partition->source];
-    char metadata[48];
-    int size;
+    char metadata[CUT_METADATA_MAX];
 
     partition->cut = false;
-    if (!input->plan->type->commit)
+    if (!input->plan->type->commit || worker->shared->task) /* a task's go with its transaction */
         return;
-    size = snprintf(metadata, sizeof metadata, "w=%lld", (long long)partition->cut_watermark_us);
-    assert(size > 0 && (size_t)size < sizeof metadata);
     input->plan->type->commit(input->source, partition->index, partition->cut_offset,
-                              span_make(metadata, (size_t)size));
+                              cut_metadata(partition, metadata));
     worker->figures.commits++;
 }
 

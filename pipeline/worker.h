@@ -9,6 +9,7 @@
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
 #include "pipeline/order.h"
+#include "pipeline/parcels.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
 #include "pipeline/windows.h"
@@ -19,16 +20,25 @@
  * worker. */
 struct shared {
     const struct plan *plan;
-    unsigned workers;
-    bool live; /* the wall clock may decide idleness; else the end of input ends the run */
+    unsigned workers;     /* of the whole pipeline; shards and partitions are divided by it */
+    unsigned first, here; /* those of this engine: first, first + 1, ...; all arrays below begin with it */
+    struct task *task;    /* NULL: all are here */
+    bool live;            /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
     struct checkpoint checkpoint;
     struct restart restart;
-    _Atomic bool stopping;                   /* read no more, deliver what was made */
-    _Atomic int64_t slowest_us[WORKERS_MAX]; /* least watermark that others must not run away from */
+    _Atomic bool stopping; /* read no more, deliver what was made */
     _Atomic int64_t
         passed_us[WORKERS_MAX]; /* everything told before it has been told (replay output order) */
     _Atomic int64_t partial_us; /* buckets that began before it may lack rows: the store was missing */
+};
+
+/* An engine that has a part of the work: its one worker's way to the others. */
+struct task {
+    const struct journal_type *type;
+    struct journal *journal;
+    struct parcels *parcels;
+    int64_t inbox_next; /* the inbox below it is taken */
 };
 
 struct partition {
@@ -73,7 +83,7 @@ struct worker {
     struct shared *shared;
     struct checkpoint *checkpoint; /* the shared one */
     const struct plan *plan;
-    unsigned number;
+    unsigned number, place; /* of all; of those here */
     struct exchange_port *port;
     struct cleaner *cleaner;
     struct judge *judge;
@@ -119,6 +129,9 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                         const struct deliver_context *deliver, bool once, struct error *ret_error);
 void worker_close(struct worker *worker);
 
+/* Takes what the rings have; true when there was something. */
+bool worker_take_sent(struct worker *worker, int64_t now_us);
+
 /* Throws away what others have sent and nobody took; true when there was something. Called after the threads
  * have ended, for all workers until none has anything: full rings refill. */
 bool worker_discard(struct worker *worker);
@@ -137,9 +150,15 @@ void worker_tell_alert(void *worker, const struct alert *alert);
 /* Names a partition of a source in ids and in the store. */
 uint64_t partition_id(const struct input *input, const char *topic, int32_t number);
 
-/* Values of the partitions, and of the process's times (worker 0), at a cut. */
+/* The metadata of a commit carries the watermark at the offset: a process without the store begins with it, so
+ * that what was late stays late. */
+enum { CUT_METADATA_MAX = 48 };
+struct span cut_metadata(const struct partition *partition, char ret_text[CUT_METADATA_MAX]);
+
+/* Values of the partitions, and of the process's times (the first worker), at a cut. */
 void partitions_freeze(struct worker *worker);
 void times_freeze(struct worker *worker);
+void inbox_freeze(struct worker *worker); /* of a task: how far it had read, what it had heard */
 
 /* All sources of this worker have ended for good. */
 bool worker_has_read_all(const struct worker *worker);

@@ -58,15 +58,14 @@ static void check_one(const struct numbered *record, uint32_t sender, uint32_t *
 
 static bool receive(struct exchange_port *port, uint32_t expected[WORKERS])
 {
-    unsigned sender;
-    struct block *block = exchange_receive(port, &sender);
+    struct block *block = exchange_receive(port);
 
     if (!block)
         return false;
     for (uint32_t at = 0; at < block->used;) {
         const struct numbered *record = (const struct numbered *)(block->bytes + at);
 
-        check_one(record, sender, &expected[sender]);
+        check_one(record, record->sender, &expected[record->sender]);
         at += record->head.size;
     }
     block_release(block);

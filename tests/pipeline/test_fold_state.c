@@ -101,12 +101,11 @@ static void tell_pane(struct machine *machine, struct pane_record *record)
 static void tell_sent(struct machine *machine)
 {
     struct block *block;
-    unsigned sender;
 
     for (unsigned w = 0; w < machine->workers; w++)
         exchange_flush(exchange_port(machine->exchange, w));
     for (unsigned w = 0; w < machine->workers; w++)
-        for (; (block = exchange_receive(exchange_port(machine->exchange, w), &sender)); block_release(block))
+        for (; (block = exchange_receive(exchange_port(machine->exchange, w))); block_release(block))
             for (uint32_t at = 0; at < block->used;) {
                 struct pane_record *record = (struct pane_record *)(block->bytes + at);
 

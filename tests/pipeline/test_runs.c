@@ -91,10 +91,9 @@ static void apply(struct rig *rig)
 {
     const struct order_entry *first;
     struct block *block;
-    unsigned sender;
 
     exchange_flush(rig->port);
-    for (; (block = exchange_receive(rig->port, &sender)); block_release(block))
+    for (; (block = exchange_receive(rig->port)); block_release(block))
         for (uint32_t at = 0; at < block->used;) {
             const struct row_record *row = (const struct row_record *)(block->bytes + at);
 
@@ -247,12 +246,11 @@ static void find_neighbours(struct rig *rig, char names[3][16])
     for (unsigned i = 0; found < 3; i++) {
         char name[16];
         struct block *block;
-        unsigned sender;
 
         snprintf(name, sizeof name, "r%u", i);
         send(rig, &(struct step){1, STATE_RUNNING, "w", name, NULL, 0, 0}, INT64_MIN, 0);
         exchange_flush(rig->port);
-        block = exchange_receive(rig->port, &sender);
+        block = exchange_receive(rig->port);
         uint32_t shard = ((const struct row_record *)block->bytes)->shard;
         block_release(block);
         wanted = wanted == UINT32_MAX ? shard : wanted;

@@ -339,10 +339,8 @@ static void receive(struct crossing *crossing, unsigned workers, struct exchange
     exchange_flush(from);
     for (unsigned w = 0; w < workers; w++) {
         struct block *block;
-        unsigned sender;
 
-        for (; (block = exchange_receive(exchange_port(crossing->exchange, w), &sender));
-             block_release(block))
+        for (; (block = exchange_receive(exchange_port(crossing->exchange, w))); block_release(block))
             for (uint32_t at = 0; at < block->used;) {
                 const struct row_record *row = (const struct row_record *)(block->bytes + at);
 

@@ -80,11 +80,10 @@ static void tell_conditions(struct machine *machine)
 {
     struct exchange_port *port = exchange_port(machine->exchange, ALERT_OWNER);
     struct block *block;
-    unsigned sender;
 
     for (unsigned w = 0; w < machine->workers; w++)
         exchange_flush(exchange_port(machine->exchange, w));
-    for (; (block = exchange_receive(port, &sender)); block_release(block))
+    for (; (block = exchange_receive(port)); block_release(block))
         for (uint32_t at = 0; at < block->used;) {
             const struct condition_record *record = (const struct condition_record *)(block->bytes + at);
             const struct condition *condition = &record->condition;

@@ -268,9 +268,8 @@ static void send_panes(struct machine *machine, unsigned worker)
 static void receive(struct machine *machine, unsigned worker)
 {
     struct block *block;
-    unsigned sender;
 
-    for (; (block = exchange_receive(machine->ports[worker], &sender)); block_release(block))
+    for (; (block = exchange_receive(machine->ports[worker])); block_release(block))
         for (uint32_t at = 0; at < block->used;) {
             struct pane_record *record = (struct pane_record *)(block->bytes + at);
 
