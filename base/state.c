@@ -151,8 +151,7 @@ const char *state_kind_name(uint32_t kind)
         [STATE_TABLE] = "table",         [STATE_RUNS] = "runs",
         [STATE_ROWS] = "rows",           [STATE_CORRECTIONS] = "corrections",
         [STATE_EPISODES] = "episodes",   [STATE_CONDITIONS] = "conditions",
-        [STATE_OUTLET] = "outlet",
-        [STATE_INBOX] = "inbox",
+        [STATE_OUTLET] = "outlet",       [STATE_INBOX] = "inbox",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

@@ -1,10 +1,10 @@
 /* This process as a member of an application that several processes share. The work is divided into
- * `cluster.tasks` tasks, each a worker in the sense of worker.h: task t of n reads the input partitions i with
- * i mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group of the
- * application says which process has which task; there is no other coordinator. Internal topics, made by
- * the first process and checked by each: APPLICATION-exchange (a partition a task: its inbox; deleted up to
- * what is committed) and APPLICATION-changelog (a partition a task, compacted). A poll a few times a
- * second; all calls from one thread, except those of the journals. */
+ * `cluster.tasks` tasks, each a worker in the sense of worker.h: task t of n reads the input partitions i
+ * with i mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group
+ * of the application says which process has which task; there is no other coordinator. Internal topics,
+ * made by the first process and checked by each: APPLICATION-exchange (a partition a task: its inbox;
+ * deleted up to what is committed) and APPLICATION-changelog (a partition a task, compacted). A poll a few
+ * times a second; all calls from one thread, except those of the journals. */
 #pragma once
 #include "pipeline/journal.h"
 #include "pipeline/plan.h"
@@ -12,8 +12,8 @@
 struct cluster;
 
 struct cluster_hooks {
-    /* All tasks are taken away for now: returns when none of them is running any more (stopped at a cut). Called
-     * from within cluster_poll and cluster_close. */
+    /* All tasks are taken away for now: returns when none of them is running any more (stopped at a cut).
+     * Called from within cluster_poll and cluster_close. */
     void (*release)(void *owner);
     void (*warn)(void *owner, const char *text); /* any thread */
     void *owner;

@@ -11,9 +11,9 @@ enum engine_mode {
     ENGINE_REPLAY, /* as once, but event time only: no store, no commit, no sink; lines go to `collect` */
 };
 
-/* A part of the work that several processes share (cluster.h): the engine is one worker of `count`. Its state
- * is in the journal's changelog; the store is a file of its own beside store.path that mirrors it, made anew at
- * each start. */
+/* A part of the work that several processes share (cluster.h): the engine is one worker of `count`. Its
+ * state is in the journal's changelog; the store is a file of its own beside store.path that mirrors it,
+ * made anew at each start. */
 struct engine_task {
     const struct journal_type *journal;
     void *cluster; /* given to journal->open */

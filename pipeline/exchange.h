@@ -1,9 +1,9 @@
 /* What workers send each other: records packed into blocks, one single-producer single-consumer ring a pair
- * of workers. Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers inside
- * a record point into its block, which the receiver owns. Sending never blocks: blocks that find the ring
- * full wait with the sender, and the worker takes no input until they are gone (exchange_stalled). A block a
- * flush, some thousand a second at most. Where the other workers may be in other processes there is one worker
- * and the ring to itself, and blocks for the others go to a link. */
+ * of workers. Order within a pair is kept, so a watermark never overtakes the rows before it. Pointers
+ * inside a record point into its block, which the receiver owns. Sending never blocks: blocks that find the
+ * ring full wait with the sender, and the worker takes no input until they are gone (exchange_stalled). A
+ * block a flush, some thousand a second at most. Where the other workers may be in other processes there is
+ * one worker and the ring to itself, and blocks for the others go to a link. */
 #pragma once
 #include "base/state.h"
 #include "base/status.h"

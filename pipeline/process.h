@@ -5,8 +5,8 @@
 
 struct process;
 
-/* Cluster: returns when the process has joined; tasks come later. STATUS_RETRY: another process has the store,
- * or no broker answers. */
+/* Cluster: returns when the process has joined; tasks come later. STATUS_RETRY: another process has the
+ * store, or no broker answers. */
 enum status process_start(const struct plan *plan, const struct engine_options *options,
                           struct process **ret_process, struct error *ret_error);
 

@@ -412,7 +412,7 @@ static enum status flip(struct store *store, const struct store_flip *flip, int6
     return store_file_step(&store->file, store->statements[GENERATION_PUT], ret_error);
 }
 
-/* The journal's commit is what counts; the file, which it cannot be undone for, may need more than one try. */
+/* The journal's commit is what counts. The file may need more than one try: the commit cannot be undone. */
 static enum status commit_journal(struct store *store, const struct store_flip *flip, struct error *ret_error)
 {
     struct store_changes *changes = &store->changes;

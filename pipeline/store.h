@@ -22,7 +22,8 @@ struct store_options {
     const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
     bool read_only, must_exist;
     bool
-        mirror; /* of a journal's changelog, which is what is durable: the file is made anew, and never synced */
+        /* of a journal's changelog, which is what is durable: the file is made anew, and never synced */
+        mirror;
 };
 
 enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,

@@ -83,9 +83,9 @@ extern const char *const store_log_sql[STORE_STATEMENTS]; /* NULL: not of a log 
 bool store_read_value(struct store *store, sqlite3_stmt *statement, struct span *ret_bytes);
 
 /* A call that changes rows begins with store_changes_begin, copies each row that it puts (row.copy =
- * store_changes_row) and tells of it (store_changes_put), tells of rows that go (store_changes_gone, with the
- * numbers of the key), and at last hands all to the journal (store_changes_write): with the next commit, or at
- * once. `table` is the statement that puts its rows. Without a journal they do nothing. */
+ * store_changes_row) and tells of it (store_changes_put), tells of rows that go (store_changes_gone, with
+ * the numbers of the key), and at last hands all to the journal (store_changes_write): with the next
+ * commit, or at once. `table` is the statement that puts its rows. Without a journal they do nothing. */
 void store_changes_begin(struct store *store);
 struct buffer *store_changes_row(struct store *store);
 void store_changes_put(struct store *store, enum store_statement table);

@@ -150,8 +150,8 @@ void worker_tell_alert(void *worker, const struct alert *alert);
 /* Names a partition of a source in ids and in the store. */
 uint64_t partition_id(const struct input *input, const char *topic, int32_t number);
 
-/* The metadata of a commit carries the watermark at the offset: a process without the store begins with it, so
- * that what was late stays late. */
+/* The metadata of a commit carries the watermark at the offset: a process without the store begins with it,
+ * so that what was late stays late. */
 enum { CUT_METADATA_MAX = 48 };
 struct span cut_metadata(const struct partition *partition, char ret_text[CUT_METADATA_MAX]);
 
