@@ -1,13 +1,15 @@
 /* Which partitions there are, which are this worker's, and where each of them starts. Runs every 30 s and
  * costs one round trip then; every second while something is missing or out of reach.
  *
- * A partition's worker is (place of its topic by name + its number) mod workers. Workers look at different
+ * A partition's worker is (hash of its topic's name + its number) mod workers. Workers look at different
  * moments, so a running number over all partitions, which shifts when a topic grows, could give one to two
- * workers or to none.
+ * workers or to none; and in a cluster a partition stays with its task, which has its state, whatever topics
+ * are added.
  *
  * Tried and dropped: asking on the reading connection (the answer waits for the fetch before it: 50 ms on
  * average), a statistics callback (no word on topics that do not exist), and librdkafka's own reset of
  * lost offsets (skips silently). */
+#include "base/hash.h"
 #include "base/memory.h"
 #include "ingest/kafka_source.h"
 
@@ -108,6 +110,7 @@ static bool read_topic(struct source *source, const struct rd_kafka_metadata_top
                        rd_kafka_topic_partition_list_t *fresh, bool *ret_known)
 {
     size_t index = find_topic(source, found->topic);
+    uint64_t hash = hash_bytes(found->topic, strlen(found->topic), 0);
     bool is_whole = true;
 
     if (index == SIZE_MAX)
@@ -122,7 +125,7 @@ static bool read_topic(struct source *source, const struct rd_kafka_metadata_top
         int32_t number = found->partitions[i].id;
         bool has_leader = found->partitions[i].leader >= 0;
 
-        if ((index + (size_t)number) % source->context.workers != source->context.worker)
+        if ((hash + (uint64_t)number) % source->context.workers != source->context.worker)
             continue;
         struct kafka_partition *partition = find_partition(source, index, number);
         is_whole &= has_leader;

@@ -43,6 +43,11 @@ struct deliver {
     struct deliver_figures figures;
 };
 
+static bool takes_back(const struct deliver *deliver, const struct outlet *outlet)
+{
+    return outlet->plan->type->resume && !deliver->context.moves;
+}
+
 static enum status open_sinks(struct deliver *deliver, struct error *error)
 {
     const struct plan *plan = deliver->context.plan;
@@ -64,7 +69,7 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
         outlet->notices = (struct notices){.sink = sink->identity, .keeper = deliver->context.keeper};
         outbox_open(&outlet->outbox, &(struct outbox_context){.sink = sink->identity,
                                                               .lane = deliver->context.worker,
-                                                              .takes_back = sink->type->resume != NULL,
+                                                              .takes_back = takes_back(deliver, outlet),
                                                               .keeper = deliver->context.keeper,
                                                               .stored_bytes = deliver->context.outbox_bytes,
                                                               .acknowledged = &deliver->acknowledged});
@@ -165,9 +170,9 @@ static void begin(struct deliver *deliver)
 }
 
 /* What was taken back stands as it did at the cut, when nothing of it was owed. */
-static bool has_it_already(const struct outlet *outlet)
+static bool has_it_already(const struct deliver *deliver, const struct outlet *outlet)
 {
-    return outlet->plan->type->resume && !outlet->behind;
+    return takes_back(deliver, outlet) && !outlet->behind;
 }
 
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
@@ -185,7 +190,7 @@ void deliver_event(struct deliver *deliver, const struct event_batch *batch, uin
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
-        if (!(outlet->plan->kinds & 1u << DOC_EVENT) || (again && has_it_already(outlet)))
+        if (!(outlet->plan->kinds & 1u << DOC_EVENT) || (again && has_it_already(deliver, outlet)))
             continue;
         if (outlet->first || outlet->plan->type->offer(outlet->sink, &document) != STATUS_OK) {
             if (outlet->plan->when_full == FULL_DROP_RAW) {
@@ -562,7 +567,7 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 bool deliver_is_settled(const struct deliver *deliver)
 {
     for (unsigned i = 0; i < deliver->outlet_count; i++)
-        if (deliver->outlets[i].plan->type->resume && deliver->outlets[i].raw_pending > 0)
+        if (takes_back(deliver, &deliver->outlets[i]) && deliver->outlets[i].raw_pending > 0)
             return false;
     return true;
 }
@@ -584,7 +589,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
         outbox_freeze(&outlet->outbox);
         notices_freeze(&outlet->notices);
         buffer_clear(&mark);
-        if (outlet->plan->type->mark)
+        if (takes_back(deliver, outlet))
             outlet->plan->type->mark(outlet->sink, &mark);
         pack_u8(&saver->bytes, LAYOUT);
         pack_u8(&saver->bytes, outlet->behind || outlet->raw_pending > 0);
@@ -641,7 +646,7 @@ enum status deliver_restore(struct deliver *deliver, const struct state_key *key
         outbox_restore(&outlet->outbox, key->part, next);
         outlet->behind |= behind;
         /* All workers' marks are of one moment; only the first worker's is sure to be of the newest cut. */
-        if (outlet->plan->type->resume && key->part == 0 && deliver->context.worker == 0)
+        if (takes_back(deliver, outlet) && key->part == 0 && deliver->context.worker == 0)
             outlet->plan->type->resume(outlet->sink, mark);
     }
     return STATUS_OK;

@@ -17,6 +17,7 @@ struct deliver;
 struct deliver_context {
     const struct plan *plan;
     unsigned worker;
+    bool moves; /* goes on in other processes: what a sink wrote here cannot be taken back there */
     struct collect *collect; /* replay: all lines go here, no sink is opened */
     struct view *view;       /* may be NULL */
     struct keeper *keeper;   /* NULL in a replay */

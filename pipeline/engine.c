@@ -123,6 +123,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
+                                      .moves = engine->options.task,
                                       .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
                                       .owner = engine};
