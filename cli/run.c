@@ -1,10 +1,10 @@
 /* weir run: the sources live, until a signal or (--once) the end of input. SIGHUP reads the configuration
- * again: an invalid one is refused and the old one goes on; else the engine stops at a cut and another one
- * goes on from it. */
+ * again: an invalid one is refused and the old one goes on; else what runs stops at a cut and what the new
+ * one says goes on from it. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/service.h"
-#include "pipeline/engine.h"
+#include "pipeline/process.h"
 #include "serve/server.h"
 
 #include <signal.h>
@@ -20,7 +20,7 @@ struct running {
     struct file_arguments arguments;
     struct engine_options options;
     struct plan *plan;
-    struct engine *engine;
+    struct process *process;
     struct server *server; /* NULL: no page */
     char address[64];
     int64_t watchdog_us, watched_us;
@@ -63,29 +63,47 @@ static void feed_watchdog(struct running *running)
     if (running->watchdog_us == 0 || now_us - running->watched_us < running->watchdog_us / 3)
         return;
     running->watched_us = now_us;
-    if (engine_is_alive(running->engine))
+    if (process_is_alive(running->process))
         service_tell("WATCHDOG=1");
 }
 
-/* Another process may have the store: waits until it is gone. STATUS_RETRY: asked to stop meanwhile. */
-static enum status start_engine(struct running *running, const struct plan *plan, struct error *ret_error)
+/* NULL: refused, the reason is printed. */
+static struct plan *load_plan(const struct running *running)
 {
-    enum status status = engine_start(plan, &running->options, &running->engine, ret_error);
+    struct plan *plan = arguments_plan(&running->arguments);
 
-    if (status == STATUS_RETRY)
-        fprintf(stderr, "weir: %s; waits until it is gone\n", ret_error->text);
-    while (status == STATUS_RETRY && !stop_asked) {
-        usleep(WAIT_MS * 1000);
-        status = engine_start(plan, &running->options, &running->engine, ret_error);
+    if (plan && plan->cluster.enabled && running->options.mode == ENGINE_ONCE) {
+        fprintf(stderr,
+                "weir run: --once: the processes of a cluster share no end of input; leave out --once, or "
+                "add --set cluster.enabled=false\n");
+        plan_free(plan);
+        return NULL;
     }
-    return status;
+    return plan;
+}
+
+/* Another process may have the store, or no broker answers yet. STATUS_RETRY: asked to stop meanwhile. */
+static enum status start_process(struct running *running, const struct plan *plan, struct error *ret_error)
+{
+    struct error said = {.text = ""};
+
+    for (;;) {
+        enum status status = process_start(plan, &running->options, &running->process, ret_error);
+
+        if (status != STATUS_RETRY || stop_asked)
+            return status;
+        if (strcmp(said.text, ret_error->text) != 0)
+            fprintf(stderr, "weir: %s; waits until that changes\n", ret_error->text);
+        said = *ret_error;
+        usleep(WAIT_MS * 1000);
+    }
 }
 
 static void start_page(struct running *running)
 {
     const struct plan *plan = running->plan;
     struct error error;
-    enum status status = server_start(plan->http.listen, running->engine, running->options.view,
+    enum status status = server_start(plan->http.listen, running->process, running->options.view,
                                       ask_reload_by_page, &running->server, running->address, &error);
 
     if (status != STATUS_OK)
@@ -99,7 +117,7 @@ static void start_page(struct running *running)
  * one goes on. */
 static enum status reload(struct running *running, struct error *ret_error)
 {
-    struct plan *plan = arguments_plan(&running->arguments);
+    struct plan *plan = load_plan(running);
     struct error error;
     enum status status;
 
@@ -109,11 +127,11 @@ static enum status reload(struct running *running, struct error *ret_error)
     }
     service_tell_reloading();
     if (running->server)
-        server_set_engine(running->server, NULL);
-    engine_stop_at_cut(running->engine);
-    engine_free(running->engine);
-    running->engine = NULL;
-    status = start_engine(running, plan, &error);
+        server_set_process(running->server, NULL);
+    process_stop_at_cut(running->process);
+    process_free(running->process);
+    running->process = NULL;
+    status = start_process(running, plan, &error);
     if (status == STATUS_OK) {
         plan_free(running->plan);
         running->plan = plan;
@@ -121,10 +139,10 @@ static enum status reload(struct running *running, struct error *ret_error)
     } else {
         fprintf(stderr, "weir: the configuration is refused, the old one goes on: %s\n", error.text);
         plan_free(plan);
-        status = start_engine(running, running->plan, ret_error);
+        status = start_process(running, running->plan, ret_error);
     }
     if (status == STATUS_OK && running->server)
-        server_set_engine(running->server, running->engine);
+        server_set_process(running->server, running->process);
     service_tell("READY=1");
     return status;
 }
@@ -136,7 +154,7 @@ static enum status follow(struct running *running, struct error *ret_error)
     enum status status;
 
     while (!stop_asked) {
-        status = engine_wait(running->engine, WAIT_MS, ret_error);
+        status = process_wait(running->process, WAIT_MS, ret_error);
         feed_watchdog(running);
         if (status == STATUS_FATAL || (status == STATUS_OK && !running->server))
             return status;
@@ -159,7 +177,7 @@ static enum status follow(struct running *running, struct error *ret_error)
 static int run(struct running *running)
 {
     struct error error;
-    enum status status = start_engine(running, running->plan, &error);
+    enum status status = start_process(running, running->plan, &error);
 
     if (status == STATUS_RETRY)
         return EXIT_DONE;
@@ -170,10 +188,10 @@ static int run(struct running *running)
         service_tell("STOPPING=1");
     }
     if (running->server)
-        server_set_engine(running->server, NULL);
-    if (running->engine) {
-        engine_stop(running->engine);
-        engine_free(running->engine);
+        server_set_process(running->server, NULL);
+    if (running->process) {
+        process_stop(running->process);
+        process_free(running->process);
     }
     if (running->server)
         server_stop(running->server);
@@ -189,11 +207,13 @@ int cli_run(int argc, char **argv)
     const struct argument own[] = {{.name = "--once", .flag = &once}, {0}};
     int code;
 
-    if (!arguments_read(argc, argv, own, &running.arguments) ||
-        !(running.plan = arguments_plan(&running.arguments)))
+    if (!arguments_read(argc, argv, own, &running.arguments))
+        return EXIT_USAGE;
+    running.options.mode = once ? ENGINE_ONCE : ENGINE_LIVE;
+    running.plan = load_plan(&running);
+    if (!running.plan)
         return EXIT_USAGE;
     install_signals();
-    running.options.mode = once ? ENGINE_ONCE : ENGINE_LIVE;
     running.options.view = running.plan->http.listen[0] ? view_new() : NULL;
     code = run(&running);
     if (running.options.view)

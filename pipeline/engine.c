@@ -540,15 +540,26 @@ void engine_free(struct engine *engine)
 
 bool engine_is_ready(const struct engine *engine)
 {
+    struct metrics_engine figures;
+
     for (unsigned i = 0; i < engine->shared.here; i++)
         if (!atomic_load(&engine->workers[i].done) && atomic_load(&engine->shared.passed_us[i]) == INT64_MIN)
             return false;
-    return metrics_paused_sinks(engine->plan, engine->shared.here, engine->values) == 0;
+    engine_figures(engine, &figures);
+    return metrics_paused_sinks(&figures) == 0;
+}
+
+void engine_figures(const struct engine *engine, struct metrics_engine *ret_figures)
+{
+    *ret_figures = (struct metrics_engine){.shared = &engine->shared, .values = engine->values};
 }
 
 void engine_metrics(const struct engine *engine, struct buffer *out)
 {
-    metrics_write(&engine->shared, engine->values, out);
+    struct metrics_engine figures;
+
+    engine_figures(engine, &figures);
+    metrics_write(&(struct metrics_source){.plan = engine->plan, .engines = &figures, .count = 1}, out);
 }
 
 struct dead_letters *engine_dead_letters(const struct engine *engine)

@@ -53,7 +53,9 @@ bool engine_is_alive(struct engine *engine);
 void engine_free(struct engine *engine);
 
 /* For the HTTP API; any thread. */
+struct metrics_engine;
 bool engine_is_ready(const struct engine *engine); /* partitions known and no sink paused */
+void engine_figures(const struct engine *engine, struct metrics_engine *ret_figures);
 void engine_metrics(const struct engine *engine, struct buffer *out);  /* Prometheus text format 0.0.4 */
 struct dead_letters *engine_dead_letters(const struct engine *engine); /* NULL in a replay */
 

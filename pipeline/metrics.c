@@ -157,13 +157,36 @@ void metrics_publish(struct worker *worker, counter *values)
     }
 }
 
-static uint64_t total(unsigned workers, counter *const *values, size_t at)
+static uint64_t engine_total(const struct metrics_engine *engine, size_t at)
 {
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < workers; i++)
-        sum += counter_get(&values[i][at]);
+    for (unsigned i = 0; i < engine->shared->here; i++)
+        sum += counter_get(&engine->values[i][at]);
     return sum;
+}
+
+static unsigned long long total(const struct metrics_source *source, size_t at)
+{
+    uint64_t sum = source->ended ? counter_get(&source->ended[at]) : 0;
+
+    for (size_t i = 0; i < source->count; i++)
+        sum += engine_total(&source->engines[i], at);
+    return sum;
+}
+
+static enum counter_kind kind_of(size_t at)
+{
+    if (at < METRICS)
+        return metrics[at].row.kind;
+    return at < FIRST_SINK ? COUNTER_TOTAL : sink_metrics[(at - FIRST_SINK) % SINK_METRICS].kind;
+}
+
+void metrics_keep(const struct metrics_engine *engine, counter *ended)
+{
+    for (size_t i = 0; i < metrics_count(engine->shared->plan); i++)
+        if (kind_of(i) == COUNTER_TOTAL)
+            counter_add(&ended[i], engine_total(engine, i));
 }
 
 static void write_head(const struct counter_row *row, struct buffer *out)
@@ -173,13 +196,13 @@ static void write_head(const struct counter_row *row, struct buffer *out)
                      row->kind == COUNTER_TOTAL ? "counter" : "gauge");
 }
 
-static void write_sinks(const struct plan *plan, unsigned workers, counter *const *values, struct buffer *out)
+static void write_sinks(const struct metrics_source *source, struct buffer *out)
 {
     for (size_t k = 0; k < SINK_METRICS; k++) {
         write_head(&sink_metrics[k], out);
-        for (unsigned i = 0; i < plan->sink_count; i++)
-            buffer_print(out, "weir_%s{sink=\"%s\"} %llu\n", sink_metrics[k].name, plan->sinks[i].name,
-                         (unsigned long long)total(workers, values, FIRST_SINK + i * SINK_METRICS + k));
+        for (unsigned i = 0; i < source->plan->sink_count; i++)
+            buffer_print(out, "weir_%s{sink=\"%s\"} %llu\n", sink_metrics[k].name,
+                         source->plan->sinks[i].name, total(source, FIRST_SINK + i * SINK_METRICS + k));
     }
 }
 
@@ -188,71 +211,74 @@ static double seconds_of(const _Atomic int64_t *us)
     return (double)atomic_load_explicit(us, memory_order_relaxed) / 1e6;
 }
 
-static void write_checkpoint(const struct checkpoint *checkpoint, struct buffer *out)
-{
-    static const struct counter_row generation = {"checkpoint_generation", NULL, COUNTER_GAUGE,
-                                                  "newest state that is stored"};
-    static const struct counter_row pause = {"checkpoint_pause_seconds_max", NULL, COUNTER_GAUGE,
-                                             "longest pause of a worker for a cut"};
-    static const struct counter_row length = {"checkpoint_seconds", NULL, COUNTER_GAUGE,
-                                              "from the last cut to its being stored"};
-    static const struct counter_row stored = {"checkpoint_stored_seconds", NULL, COUNTER_GAUGE,
-                                              "when the newest state was stored, since the epoch"};
-    static const struct counter_row holding = {"store_holding", NULL, COUNTER_GAUGE,
-                                               "1 while the store takes nothing and the input is held"};
+enum { GENERATION, PAUSE, LENGTH, STORED, HOLDING, CHECKPOINT_METRICS };
 
-    if (!checkpoint->keeper)
-        return;
-    write_head(&generation, out);
-    buffer_print(out, "weir_%s %llu\n", generation.name,
-                 (unsigned long long)atomic_load_explicit(&checkpoint->stored, memory_order_relaxed));
-    write_head(&pause, out);
-    buffer_print(out, "weir_%s %.6f\n", pause.name, seconds_of(&checkpoint->pause_us_max));
-    write_head(&length, out);
-    buffer_print(out, "weir_%s %.6f\n", length.name, seconds_of(&checkpoint->length_us));
-    write_head(&stored, out);
-    buffer_print(out, "weir_%s %.3f\n", stored.name, seconds_of(&checkpoint->stored_at_us));
-    write_head(&holding, out);
-    buffer_print(out, "weir_%s %d\n", holding.name, keeper_holding(checkpoint->keeper));
+static const struct checkpoint_metric {
+    struct counter_row row;
+    int decimals;
+} checkpoint_metrics[CHECKPOINT_METRICS] = {
+    // clang-format off
+    [GENERATION] = {{"checkpoint_generation", NULL, COUNTER_GAUGE, "newest state that is stored"}, 0},
+    [PAUSE]      = {{"checkpoint_pause_seconds_max", NULL, COUNTER_GAUGE, "longest pause of a worker for a cut"}, 6},
+    [LENGTH]     = {{"checkpoint_seconds", NULL, COUNTER_GAUGE, "from the last cut to its being stored"}, 6},
+    [STORED]     = {{"checkpoint_stored_seconds", NULL, COUNTER_GAUGE, "when the newest state was stored, since the epoch"}, 3},
+    [HOLDING]    = {{"store_holding", NULL, COUNTER_GAUGE, "1 while the store takes nothing and the input is held"}, 0},
+    // clang-format on
+};
+
+static double checkpoint_value(const struct checkpoint *checkpoint, int metric)
+{
+    switch (metric) {
+    case GENERATION:
+        return (double)atomic_load_explicit(&checkpoint->stored, memory_order_relaxed);
+    case PAUSE:
+        return seconds_of(&checkpoint->pause_us_max);
+    case LENGTH:
+        return seconds_of(&checkpoint->length_us);
+    case STORED:
+        return seconds_of(&checkpoint->stored_at_us);
+    default:
+        return keeper_holding(checkpoint->keeper);
+    }
 }
 
-void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out)
+static void write_checkpoints(const struct metrics_source *source, struct buffer *out)
 {
-    static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL,
-                                                 "documents told, by kind"};
-    static const struct counter_row seconds = {"stage_seconds_total", NULL, COUNTER_TOTAL,
-                                               "time spent, by stage"};
+    for (int k = 0; k < CHECKPOINT_METRICS; k++) {
+        const struct checkpoint_metric *metric = &checkpoint_metrics[k];
+        bool begun = false;
+
+        for (size_t i = 0; i < source->count; i++) {
+            const struct metrics_engine *engine = &source->engines[i];
+            const struct checkpoint *checkpoint = &engine->shared->checkpoint;
+
+            if (!checkpoint->keeper)
+                continue;
+            if (!begun)
+                write_head(&metric->row, out);
+            begun = true;
+            buffer_print(out, "weir_%s", metric->row.name);
+            if (engine->shared->task)
+                buffer_print(out, "{task=\"%u\"}", engine->shared->first);
+            buffer_print(out, " %.*f\n", metric->decimals, checkpoint_value(checkpoint, k));
+        }
+    }
+}
+
+static void write_watermark(const struct metrics_source *source, struct buffer *out)
+{
     static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
                                                  "event time up to which everything is told"};
-    static const struct counter_row info = {"info", NULL, COUNTER_GAUGE, "the pipeline and the program"};
     int64_t passed = INT64_MAX;
 
-    write_head(&info, out);
-    buffer_put_text(out, "weir_info{pipeline=");
-    json_put_text(out, shared->plan->name); /* its escapes are those of label values */
-    buffer_put_text(out, ",version=\"" WEIR_VERSION "\"} 1\n");
-    for (size_t i = 0; i < METRICS; i++) {
-        const struct counter_row *row = &metrics[i].row;
+    for (size_t i = 0; i < source->count; i++) {
+        const struct shared *shared = source->engines[i].shared;
 
-        write_head(row, out);
-        buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "",
-                     row->labels ? row->labels : "", row->labels ? "}" : "",
-                     (unsigned long long)total(shared->here, values, i));
-    }
-    write_head(&documents, out);
-    for (size_t i = 0; i < DOC_KINDS; i++)
-        buffer_print(out, "weir_%s{kind=\"%s\"} %llu\n", documents.name, document_kind_names[i],
-                     (unsigned long long)total(shared->here, values, FIRST_DOCUMENT + i));
-    write_head(&seconds, out);
-    for (size_t i = 0; stages[i].name; i++)
-        buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
-                     (double)total(shared->here, values, FIRST_STAGE + i) / 1e9);
-    write_sinks(shared->plan, shared->here, values, out);
-    write_checkpoint(&shared->checkpoint, out);
-    for (unsigned i = 0; i < shared->here; i++) {
-        int64_t value = atomic_load_explicit(&shared->passed_us[i], memory_order_relaxed);
+        for (unsigned k = 0; k < shared->here; k++) {
+            int64_t value = atomic_load_explicit(&shared->passed_us[k], memory_order_relaxed);
 
-        passed = value < passed ? value : passed;
+            passed = value < passed ? value : passed;
+        }
     }
     if (passed == INT64_MIN || passed == INT64_MAX)
         return;
@@ -260,11 +286,43 @@ void metrics_write(const struct shared *shared, counter *const *values, struct b
     buffer_print(out, "weir_%s %.3f\n", watermark.name, (double)passed / 1e6);
 }
 
-uint64_t metrics_paused_sinks(const struct plan *plan, unsigned workers, counter *const *values)
+void metrics_write(const struct metrics_source *source, struct buffer *out)
+{
+    static const struct counter_row documents = {"documents_total", NULL, COUNTER_TOTAL,
+                                                 "documents told, by kind"};
+    static const struct counter_row seconds = {"stage_seconds_total", NULL, COUNTER_TOTAL,
+                                               "time spent, by stage"};
+    static const struct counter_row info = {"info", NULL, COUNTER_GAUGE, "the pipeline and the program"};
+
+    write_head(&info, out);
+    buffer_put_text(out, "weir_info{pipeline=");
+    json_put_text(out, source->plan->name); /* its escapes are those of label values */
+    buffer_put_text(out, ",version=\"" WEIR_VERSION "\"} 1\n");
+    for (size_t i = 0; i < METRICS; i++) {
+        const struct counter_row *row = &metrics[i].row;
+
+        write_head(row, out);
+        buffer_print(out, "weir_%s%s%s%s %llu\n", row->name, row->labels ? "{" : "",
+                     row->labels ? row->labels : "", row->labels ? "}" : "", total(source, i));
+    }
+    write_head(&documents, out);
+    for (size_t i = 0; i < DOC_KINDS; i++)
+        buffer_print(out, "weir_%s{kind=\"%s\"} %llu\n", documents.name, document_kind_names[i],
+                     total(source, FIRST_DOCUMENT + i));
+    write_head(&seconds, out);
+    for (size_t i = 0; stages[i].name; i++)
+        buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
+                     (double)total(source, FIRST_STAGE + i) / 1e9);
+    write_sinks(source, out);
+    write_checkpoints(source, out);
+    write_watermark(source, out);
+}
+
+uint64_t metrics_paused_sinks(const struct metrics_engine *engine)
 {
     uint64_t paused = 0;
 
-    for (unsigned i = 0; i < plan->sink_count; i++)
-        paused += total(workers, values, FIRST_SINK + i * SINK_METRICS + SINK_PAUSED);
+    for (unsigned i = 0; i < engine->shared->plan->sink_count; i++)
+        paused += engine_total(engine, FIRST_SINK + i * SINK_METRICS + SINK_PAUSED);
     return paused;
 }

@@ -4,11 +4,27 @@
 #include "base/counters.h"
 #include "pipeline/worker.h"
 
+struct metrics_engine { /* what one engine has to tell; borrowed, not after its engine_free */
+    const struct shared *shared;
+    counter *const *values; /* the published arrays of its own workers */
+};
+
+struct metrics_source {
+    const struct plan *plan;
+    const counter *ended; /* totals of engines that are gone (metrics_keep); NULL: none */
+    const struct metrics_engine *engines;
+    size_t count;
+};
+
 size_t metrics_count(const struct plan *plan);                /* counters a worker */
 void metrics_publish(struct worker *worker, counter *values); /* the worker's own thread */
 
-/* Prometheus text format 0.0.4: values[worker] are the published arrays. */
-void metrics_write(const struct shared *shared, counter *const *values, struct buffer *out);
+/* Prometheus text format 0.0.4: the sums over the engines, each family once. What cannot be added up has the
+ * number of the task as its label. */
+void metrics_write(const struct metrics_source *source, struct buffer *out);
 
-/* How many workers have a sink that waits for a person. */
-uint64_t metrics_paused_sinks(const struct plan *plan, unsigned workers, counter *const *values);
+/* Adds the totals of an engine that has stopped to `ended` (metrics_count), so that no total ever falls. */
+void metrics_keep(const struct metrics_engine *engine, counter *ended);
+
+/* How many of an engine's workers have a sink that waits for a person. */
+uint64_t metrics_paused_sinks(const struct metrics_engine *engine);

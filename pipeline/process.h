@@ -5,8 +5,8 @@
 
 struct process;
 
-/* Cluster: returns when the process has joined; tasks come later. STATUS_RETRY: another process has the
- * store, or no broker answers. */
+/* Cluster: returns when the process has joined; tasks come later. Live only. STATUS_RETRY: another process
+ * has the store, or no broker answers. */
 enum status process_start(const struct plan *plan, const struct engine_options *options,
                           struct process **ret_process, struct error *ret_error);
 
@@ -17,9 +17,9 @@ enum status process_wait(struct process *process, int wait_ms, struct error *ret
 void process_stop(struct process *process);
 void process_stop_at_cut(struct process *process);
 bool process_is_alive(struct process *process);
-void process_free(struct process *process);
+void process_free(struct process *process); /* after a stop; uses the plan */
 
-/* Any thread. */
+/* Any thread, but not beside process_free. */
 bool process_is_ready(struct process *process); /* cluster: joined, and every task of ours is ready */
 void process_metrics(struct process *process, struct buffer *out);
 struct dead_letters *process_dead_letters(struct process *process);

@@ -29,8 +29,8 @@ enum {
 struct server {
     struct MHD_Daemon *daemon;
     struct host host;
-    struct engine *engine; /* NULL during a reload */
-    pthread_rwlock_t lock; /* of `engine`: held by answers that use it */
+    struct process *process; /* NULL during a reload */
+    pthread_rwlock_t lock;   /* of `process`: held by answers that use it */
     struct view *view;
     void (*reload)(void);
 };
@@ -45,9 +45,9 @@ struct request {
 
 struct route {
     const char *path;
-    bool prefix; /* also longer paths */
-    bool post;   /* changes something: POST with X-Weir instead of GET */
-    bool engine; /* needs one */
+    bool prefix;  /* also longer paths */
+    bool post;    /* changes something: POST with X-Weir instead of GET */
+    bool process; /* needs one */
     const char *type;
     const struct page_file *file;                /* or: */
     unsigned (*answer)(struct request *request); /* writes `out`; the HTTP status */
@@ -107,7 +107,7 @@ static unsigned answer_reload(struct request *request)
 
 static unsigned answer_ready(struct request *request)
 {
-    bool ready = engine_is_ready(request->server->engine);
+    bool ready = process_is_ready(request->server->process);
 
     buffer_put_text(&request->out, ready ? "ready\n" : "not ready\n");
     return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -115,7 +115,7 @@ static unsigned answer_ready(struct request *request)
 
 static unsigned answer_metrics(struct request *request)
 {
-    engine_metrics(request->server->engine, &request->out);
+    process_metrics(request->server->process, &request->out);
     return MHD_HTTP_OK;
 }
 
@@ -222,7 +222,7 @@ static bool write_letter(void *owner, const struct stored_letter *stored)
 /* A list comes without payloads, and its visitor must not ask the store: hence two rounds. */
 static unsigned answer_dead_letters(struct request *request)
 {
-    struct dead_letters *store = engine_dead_letters(request->server->engine);
+    struct dead_letters *store = process_dead_letters(request->server->process);
     struct letter_ids letters = {.count = 0};
     struct json_writer json;
     struct error error;
@@ -255,14 +255,14 @@ static const struct route routes[] = {
     {"/chart.js", .file = &page_chart_js},
     {"/icon.svg", .file = &page_icon_svg},
     {"/healthz", .type = text_type, .answer = answer_health},
-    {"/readyz", .engine = true, .type = text_type, .answer = answer_ready},
-    {"/metrics", .engine = true, .type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
+    {"/readyz", .process = true, .type = text_type, .answer = answer_ready},
+    {"/metrics", .process = true, .type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
     {"/api/alerts", .type = json_type, .answer = answer_alerts},
     {"/api/runs", .type = json_type, .answer = answer_runs},
     {"/api/series", .type = json_type, .answer = answer_series},
     {"/api/series/", .prefix = true, .type = json_type, .answer = answer_points},
     {"/api/reload", .post = true, .type = json_type, .answer = answer_reload},
-    {"/api/dead-letters", .engine = true, .type = json_type, .answer = answer_dead_letters},
+    {"/api/dead-letters", .process = true, .type = json_type, .answer = answer_dead_letters},
     // clang-format on
 };
 
@@ -343,16 +343,16 @@ static enum MHD_Result send_file(struct request *request, const struct page_file
         MHD_create_response_from_buffer(file->size, (void *)file->data, MHD_RESPMEM_PERSISTENT));
 }
 
-/* Asks the route, with the engine kept where it needs one. */
+/* Asks the route, with the process kept where it needs one. */
 static unsigned answer(struct request *request, const struct route *route)
 {
     struct server *server = request->server;
     unsigned status;
 
-    if (!route->engine)
+    if (!route->process)
         return route->answer(request);
     pthread_rwlock_rdlock(&server->lock);
-    status = server->engine
+    status = server->process
                  ? route->answer(request)
                  : refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the configuration is being reloaded");
     pthread_rwlock_unlock(&server->lock);
@@ -391,7 +391,7 @@ static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, co
     return send_text(&request, status);
 }
 
-enum status server_start(const char *listen, struct engine *engine, struct view *view, void (*reload)(void),
+enum status server_start(const char *listen, struct process *process, struct view *view, void (*reload)(void),
                          struct server **ret_server, char ret_address[64], struct error *ret_error)
 {
     struct server *server;
@@ -402,11 +402,11 @@ enum status server_start(const char *listen, struct engine *engine, struct view 
         *ret_server = NULL;
         return STATUS_OK;
     }
-    assert(engine && view);
+    assert(process && view);
     if (host_listen(listen, SERVER_PORTS_TRIED, &host, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     server = memory_new(sizeof *server);
-    *server = (struct server){.host = host, .engine = engine, .view = view, .reload = reload};
+    *server = (struct server){.host = host, .process = process, .view = view, .reload = reload};
     pthread_rwlock_init(&server->lock, NULL);
     server->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, host.socket,
@@ -437,9 +437,9 @@ void server_stop(struct server *server)
     free(server);
 }
 
-void server_set_engine(struct server *server, struct engine *engine)
+void server_set_process(struct server *server, struct process *process)
 {
     pthread_rwlock_wrlock(&server->lock);
-    server->engine = engine;
+    server->process = process;
     pthread_rwlock_unlock(&server->lock);
 }

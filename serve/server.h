@@ -1,8 +1,8 @@
-/* The HTTP API, /metrics and the web page of one running pipeline. Answers on threads of its own, a few
+/* The HTTP API, /metrics and the web page of what one process runs. Answers on threads of its own, a few
  * requests a second. All it changes is by request: POST /api/reload, with the header `X-Weir: 1`, which no
  * page of another origin can send unasked. */
 #pragma once
-#include "pipeline/engine.h"
+#include "pipeline/process.h"
 
 enum {
     SERVER_PORTS_TRIED = 21, /* the asked one and 20 more */
@@ -15,16 +15,16 @@ struct server;
 
 /* Listens at `listen`: "127.0.0.1:8470", "[::1]:8470", "localhost:8470", ":8470" (loopback), or port 0 for
  * any free one; "" starts nothing (STATUS_OK, *ret_server NULL). A taken port gives way to the next free
- * one. `engine` and `view` are borrowed until server_stop; `reload` (NULL: refused) is called on its
+ * one. `process` and `view` are borrowed until server_stop; `reload` (NULL: refused) is called on its
  * threads. ret_address: "http://127.0.0.1:8471/". STATUS_FATAL: not an address, not this machine's, or all
  * ports taken. Answers only requests whose Host names the listening address or localhost; on a wildcard
  * address also any numeric address and this machine's name. So a page elsewhere cannot read it by pointing
  * its own name here. */
-enum status server_start(const char *listen, struct engine *engine, struct view *view, void (*reload)(void),
+enum status server_start(const char *listen, struct process *process, struct view *view, void (*reload)(void),
                          struct server **ret_server, char ret_address[64], struct error *ret_error);
 
-/* Another engine from now on; NULL: none for a while, what needs one is answered 503. Waits for answers under
- * way. */
-void server_set_engine(struct server *server, struct engine *engine);
+/* What is shown from now on; NULL: nothing for a while, what needs it is answered 503. Waits for answers
+ * under way. */
+void server_set_process(struct server *server, struct process *process);
 bool server_moved(const struct server *server); /* the asked port was taken */
 void server_stop(struct server *server);        /* waits for answers under way */

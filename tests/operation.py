@@ -481,8 +481,8 @@ def second_process(bench):
     port = services.free_port()
     with Manager(bench) as manager:
         second = pipeline.begin("--set", f"http.listen=127.0.0.1:{port}", environment=manager.environment)
-        services.wait_until(lambda: second.must_run() or "waits until it is gone" in second.said(), 10, "the second one waits")
-        must_say(second.said(), f"store {pipeline.store} is used by another weir; waits until it is gone")
+        services.wait_until(lambda: second.must_run() or "waits until that changes" in second.said(), 10, "the second one waits")
+        must_say(second.said(), f"store {pipeline.store} is used by another weir; waits until that changes")
         time.sleep(0.3)
         if manager.heard("READY=1") or answer(port, "/readyz")[0] == 200:
             raise AssertionError("the second one was ready beside the first")
@@ -501,7 +501,7 @@ def waiting_stops(bench):
     first = pipeline.begin()
     pipeline.wait_for_events(0.1, first)
     second = pipeline.begin()
-    services.wait_until(lambda: "waits until it is gone" in second.said(), 10, "the second one waits")
+    services.wait_until(lambda: "waits until that changes" in second.said(), 10, "the second one waits")
     second.stop(seconds=3)
     first.stop()
 

@@ -1,7 +1,7 @@
 /* A real server with a sample view, for page_test.py: prints its address, serves until its input ends.
  * Arguments: `empty` leaves the view empty. The sample's times end at 2026-11-21T10:00:00Z. */
 #include "serve/server.h"
-#include "tests/serve/engine_stand_in.h"
+#include "tests/serve/process_stand_in.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -155,7 +155,7 @@ static void put_buckets(struct sample *sample)
 
 int main(int argc, char **argv)
 {
-    struct engine engine = {.ready = true, .name = "airflow", .watermark_s = END_US / 1e6};
+    struct process process = {.ready = true, .name = "airflow", .watermark_s = END_US / 1e6};
     struct sample sample = {.view = view_new()};
     struct server *server;
     struct error error;
@@ -168,7 +168,7 @@ int main(int argc, char **argv)
         put_buckets(&sample);
         buffer_free(&sample.line);
     }
-    if (server_start("127.0.0.1:0", &engine, sample.view, NULL, &server, address, &error) != STATUS_OK) {
+    if (server_start("127.0.0.1:0", &process, sample.view, NULL, &server, address, &error) != STATUS_OK) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }

@@ -1,7 +1,7 @@
 /* Real requests with libcurl: every route, what is refused, and many at a time while the view is written. */
 #include "pipeline/dead_letters.h"
 #include "serve/server.h"
-#include "tests/serve/engine_stand_in.h"
+#include "tests/serve/process_stand_in.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 enum { THREADS = 12, REQUESTS = 25, LINES = 400 };
 
 struct world {
-    struct engine engine;
+    struct process process;
     struct view *view;
     struct server *server;
     char address[64];
@@ -158,10 +158,10 @@ static void put_letters(struct world *world)
 
     for (size_t i = 0; i + 1 < sizeof payload; i += 2)
         memcpy(payload + i, "\xc3\xa9", 2);
-    assert_int_equal(dead_letters_put(world->engine.dead_letters, &letter, 1, &error), STATUS_OK);
+    assert_int_equal(dead_letters_put(world->process.dead_letters, &letter, 1, &error), STATUS_OK);
     letter.offset = 1;
     letter.payload = span_make(payload, sizeof payload - 1);
-    assert_int_equal(dead_letters_put(world->engine.dead_letters, &letter, 1, &error), STATUS_OK);
+    assert_int_equal(dead_letters_put(world->process.dead_letters, &letter, 1, &error), STATUS_OK);
 }
 
 static int set_up(void **state)
@@ -172,9 +172,9 @@ static int set_up(void **state)
     snprintf(world->folder, sizeof world->folder, "/tmp/weir-serve-XXXXXX");
     assert_non_null(mkdtemp(world->folder));
     snprintf(world->store, sizeof world->store, "%s/weir.db", world->folder);
-    world->engine = (struct engine){.ready = true, .name = "test", .watermark_s = 1};
+    world->process = (struct process){.ready = true, .name = "test", .watermark_s = 1};
     assert_int_equal(
-        dead_letters_open(world->store, &(struct store_options){0}, &world->engine.dead_letters, &error),
+        dead_letters_open(world->store, &(struct store_options){0}, &world->process.dead_letters, &error),
         STATUS_OK);
     put_letters(world);
     world->view = view_new();
@@ -182,7 +182,7 @@ static int set_up(void **state)
     view_put(world->view, DOC_RUN, series, 7, SPAN_LITERAL("{\"state\":\"running\"}"));
     for (unsigned i = 0; i < LINES; i++)
         put_alert(world->view, i);
-    assert_int_equal(server_start("127.0.0.1:0", &world->engine, world->view, NULL, &world->server,
+    assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, &world->server,
                                   world->address, &error),
                      STATUS_OK);
     assert_false(server_moved(world->server));
@@ -197,7 +197,7 @@ static int tear_down(void **state)
 
     server_stop(world->server);
     view_free(world->view);
-    dead_letters_close(world->engine.dead_letters);
+    dead_letters_close(world->process.dead_letters);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         char path[80];
 
@@ -237,7 +237,7 @@ static void health_readiness_and_metrics(void **state)
     assert_string_equal(body, "ok\n");
     free(body);
     free(fetch(world, "readyz", NULL, 200, "text/plain"));
-    world->engine.ready = false;
+    world->process.ready = false;
     body = fetch(world, "readyz", NULL, 503, "text/plain");
     assert_string_equal(body, "not ready\n");
     free(body);
@@ -313,10 +313,10 @@ static void dead_letters_show_the_beginning_of_a_payload(void **state)
     assert_int_equal(YAJL_GET_ARRAY(list)->len, 1);
     yajl_tree_free(list);
     yajl_tree_free(fetch_json(world, "api/dead-letters?limit=201", 400));
-    struct dead_letters *store = world->engine.dead_letters;
-    world->engine.dead_letters = NULL;
+    struct dead_letters *store = world->process.dead_letters;
+    world->process.dead_letters = NULL;
     yajl_tree_free(fetch_json(world, "api/dead-letters", 404));
-    world->engine.dead_letters = store;
+    world->process.dead_letters = store;
 }
 
 static void unknown_paths_are_not_found(void **state)
@@ -395,7 +395,7 @@ static void a_taken_port_moves_the_server(void **state)
 
     snprintf(listen, sizeof listen, "%s", world->address + strlen("http://"));
     listen[strlen(listen) - 1] = '\0';
-    assert_int_equal(server_start(listen, &world->engine, world->view, NULL, &second, address, &error),
+    assert_int_equal(server_start(listen, &world->process, world->view, NULL, &second, address, &error),
                      STATUS_OK);
     assert_true(server_moved(second));
     assert_string_not_equal(address, world->address);
@@ -409,15 +409,15 @@ static void a_taken_port_moves_the_server(void **state)
 
 static void no_address_is_no_server(void **state)
 {
-    struct engine engine = {.ready = true};
+    struct process process = {.ready = true};
     struct view *view = view_new();
-    struct server *server = (struct server *)&engine;
+    struct server *server = (struct server *)&process;
     struct error error;
     char address[64] = "untouched";
 
     assert_int_equal(server_start("", NULL, NULL, NULL, &server, address, &error), STATUS_OK);
     assert_null(server);
-    assert_int_equal(server_start("nowhere", &engine, view, NULL, &server, address, &error), STATUS_FATAL);
+    assert_int_equal(server_start("nowhere", &process, view, NULL, &server, address, &error), STATUS_FATAL);
     assert_string_equal(address, "untouched");
     view_free(view);
 }

@@ -1,9 +1,9 @@
-/* An engine that says what a test wants to hear: these definitions take the place of pipeline/engine.c's
+/* A process that says what a test wants to hear: these definitions take the place of pipeline/process.c's
  * in programs that link them. */
 #pragma once
-#include "pipeline/engine.h"
+#include "pipeline/process.h"
 
-struct engine {
+struct process {
     _Atomic bool ready;
     _Atomic uint64_t rows;
     double watermark_s;
