@@ -1,7 +1,7 @@
 /* The membership of a process: a consumer of the group that is given partitions of the exchange topic, takes
- * each as a task, and fetches nothing. Polled a few times a second. The assignment is eager: at each change all
- * processes stop all tasks first, so that no two generations of the group ever run side by side; that costs
- * a pause at each change, and a rule for who may still commit what is not needed. The member is static
+ * each as a task, and fetches nothing. Polled a few times a second. The assignment is eager: at each change
+ * all processes stop all tasks first, so that no two generations of the group ever run side by side; that
+ * costs a pause at each change, and a rule for who may still commit what is not needed. The member is static
  * (KIP-345): it does not leave at a stop, so that a restart within the session timeout moves no task. */
 #include "pipeline/cluster_internal.h"
 

@@ -1,6 +1,6 @@
 /* What the membership of a process (cluster.c), its internal topics (cluster_topics.c), its librdkafka
- * clients (cluster_clients.c) and the journals of its tasks (journal_kafka.c) share. Two clients a process and two a
- * journal: each is four threads or more, which sleep. */
+ * clients (cluster_clients.c) and the journals of its tasks (journal_kafka.c) share. Two clients a process
+ * and two a journal: each is four threads or more, which sleep. */
 #pragma once
 #include "pipeline/cluster.h"
 

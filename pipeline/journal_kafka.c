@@ -1,8 +1,9 @@
 /* A task's journal in Kafka. Two producers, one for the transactions of cuts and one for what is appended
- * beside them, each with a transactional.id that fences its earlier holder; both are opened at once, because an
- * appender that is opened later could be that of an earlier holder. Inbox and changelog are read by the
- * process's one reader. A commit carries the membership as it was when the journal was opened, so that it
- * fails as soon as the group has moved on, even if this process has not noticed.
+ * beside them, each with a transactional.id that fences its earlier holder; both are opened at once, because
+ * an appender that is opened later could be that of an earlier holder. Inbox and changelog are read by the
+ * process's one reader, so a process has at most one journal of a task that has sought its inbox. A commit
+ * carries the membership as it was when the journal was opened, so that it fails as soon as the group has
+ * moved on, even if this process has not noticed.
  *
  * A put costs a copy; a commit is four rounds to the broker. Parcels are only sent within a commit: an open
  * transaction holds back all readers of the partitions that it has written to. */
@@ -28,6 +29,7 @@ enum {
 
 #define COMMIT_US         (2 * CLUSTER_TRANSACTION_MS * INT64_C(1000))
 #define REPLAY_STALLED_US (90 * INT64_C(1000000)) /* the broker ends a lost transaction after a minute */
+#define PURGE_INTERVAL_US (30 * INT64_C(1000000))
 
 struct writer {
     rd_kafka_t *client;
@@ -483,8 +485,8 @@ static rd_kafka_resp_err_t purge_problem(rd_kafka_event_t *answer)
     return list->elems[0].err;
 }
 
-/* By the reader: a transactional producer of librdkafka 2.0 gives no answer. Answers come with a later commit;
- * what could not be deleted is asked for again. */
+/* By the reader: a transactional producer of librdkafka 2.0 gives no answer. Answers come with a later
+ * commit; what could not be deleted is asked for again. */
 static void purge_inbox(struct journal *journal, int64_t next)
 {
     rd_kafka_event_t *answer;
@@ -494,9 +496,11 @@ static void purge_inbox(struct journal *journal, int64_t next)
         rd_kafka_resp_err_t problem = purge_problem(answer);
 
         if (problem)
+            cluster_warn(journal->cluster, TROUBLE_PURGE, "cluster: task %u: topic '%s' grows: %s",
                          journal->task, journal->cluster->exchange, rd_kafka_err2str(problem));
         rd_kafka_event_destroy(answer);
     }
+    if (now_us - journal->purge_us < PURGE_INTERVAL_US || next == journal->purged_next)
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 

@@ -287,7 +287,13 @@ class Weir:
         if ended != code:
             raise AssertionError(f"weir ended with {ended}, not {code}; it said: {self.said()[-1500:]}")
 
+    def catches(self, number):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"^SigCgt:\s*(\w+)", file.read(), re.M)[1], 16) >> number - 1 & 1
+
     def stop(self, number=signal.SIGTERM, seconds=15):
+        if number == signal.SIGTERM: # not while it is still being loaded
+            wait_until(lambda: self.process.poll() is not None or self.catches(number), 10, "weir's signal handlers")
         self.process.send_signal(number)
         self.wait(seconds, 0 if number == signal.SIGTERM else -number)
 
