@@ -54,7 +54,7 @@ struct engine {
     _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
     int64_t now_us;                    /* stepped: the last turn's time */
-    int64_t trim_due_us, write_due_us; /* engine_wait's thread */
+    int64_t write_due_us; /* engine_wait's thread */
 };
 
 static int64_t wall_clock_us(void)
@@ -72,7 +72,10 @@ static void warn(void *owner, const char *text)
     if (engine->options.quiet)
         return;
     pthread_mutex_lock(&engine->warn_mutex);
-    fprintf(stderr, "weir: %s\n", text);
+    if (engine->options.task)
+        fprintf(stderr, "weir: task %u: %s\n", engine->shared.first, text);
+    else
+        fprintf(stderr, "weir: %s\n", text);
     pthread_mutex_unlock(&engine->warn_mutex);
 }
 
@@ -369,10 +372,11 @@ static int64_t passed_by_all(const struct engine *engine)
 /* What is done now and then, off the workers' threads. */
 static enum status housekeep(struct engine *engine, struct error *error)
 {
+    static _Atomic int64_t trim_due_us; /* one heap, however many engines */
     int64_t now = wall_clock_us();
 
-    if (now >= engine->trim_due_us) {
-        engine->trim_due_us = now + HEAP_TRIM_EVERY_US;
+    if (now >= atomic_load(&trim_due_us)) {
+        atomic_store(&trim_due_us, now + HEAP_TRIM_EVERY_US);
         malloc_trim(0);
     }
     if (!engine->options.collect || now < engine->write_due_us)
