@@ -204,10 +204,6 @@ static enum status take_error(struct cluster *cluster, rd_kafka_event_t *event, 
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
         return fail(ret_error, "cluster: group '%s': %s", group, text);
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        if (cluster->tasks == 0) /* at a join, before the first answer about the topic */
-            return STATUS_OK;
-        /* fallthrough */
     default:
         cluster_warn(cluster, TROUBLE_OTHER, "cluster: group '%s': %s", group, text);
         return STATUS_OK;

@@ -23,7 +23,8 @@ static const struct property of_all[] = {
     {"socket.keepalive.enable",            "true",             false},
     {"socket.nagle.disable",               "true",             false}, /* librdkafka 2.0 waits otherwise */
     {"reconnect.backoff.max.ms",           "2000",             false},
-    {"topic.metadata.refresh.interval.ms", "900000",           false}, /* a leader that moves is found by errors */
+    /* above 715827, librdkafka 2.0 has metadata expire at once (three times it in microseconds, in an int) */
+    {"topic.metadata.refresh.interval.ms", "600000",           false},
     {NULL,                                 NULL,               false},
 };
 static const struct property of_member[] = {

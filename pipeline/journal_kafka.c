@@ -485,8 +485,7 @@ static rd_kafka_resp_err_t purge_problem(rd_kafka_event_t *answer)
     return list->elems[0].err;
 }
 
-/* By the reader: a transactional producer of librdkafka 2.0 gives no answer. Answers come with a later
- * commit; what could not be deleted is asked for again. */
+/* The answers come with a later commit; what could not be deleted is asked for again. */
 static void purge_inbox(struct journal *journal, int64_t next)
 {
     rd_kafka_event_t *answer;

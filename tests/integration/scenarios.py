@@ -255,15 +255,26 @@ def search_down(bench):
     finish(bench, name, recording, start)
 
 
-def kafka_source(bench):
-    """The source alone, on the same broker, which it kills and starts again in mid-run."""
+def broker_test(bench, folder, name):
+    """A unit test's program on the same broker."""
     bench.broker()
-    program = os.path.join(os.path.dirname(os.path.dirname(services.program())), "tests", "ingest", "test_ingest_kafka")
+    program = os.path.join(os.path.dirname(os.path.dirname(services.program())), "tests", folder, name)
     environment = {**os.environ, **bench.kafka.environment, "WEIR_KAFKA": bench.kafka.brokers,
                    "WEIR_ROOT": services.ROOT}
     answer = subprocess.run([program], cwd=services.ROOT, env=environment, capture_output=True, text=True, timeout=400)
     if answer.returncode:
         raise AssertionError(f"exit {answer.returncode}: " + (answer.stdout + answer.stderr)[-3000:])
+
+
+def kafka_source(bench):
+    """The source alone; it kills the broker and starts it again in mid-run."""
+    broker_test(bench, "ingest", "test_ingest_kafka")
+
+
+def kafka_journal(bench):
+    """Membership and journals of a cluster's tasks alone."""
+    broker_test(bench, "pipeline", "test_pipeline_cluster")
+    broker_test(bench, "pipeline", "test_pipeline_journal_kafka")
 
 
 # In this order each search server is started once, and the scenarios that stop a server come last on it.
@@ -277,6 +288,7 @@ SCENARIOS = (
         ("broker-down", broker_down),
         ("search-down", search_down),
         ("kafka-source", kafka_source),
+        ("kafka-journal", kafka_journal),
     ]
     + [(f"once/es8/partitions-{p}/workers-{w}", once("es8", p, w)) for p in (1, 8) for w in (1, 4)]
 )
