@@ -53,7 +53,7 @@ struct engine {
     pthread_mutex_t warn_mutex;
     _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
-    int64_t now_us;                    /* stepped: the last turn's time */
+    int64_t now_us;       /* stepped: the last turn's time */
     int64_t write_due_us; /* engine_wait's thread */
 };
 
