@@ -98,9 +98,12 @@ class Bench:
         }
 
     def weir(self, name, topic, *options, workers=2):
+        return self.start(name, self.configuration(name, topic, workers), *options)
+
+    def start(self, name, configuration, *options):
         folder = os.path.join(self.folder, name)
         os.makedirs(folder, exist_ok=True)
-        weir = services.Weir(folder, self.configuration(name, topic, workers), *options)
+        weir = services.Weir(folder, configuration, *options)
         self.weirs.append(weir)
         return weir
 
@@ -199,6 +202,57 @@ def live(bench):
     finish(bench, name, recording, start)
 
 
+def reloaded(bench):
+    """Under a steady producer the configuration changes four times. What did not change is as without any reload, scores
+    included."""
+    name = "reload"
+    bench.server("opensearch2")
+    recording = Recording(name, 11, 8000, 4)
+    bench.broker().topic(name, 4)
+
+    def configuration(place, more=()):
+        """`place`: group, prefix and store. The pipeline's name, which is in all ids, stays."""
+        found = bench.configuration(place, recording.topic, 2)
+        found["name"] = name
+        found["time"]["idle_after"] = "1h"
+        found["measures"] = found["measures"] + list(more)
+        found["detectors"] = [{"name": "odd", "type": "zscore", "measure": "latency", "statistic": "mean", "half_life": "5m",
+                               "warm_up": "2m"}]
+        return found
+
+    def buckets(place):
+        return [(identity, document) for identity, document in bench.search.documents(f"{place}-buckets-*")
+                if document["weir"]["measure"] != "more"]
+
+    start = time.monotonic()
+    weir = bench.start(name, configuration(name))
+    producer = services.SteadyProducer(bench.kafka, name, recording.messages, 10)
+    more = [{"name": "more", "by": ["task"], "every": "20s"}]
+    for turn, share in enumerate((0.2, 0.4, 0.6, 0.8)):
+        producer.run(share)
+        weir.write(configuration(name, [] if turn % 2 else more))
+        weir.process.send_signal(signal.SIGHUP)
+        services.wait_until(lambda: weir.must_run() or weir.said().count("is reloaded") == turn + 1, 20, "a reload")
+    producer.run()
+    producer.close()
+    all_arrive(bench, name, recording, weir, 90)
+    weir.stop()
+    bench.kafka.must_hold(recording.topic, recording.messages)
+    bench.start(name, configuration(name), "--once").wait(180)
+    bench.start("reload-calm", configuration("reload-calm"), "--once").wait(180)
+    expected, found = buckets("reload-calm"), buckets(name)
+    outcome = compare.compare_by_id("buckets", expected, found)
+    if not outcome.right():
+        raise AssertionError("\n".join(outcome.examples))
+    if not any("score" in document["weir"] for _, document in expected):
+        raise AssertionError("no bucket has a score: the scenario shows nothing")
+    if bench.search.count(f"{name}-buckets-*") == len(found):
+        raise AssertionError("the other measure was never told: the scenario shows nothing")
+    services.wait_until(lambda: bench.events_of(name) == len(recording.expected.events), 10, "each event once")
+    bench.table.append([bench.search.kind, name, f"{time.monotonic() - start:.1f}", len(recording.expected.events), 0, 0, 0,
+                        len(expected), 0, 0, 0, recording.expected.late_rows, recording.expected.malformed])
+
+
 def missing_topic(bench):
     """Live, a topic may come later; --once says which topic is missing."""
     name = "missing-topic"
@@ -284,6 +338,7 @@ SCENARIOS = (
         ("live", live),
         ("interrupted/sigterm", interrupted("sigterm", signal.SIGTERM)),
         ("interrupted/kill", interrupted("kill", signal.SIGKILL)),
+        ("reloaded", reloaded),
         ("missing-topic", missing_topic),
         ("broker-down", broker_down),
         ("search-down", search_down),

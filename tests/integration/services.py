@@ -264,14 +264,17 @@ class Weir:
 
     def __init__(self, folder, configuration, *options, environment=None):
         self.log = os.path.join(folder, "weir.log")
-        # JSON is YAML
-        path = os.path.join(folder, "pipeline.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(configuration, file, indent=2)
+        self.path = os.path.join(folder, "pipeline.yaml")
+        self.write(configuration)
         with open(self.log, "ab") as log:
-            command = [program(), "run", path, *options]
+            command = [program(), "run", self.path, *options]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(environment or {})})
+
+    def write(self, configuration):
+        """JSON is YAML."""
+        with open(self.path, "w", encoding="utf-8") as file:
+            json.dump(configuration, file, indent=2)
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
@@ -292,7 +295,7 @@ class Weir:
             return int(re.search(r"^SigCgt:\s*(\w+)", file.read(), re.M)[1], 16) >> number - 1 & 1
 
     def stop(self, number=signal.SIGTERM, seconds=15):
-        if number == signal.SIGTERM: # not while it is still being loaded
+        if number == signal.SIGTERM:  # not while it is still being loaded
             wait_until(lambda: self.process.poll() is not None or self.catches(number), 10, "weir's signal handlers")
         self.process.send_signal(number)
         self.wait(seconds, 0 if number == signal.SIGTERM else -number)
