@@ -13,6 +13,7 @@ import json
 import random
 import sys
 
+SPAN_S = 600  # of event time, unless told otherwise
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 STATES = [("queued", 20), ("running", 30), ("success", 38), ("failed", 8), ("retrying", 4)]
 TERMINAL = ("success", "failed")
@@ -48,7 +49,7 @@ def event(random_, time_us, number, run_base=0):
     return found
 
 
-def generate(seed, rows, partitions, start_us, span_s=600, lateness_s=10, late_share=0.05, malformed_share=0.005, idle=(),
+def generate(seed, rows, partitions, start_us, span_s=SPAN_S, lateness_s=10, late_share=0.05, malformed_share=0.005, idle=(),
              duplicate_share=0, run_rows=0):
     """A list a partition of (key, value) byte pairs in delivery order; partitions in `idle` stay empty. With duplicates
     events have ids; with run_rows old runs give way to new ones, one of each workflow in so many rows."""

@@ -16,20 +16,20 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import generate  # noqa: E402
 import reference  # noqa: E402
-from integration import compare, services  # noqa: E402
+from integration import cluster, compare, services  # noqa: E402
 from reference import Measure, TERMINAL  # noqa: E402
 from report import Report, Skip  # noqa: E402
 
 TERMINAL_TEXT = " || ".join(f'state == "{state}"' for state in TERMINAL)
 NUMBERS = ["count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99"]
 MEASURES = [
-    Measure("failures", ["workflow", "task"], 60, where_text='state == "failed"', where=lambda e: e["state"] == "failed"),
+    Measure("failures", ["workflow", "task"], 60, where_text='state == "failed"', where=lambda e: e.get("state") == "failed"),
     Measure("latency", ["workflow"], 10, of="duration_ms", statistics=NUMBERS, window_s=60,
-            where_text=TERMINAL_TEXT, where=lambda e: e["state"] in TERMINAL),
+            where_text=TERMINAL_TEXT, where=lambda e: e.get("state") in TERMINAL),
     Measure("value", ["workflow"], 15, of="value", statistics=NUMBERS),
     Measure("owners", ["workflow"], 30, of="owner", statistics=["count", "distinct"]),
     Measure("failed_share", ["labels.team"], 60, statistics=["count", "ratio"],
-            hit_text='state == "failed"', hit=lambda e: e["state"] == "failed"),
+            hit_text='state == "failed"', hit=lambda e: e.get("state") == "failed"),
 ]
 LATENESS_S = 10
 
@@ -37,10 +37,12 @@ LATENESS_S = 10
 class Recording:
     """Messages, and what must come out of them."""
 
-    def __init__(self, topic, seed, rows, partitions, idle=()):
+    def __init__(self, topic, seed, rows, partitions, idle=(), sentinels=False):
         start_us = int(time.time()) * 1_000_000  # the wall clock of a live run must not pass the events
         self.topic, self.partitions = topic, partitions
         self.messages = generate.generate(seed, rows, partitions, start_us, lateness_s=LATENESS_S, idle=idle)
+        if sentinels:
+            cluster.add_sentinels(self.messages, start_us + generate.SPAN_S * 1_000_000)
         values = [[value for _, value in messages] for messages in self.messages]
         self.expected = reference.expect(values, topic, MEASURES, "", "events", LATENESS_S)
 
@@ -309,6 +311,64 @@ def search_down(bench):
     finish(bench, name, recording, start)
 
 
+def all_told(bench, name, recording, members, start):
+    """All documents are there while the processes run, and as they should be after their end."""
+    expected = recording.expected
+    cluster.settle(members, lambda: (bench.events_of(name), bench.search.count(f"{name}-buckets-*")),
+                   (len(expected.events), len(expected.buckets)), 60)
+    taken = [services.messages_taken(member.port) for member in members.members]
+    members.stop()
+    bench.must_agree(name, recording, time.monotonic() - start)
+    return taken
+
+
+def cluster_members(bench, name, topic, count):
+    return cluster.Members(bench, lambda _: bench.configuration(name, topic, 1), os.path.join(bench.folder, name), count)
+
+
+def shared(count):
+    """Some processes and a backlog, which is the same for each number of processes."""
+
+    def scenario(bench):
+        name, topic = f"cluster-{count}", "cluster"
+        bench.server("opensearch2")
+        if topic not in bench.recordings:
+            recording = Recording(topic, 1, 8000, cluster.TASKS, sentinels=True)
+            bench.broker().topic(topic, cluster.TASKS)
+            bench.kafka.produce(topic, recording.messages)
+            bench.recordings[topic] = recording
+        start = time.monotonic()
+        members = cluster_members(bench, name, topic, count)
+        taken = all_told(bench, name, bench.recordings[topic], members, start)
+        # what a task had read after its last cut is read again where it has gone
+        if not all(taken) or sum(taken) >= 2 * sum(map(len, bench.recordings[topic].messages)):
+            raise AssertionError(f"the work was not shared: the processes have taken {taken} messages")
+
+    return scenario
+
+
+def scaled(bench):
+    """One process, then three, then one again while events flow."""
+    name = "cluster-scaled"
+    bench.server("opensearch2")
+    recording = Recording(name, 2, 8000, cluster.TASKS, sentinels=True)
+    bench.broker().topic(name, cluster.TASKS)
+    producer = services.SteadyProducer(bench.kafka, name, recording.messages, 15)
+    start = time.monotonic()
+    members = cluster_members(bench, name, name, 1)
+    producer.run(0.3)
+    members.members += [members.begin("weir-2"), members.begin("weir-3")]
+    producer.run(0.7)
+    if not all(services.messages_taken(member.port) for member in members.members):
+        raise AssertionError("a process has read nothing: the scenario shows nothing")
+    left = [members.members.pop(0), members.members.pop()]
+    members.stop(left)
+    producer.run()
+    producer.close()
+    bench.kafka.must_hold(name, recording.messages)
+    all_told(bench, name, recording, members, start)
+
+
 def broker_test(bench, folder, name):
     """A unit test's program on the same broker."""
     bench.broker()
@@ -339,6 +399,10 @@ SCENARIOS = (
         ("interrupted/sigterm", interrupted("sigterm", signal.SIGTERM)),
         ("interrupted/kill", interrupted("kill", signal.SIGKILL)),
         ("reloaded", reloaded),
+        ("cluster/processes-1", shared(1)),
+        ("cluster/processes-2", shared(2)),
+        ("cluster/processes-3", shared(3)),
+        ("cluster/scaled", scaled),
         ("missing-topic", missing_topic),
         ("broker-down", broker_down),
         ("search-down", search_down),

@@ -1,4 +1,5 @@
 """Real servers and the program under test, each in a temporary folder of its own."""
+import concurrent.futures
 import http.server
 import json
 import os
@@ -32,7 +33,8 @@ given_ports = set()
 
 def free_port(count=1):
     """The first of `count` neighbouring ports that are free now and not promised to a server that starts later."""
-    for port in range(21000 + os.getpid() % 5000, 32000, 7):
+    first = int(os.environ.get("WEIR_PORTS", 21000 + os.getpid() % 5000))
+    for port in range(first, first + 6000, 7):
         ports = set(range(port, port + count))
         if ports & given_ports:
             continue
@@ -82,6 +84,21 @@ def kill(pid_file):
     os.unlink(pid_file)
 
 
+# A broker that is killed is given up after 3 s, not 9: troubles come every few seconds.
+BROKERS_PROPERTIES = """node.id={number}
+controller.quorum.voters={voters}
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+controller.quorum.fetch.timeout.ms=1500
+controller.quorum.election.timeout.ms=750
+"""
+
+
 class Kafka:
     def __init__(self, folder):
         self.environment = {"KAFKA_DATA": os.path.join(folder, "kafka")}
@@ -128,6 +145,31 @@ class Kafka:
             found = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
             if found != b"".join(b"%d\t%s\n" % (offset, value) for offset, (_, value) in enumerate(messages)):
                 raise RuntimeError(f"{topic}/{partition} does not hold what was sent: {found.count(b'{')} messages")
+
+
+class Brokers(Kafka):
+    """Three, each also a controller; all data is on all three, and two of them are enough."""
+
+    def __init__(self, folder):
+        self.nodes = [Kafka(os.path.join(folder, f"broker-{number}")) for number in (1, 2, 3)]
+        self.brokers = ",".join(node.brokers for node in self.nodes)
+        self.environment = self.nodes[0].environment
+        voters = ",".join(f"{number}@127.0.0.1:{node.port + 1}" for number, node in enumerate(self.nodes, 1))
+        for number, node in enumerate(self.nodes, 1):
+            path = os.path.join(folder, f"broker-{number}.properties")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(BROKERS_PROPERTIES.format(number=number, voters=voters))
+            node.environment.update(KAFKA_EXTRA=path, KAFKA_HEAP="-Xms128m -Xmx512m")
+
+    def of_all(self, act):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(act, self.nodes))
+
+    def start(self):
+        self.of_all(Kafka.start)
+
+    def stop(self):
+        self.of_all(Kafka.stop)
 
 
 class SteadyProducer:

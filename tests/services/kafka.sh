@@ -5,7 +5,8 @@
 #   kafka.sh stop                           SIGTERM, wait; SIGKILL after 30 s
 #   kafka.sh topic NAME PARTITIONS [K=V..]  create a topic (K=V: topic settings)
 #   kafka.sh tool CLASS ARGS...             any tool class, e.g. org.apache.kafka.tools.TopicCommand
-# Environment: KAFKA_DATA folder for everything it writes (needed), KAFKA_HEAP (default "-Xms128m -Xmx768m").
+# Environment: KAFKA_DATA folder for everything it writes (needed), KAFKA_HEAP (default "-Xms128m -Xmx768m"),
+# KAFKA_EXTRA a file of more server properties (they win).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 data=${KAFKA_DATA:-}
@@ -52,6 +53,7 @@ log.retention.ms=-1
 num.network.threads=2
 num.io.threads=2
 P
+    [ -z "${KAFKA_EXTRA:-}" ] || cat "$KAFKA_EXTRA"
 }
 
 start() {
@@ -100,5 +102,5 @@ topic)  name=$1 n=$2; shift 2; settings=(); for kv in "$@"; do settings+=(--conf
         tool org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$(cat "$data/port")" \
             --create --topic "$name" --partitions "$n" "${settings[@]}" ;;
 tool)   tool "$@" ;;
-*)      sed -n '2,9p' "$0"; exit 2 ;;
+*)      sed -n '2,10p' "$0"; exit 2 ;;
 esac
