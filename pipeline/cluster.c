@@ -15,7 +15,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { APPLICATION_ID_MAX = 200, INSTANCE_MAX = 200, CLOSE_MS_MAX = 5000, CLOSE_STEP_MS = 100 };
+enum {
+    APPLICATION_ID_MAX = 200,
+    INSTANCE_MAX = 200,
+    CLOSE_MS_MAX = 5000,
+    CLOSE_STEP_MS = 100,
+    FENCED_MAX = 3
+};
+
+#define FENCED_WITHIN_US (10 * 60 * INT64_C(1000000))
 
 #define LEGAL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
@@ -62,16 +70,23 @@ static char *make_instance(const char *store_path)
     return memory_text(text, strlen(text));
 }
 
+static void end_membership(struct cluster *cluster)
+{
+    if (cluster->news)
+        rd_kafka_queue_destroy(cluster->news);
+    if (cluster->member)
+        rd_kafka_destroy_flags(cluster->member, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    cluster->news = NULL;
+    cluster->member = NULL;
+}
+
 static void free_cluster(struct cluster *cluster)
 {
     if (cluster->inboxes)
         rd_kafka_topic_destroy(cluster->inboxes);
     if (cluster->changelogs)
         rd_kafka_topic_destroy(cluster->changelogs);
-    if (cluster->news)
-        rd_kafka_queue_destroy(cluster->news);
-    if (cluster->member)
-        rd_kafka_destroy_flags(cluster->member, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    end_membership(cluster);
     if (cluster->reader)
         rd_kafka_destroy_flags(cluster->reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     pthread_mutex_destroy(&cluster->lock);
@@ -95,6 +110,14 @@ static enum status join(struct cluster *cluster, struct error *ret_error)
         return fail(ret_error, "cluster: group '%s': %s", cluster->settings->application_id,
                     rd_kafka_err2str(problem));
     return STATUS_OK;
+}
+
+static enum status begin_membership(struct cluster *cluster, struct error *ret_error)
+{
+    enum status status =
+        cluster_client_new(cluster, CLUSTER_MEMBER, cluster->instance, &cluster->member, ret_error);
+
+    return status == STATUS_OK ? join(cluster, ret_error) : status;
 }
 
 enum status cluster_open(const struct plan *plan, const struct cluster_hooks *hooks,
@@ -126,10 +149,7 @@ enum status cluster_open(const struct plan *plan, const struct cluster_hooks *ho
     status = cluster_topics_open(cluster, ret_error);
     if (status)
         goto fail;
-    status = cluster_client_new(cluster, CLUSTER_MEMBER, cluster->instance, &cluster->member, ret_error);
-    if (status)
-        goto fail;
-    status = join(cluster, ret_error);
+    status = begin_membership(cluster, ret_error);
     if (status)
         goto fail;
     *ret_cluster = cluster;
@@ -210,7 +230,30 @@ static enum status take_error(struct cluster *cluster, rd_kafka_event_t *event, 
     }
 }
 
-static enum status check_member(const struct cluster *cluster, struct error *ret_error)
+/* The group has another member of our name. That can be this process's own join, when the answer to an
+ * earlier one came too late (brokers that stall); only two processes of one name fence each other again and
+ * again. */
+static enum status join_again(struct cluster *cluster, struct error *ret_error)
+{
+    int64_t now_us = cluster_monotonic_us();
+
+    if (cluster->fenced_us == 0 || now_us - cluster->fenced_us > FENCED_WITHIN_US) {
+        cluster->fenced_us = now_us;
+        cluster->fenced = 0;
+    }
+    if (++cluster->fenced > FENCED_MAX)
+        return fail(ret_error,
+                    "cluster: another process has joined group '%s' as '%s': each needs a cluster.instance "
+                    "or a store.path of its own",
+                    cluster->settings->application_id, cluster->instance);
+    take_away(cluster);
+    cluster_warn(cluster, TROUBLE_OTHER, "cluster: group '%s' knows '%s' by another join: joins again",
+                 cluster->settings->application_id, cluster->instance);
+    end_membership(cluster);
+    return begin_membership(cluster, ret_error);
+}
+
+static enum status check_member(struct cluster *cluster, struct error *ret_error)
 {
     char reason[256];
     rd_kafka_resp_err_t problem = rd_kafka_fatal_error(cluster->member, reason, sizeof reason);
@@ -218,11 +261,7 @@ static enum status check_member(const struct cluster *cluster, struct error *ret
     if (problem == RD_KAFKA_RESP_ERR_NO_ERROR)
         return STATUS_OK;
     if (problem == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        return fail(
-            ret_error,
-            "cluster: another process has joined group '%s' as '%s': each needs a cluster.instance or a "
-            "store.path of its own",
-            cluster->settings->application_id, cluster->instance);
+        return join_again(cluster, ret_error);
     return fail(ret_error, "cluster: group '%s': %s", cluster->settings->application_id, reason);
 }
 

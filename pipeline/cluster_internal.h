@@ -25,6 +25,9 @@ struct cluster {
         *reader; /* of no group: reads for all journals, one fetch for all of them; asks about topics */
     rd_kafka_topic_t *inboxes, *changelogs; /* the reader's */
 
+    int64_t fenced_us; /* monotonic: since when fencings are counted; 0: there were none */
+    unsigned fenced;
+
     pthread_mutex_t lock;
     uint64_t tasks; /* under the lock: ours */
 

@@ -461,6 +461,8 @@ static void stop(struct engine *engine, int64_t drain_us)
     }
     if (!all_done(engine) && engine->keeper && !is_broken(engine))
         warn(engine, "the last state could not be stored in time: a restart does that part again");
+    if (!all_done(engine) && engine->task.journal)
+        engine->task.type->cancel(engine->task.journal);
     atomic_store(&engine->leave, true);
     join_threads(engine);
 }

@@ -68,6 +68,9 @@ struct journal_type {
     /* Entries in a transaction of their own, beside the one under way. Durable when it returns. */
     enum status (*append)(struct journal *journal, const struct journal_entry *entries, size_t count,
                           struct error *ret_error);
+
+    /* Any thread: a call that waits for the broker, and all later ones, end soon, with STATUS_FATAL. */
+    void (*cancel)(struct journal *journal);
 };
 
 extern const struct journal_type journal_kafka; /* its cluster: struct cluster, cluster.h */

@@ -25,6 +25,7 @@ enum {
     REPLAY_WAIT_MS = 100,
     RETRY_PAUSE_MS = 20,
     QUEUE_WAIT_MS = 100,
+    STEP_MS = 1000, /* a call that waits is made again until its time is over */
 };
 
 #define COMMIT_US         (2 * CLUSTER_TRANSACTION_MS * INT64_C(1000))
@@ -55,6 +56,7 @@ struct journal {
     rd_kafka_message_t *parcel;
     int64_t next;
 
+    _Atomic bool is_cancelled;
     _Atomic bool inbox_is_lost; /* set by the worker once inbox_failure is written */
     struct error inbox_failure;
     _Atomic int64_t confirmed_us;
@@ -69,12 +71,13 @@ static int64_t real_us(void)
 }
 
 /* True: the same call may succeed now, and the problem is destroyed. */
-static bool is_worth_retrying(rd_kafka_error_t *problem, int64_t until_us)
+static bool is_worth_retrying(const struct journal *journal, rd_kafka_error_t *problem, int64_t until_us)
 {
     const struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000};
 
     if (!rd_kafka_error_is_retriable(problem) || rd_kafka_error_txn_requires_abort(problem) ||
-        rd_kafka_error_is_fatal(problem) || cluster_monotonic_us() > until_us)
+        rd_kafka_error_is_fatal(problem) || atomic_load(&journal->is_cancelled) ||
+        cluster_monotonic_us() > until_us)
         return false;
     rd_kafka_error_destroy(problem);
     nanosleep(&pause, NULL);
@@ -169,7 +172,7 @@ static enum status open_writer(struct journal *journal, const char *suffix, stru
 
         fail(ret_error, "task %u: transactions of '%s': %s", journal->task, id,
              rd_kafka_error_string(problem));
-        if (is_worth_retrying(problem, until_us))
+        if (is_worth_retrying(journal, problem, until_us))
             continue;
         rd_kafka_error_destroy(problem);
         return is_retriable ? STATUS_RETRY : STATUS_FATAL;
@@ -410,7 +413,7 @@ static enum status produce(struct journal *journal, struct writer *writer, rd_ka
 
         if (problem == RD_KAFKA_RESP_ERR_NO_ERROR)
             return STATUS_OK;
-        if (problem != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        if (problem != RD_KAFKA_RESP_ERR__QUEUE_FULL || atomic_load(&journal->is_cancelled))
             return lose(journal, writer, problem, rd_kafka_err2str(problem), ret_error);
         rd_kafka_poll(writer->client, QUEUE_WAIT_MS);
     }
@@ -433,8 +436,8 @@ static enum status end(struct journal *journal, struct writer *writer, struct er
     int64_t until_us = cluster_monotonic_us() + COMMIT_US;
     rd_kafka_error_t *problem;
 
-    while ((problem = rd_kafka_commit_transaction(writer->client, -1)))
-        if (!is_worth_retrying(problem, until_us))
+    while ((problem = rd_kafka_commit_transaction(writer->client, STEP_MS)))
+        if (!is_worth_retrying(journal, problem, until_us))
             return lose_by(journal, writer, problem, ret_error);
     writer->in_transaction = false;
     return STATUS_OK;
@@ -468,8 +471,9 @@ static enum status send_offsets(struct journal *journal, const struct journal_co
     add_offset(list, journal->cluster->exchange, (int32_t)journal->task, commit->inbox_next,
                (struct span){0});
     do {
-        problem = rd_kafka_send_offsets_to_transaction(journal->cuts.client, list, journal->membership, -1);
-    } while (problem && is_worth_retrying(problem, until_us));
+        problem =
+            rd_kafka_send_offsets_to_transaction(journal->cuts.client, list, journal->membership, STEP_MS);
+    } while (problem && is_worth_retrying(journal, problem, until_us));
     rd_kafka_topic_partition_list_destroy(list);
     return problem ? lose_by(journal, &journal->cuts, problem, ret_error) : STATUS_OK;
 }
@@ -548,6 +552,11 @@ static enum status append_entries(struct journal *journal, const struct journal_
     return end(journal, writer, ret_error);
 }
 
+static void cancel_journal(struct journal *journal)
+{
+    atomic_store(&journal->is_cancelled, true);
+}
+
 const struct journal_type journal_kafka = {
     .open = open_journal,
     .close = close_journal,
@@ -558,4 +567,5 @@ const struct journal_type journal_kafka = {
     .put = put_entry,
     .commit = commit_cut,
     .append = append_entries,
+    .cancel = cancel_journal,
 };
