@@ -19,6 +19,7 @@ enum { HEAP_ARENAS = 2, HEAP_MMAP_BYTES = 256 * 1024, HEAP_TRIM_EVERY_US = 2 * 1
 enum {
     PUBLISH_EVERY_US = 200 * 1000,
     SLEEP_US = 1000,
+    TASK_SLEEP_US = 5000,            /* what others send comes once a commit */
     CUT_SLEEP_US = 50,               /* while others arrive at a cut */
     LAST_WAIT_US = 10 * 1000 * 1000, /* for the last cut, after the drain */
     HISTORY_SHOWN = 500,
@@ -104,7 +105,9 @@ static void *run_worker(void *argument)
             atomic_load(&engine->leave))
             break;
         if (!busy)
-            usleep(checkpoint_is_near(&mine->worker) ? CUT_SLEEP_US : SLEEP_US);
+            usleep(checkpoint_is_near(&mine->worker) ? CUT_SLEEP_US
+                   : engine->options.task            ? TASK_SLEEP_US
+                                                     : SLEEP_US);
     }
     metrics_publish(&mine->worker, mine->values);
     return NULL;
