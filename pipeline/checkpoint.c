@@ -466,7 +466,7 @@ static void ask(struct worker *worker, int64_t now_us)
         return;
     if (all_drained(checkpoint) || atomic_load(&checkpoint->give_up))
         atomic_store(&checkpoint->last, next);
-    else if (next > 1 && (now_us < saving->due_us || (work == saving->work && !must_confirm(worker, now_us))))
+    else if (next > 1 && (now_us < saving->due_us || work == saving->work) && !must_confirm(worker, now_us))
         return;
     saving->work = work;
     saving->asked_us = now_us;

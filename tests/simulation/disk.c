@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILES_MAX = 16, NAME_BYTES = 256, SECTOR_BYTES = 512, REGIONS_MAX = 64 };
+enum { FILES_MAX = 128, NAME_BYTES = 256, SECTOR_BYTES = 512, REGIONS_MAX = 64 };
 
 struct image {
     char *bytes;

@@ -3,7 +3,7 @@
 
 usage: plant.py [NAME...]     names are matched as parts; default all
 
-Three faults are of the world outside and need no other program (simulate --plant). The others are one-line patches of a
+Faults of the world outside need no other program (simulate --plant). The others are one-line patches of a
 copy of the sources, built in the build folder; each old text must stand there exactly once. `also` is a patch that makes
 the fault reachable with few rows; a copy with only that must pass.
 """
@@ -25,6 +25,10 @@ WORLD = {
     "bucket_lost_between_bulk_and_checkpoint": "lie",  # the disk drops what it said was synced
     "correction_overwrites_a_full_bucket": "overwrite",  # the search server ignores versions
     "rows_sent_again": "resend",  # the broker begins before the offset asked for
+    "parcels_sent_outside_the_transaction": "loose-parcels",  # they stay when it is lost, and come twice
+    "inbox_offset_too_low": "inbox-low",  # a task that is opened anew takes its last parcel again
+    "inbox_offset_too_high": "inbox-high",  # ... or leaves one out
+    "fencing_ignored": "unfenced",  # who has lost a task goes on committing
 }
 
 # name: (file, old text, new text, also)
@@ -53,6 +57,10 @@ PATCHES = {
     "commit_ahead_of_the_stored_generation": (
         "pipeline/worker.c", "if (stored != worker->saving.cut || worker->committed_cut == stored)",
         "stored = worker->saving.cut;\n    if (worker->committed_cut == stored)", None),
+    "told_without_being_confirmed": (
+        "pipeline/worker.c", "if (!task || task->type->is_confirmed(task->journal, now_us))", "if (!task || now_us)", None),
+    "heard_watermarks_not_restored": (
+        "pipeline/restart.c", "worker->heard[mark.stage][mark.sender] = mark;", "(void)mark; /* forgotten */", None),
 }
 
 

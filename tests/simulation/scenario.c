@@ -8,7 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_LEAST = 80, ROWS_SPREAD = 400, WORKFLOWS = 4, PAYLOAD_BYTES = 320, LOOK_BACK = 12 };
+enum {
+    ROWS_LEAST = 80,
+    ROWS_SPREAD = 400,
+    WORKFLOWS = 4,
+    PAYLOAD_BYTES = 320,
+    SECTION_BYTES = 256,
+    LOOK_BACK = 12
+};
 
 static const char yaml_format[] =
     "name: simulated\n"
@@ -16,7 +23,7 @@ static const char yaml_format[] =
     "time: {lateness: %ds, idle_after: 1d, max_skew: %ds, max_skew_ahead: 2m, correct_for: 1d,\n"
     "       late: %s, skew: %s}\n"
     "runs: {keep: 7d}\n"
-    "sources: [{name: events, type: file, path: none.jsonl}]\n"
+    "%s\n"
     "clean: [%s%s%s]\n"
     "measures:\n"
     "- {name: load, of: value, by: [workflow], every: 10s, statistics: [count, sum, min, max, mean]}\n"
@@ -33,15 +40,33 @@ static const char yaml_format[] =
     "- {name: lines, type: stdout, send: [buckets, runs, signals, alerts]}\n"
     "- {name: pager, type: stdout, send: [alerts]}\n";
 
+/* Where the input comes from, and who shares the work. */
+static void write_place(const struct scenario *scenario, uint64_t *random, char ret_text[SECTION_BYTES])
+{
+    static const int commits_ms[] = {50, 200, 1000, 3000};
+
+    if (!scenario->is_cluster)
+        snprintf(ret_text, SECTION_BYTES, "sources: [{name: events, type: file, path: none.jsonl}]");
+    else
+        snprintf(ret_text, SECTION_BYTES,
+                 "sources: [{name: events, type: kafka, brokers: 'none:1', topics: [events]}]\n"
+                 "cluster: {enabled: true, brokers: 'none:1', tasks: %u, commit: %dms, session_timeout: %ds}",
+                 scenario->tasks, commits_ms[random_below(random, 4)],
+                 (int)(scenario->session_us / SIM_SECOND_US));
+}
+
 static void write_yaml(struct scenario *scenario, const char *store_path, uint64_t *random)
 {
     static const char *const late_names[] = {"drop", "dead_letter", "correct"};
     static const int checkpoints_ms[] = {100, 500, 2000, 5000};
 
+    char place[SECTION_BYTES];
+
+    write_place(scenario, random, place);
     snprintf(scenario->yaml, sizeof scenario->yaml, yaml_format, store_path,
              checkpoints_ms[random_below(random, 4)], (int)(scenario->lateness_us / SIM_SECOND_US),
              (int)(scenario->max_skew_us / SIM_SECOND_US), late_names[scenario->late],
-             scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter",
+             scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter", place,
              scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
              scenario->dedupe && scenario->throttle ? ", " : "",
              scenario->throttle ? "{throttle: [workflow], limit: 6, per: 10s}" : "");
@@ -181,6 +206,26 @@ static void choose_troubles(struct scenario *scenario, uint64_t *random)
     scenario->loses_store = scenario->has_crashes && random_below(random, 10) == 0;
 }
 
+/* From numbers of its own: what the other seeds mean does not hang on it. */
+static void choose_cluster(struct scenario *scenario)
+{
+    uint64_t random = scenario->seed * 2246822519u + 3;
+
+    scenario->is_cluster = random_below(&random, 3) == 0;
+    if (!scenario->is_cluster)
+        return;
+    scenario->live = true; /* a cluster never ends by itself */
+    scenario->tasks = 1u << random_below(&random, 3);
+    scenario->processes = 1 + (unsigned)random_below(&random, PROCESSES_LIMIT);
+    scenario->session_us = (int64_t)(10 + random_below(&random, 50)) * SIM_SECOND_US;
+    scenario->has_freezes = random_below(&random, 2);
+    scenario->has_rebalances = random_below(&random, 2);
+    scenario->has_busy_broker = random_below(&random, 3) == 0;
+    scenario->has_lost_transactions = random_below(&random, 3) == 0;
+    scenario->has_late_parcels = random_below(&random, 3) == 0;
+    scenario->loses_store = false; /* a store is only a mirror of the changelog */
+}
+
 void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_scenario)
 {
     uint64_t random = seed * 2654435761u + 1;
@@ -203,6 +248,7 @@ void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_s
         .skew = (enum skew_policy)random_below(&random, 2),
     };
     choose_troubles(scenario, &random);
+    choose_cluster(scenario);
     write_yaml(scenario, store_path, &random);
     for (unsigned i = 0; i < scenario->queue_count; i++) {
         struct queue *queue = &scenario->queues[i];

@@ -3,7 +3,15 @@
 #pragma once
 #include "pipeline/plan.h"
 
-enum { PARTITIONS_MAX = 6, YAML_BYTES = 4096, WORKFLOW_BYTES = 8, RUN_BYTES = 32, ROW_ID_BYTES = 16 };
+enum {
+    PARTITIONS_MAX = 6,
+    TASKS_LIMIT = 4,
+    PROCESSES_LIMIT = 3,
+    YAML_BYTES = 4096,
+    WORKFLOW_BYTES = 8,
+    RUN_BYTES = 32,
+    ROW_ID_BYTES = 16
+};
 
 enum row_sort { ROW_GOOD, ROW_BAD, ROW_TOMBSTONE };
 
@@ -37,6 +45,11 @@ struct scenario {
     enum skew_policy skew;
     bool has_crashes, has_stops, has_full_disk, has_slow_sinks, has_unreachable_source, has_starving;
     bool loses_store; /* one crash takes the disk with it */
+    /* The plan runs as a cluster of several processes, which share the disk but no file on it. */
+    bool is_cluster;
+    unsigned tasks, processes;
+    int64_t session_us; /* a process silent for so long loses its tasks */
+    bool has_freezes, has_rebalances, has_busy_broker, has_lost_transactions, has_late_parcels;
     char yaml[YAML_BYTES];
 };
 

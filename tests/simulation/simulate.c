@@ -2,10 +2,12 @@
  * turn, delay and fault follows from a seed. Each seed runs twice, once without any trouble; both must
  * tell what the naive reference says, and the same bytes.
  *
- * usage: simulate [--seeds A-B] [--seed N [--trace]] [--plant overwrite|resend|lie] */
+ * usage: simulate [--seeds A-B] [--seed N [--trace]] [--cluster] [--plant NAME]
+ * --cluster: only the seeds that are a cluster. */
 #include "base/memory.h"
 #include "pipeline/engine.h"
 #include "tests/base/random.h"
+#include "tests/simulation/cluster.h"
 #include "tests/simulation/disk.h"
 #include "tests/simulation/reference.h"
 #include "tests/simulation/summary.h"
@@ -16,11 +18,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STEPS_MAX = 400000, QUIET_ROUNDS = 60, WORKERS_LIMIT = 4, DEATHS_MAX = 4, PATH_BYTES = 128 };
+enum { STEPS_MAX = 400000, QUIET_ROUNDS = 60, WORKERS_LIMIT = 4, DEATHS_MAX = 4 };
 
 struct options {
     uint64_t first, last;
-    bool trace, lies;
+    bool trace, lies, clusters;
     struct plants plants;
     char folder[32];
 };
@@ -31,7 +33,8 @@ struct drive {
     const struct scenario *scenario;
     struct world world;
     struct disk *disk;
-    char store_path[PATH_BYTES], plan_path[PATH_BYTES];
+    struct stores stores;
+    char plan_path[STORE_PATH_BYTES];
     struct plan *plan;
     struct plan_outside outside;
     struct engine *engine;
@@ -64,14 +67,15 @@ static void load_plan(struct drive *drive)
 {
     bool calm = drive->world.calm;
     char workers[32], batch[32];
-    const char *assignments[] = {workers, batch};
+    const char *assignments[] = {workers, batch, "cluster.enabled=false"};
     struct error error;
 
     snprintf(workers, sizeof workers, "workers=%u",
              calm ? 1 : 1 + (unsigned)random_below(&drive->random, WORKERS_LIMIT));
     snprintf(batch, sizeof batch, "batch_rows=%u",
              calm ? 1024 : 1 + (unsigned)random_below(&drive->random, 40));
-    if (plan_load(drive->plan_path, assignments, 2, &drive->plan, &error) != STATUS_OK) {
+    if (plan_load(drive->plan_path, assignments, 2 + drive->scenario->is_cluster, &drive->plan, &error) !=
+        STATUS_OK) {
         fprintf(stderr, "simulate: %s\n", error.text);
         exit(3);
     }
@@ -291,6 +295,17 @@ static void drive_on(struct drive *drive)
     end_life(drive);
 }
 
+static void drive_cluster(struct drive *drive)
+{
+    drive->steps = cluster_run(&(struct cluster_setting){.scenario = drive->scenario,
+                                                         .world = &drive->world,
+                                                         .disk = drive->disk,
+                                                         .folder = drive->options->folder,
+                                                         .plan_path = drive->plan_path,
+                                                         .steps_max = STEPS_MAX,
+                                                         .trace = drive->options->trace});
+}
+
 static void drive_open(struct drive *drive, const struct options *options, const struct scenario *scenario,
                        bool calm)
 {
@@ -300,7 +315,11 @@ static void drive_open(struct drive *drive, const struct options *options, const
         drive->world.plants = options->plants;
     drive->disk = disk_new(scenario->seed);
     disk_lie(drive->disk, options->lies && !calm);
-    snprintf(drive->store_path, sizeof drive->store_path, "%s/weir.db", options->folder);
+    drive->stores = (struct stores){.count = 1, .vfs = disk_vfs(drive->disk)};
+    if (drive->world.is_shared)
+        cluster_stores(options->folder, scenario->processes, &drive->stores);
+    else
+        snprintf(drive->stores.paths[0], STORE_PATH_BYTES, "%s/weir.db", options->folder);
     snprintf(drive->plan_path, sizeof drive->plan_path, "%s/plan.yaml", options->folder);
     write_plan(drive);
 }
@@ -314,7 +333,7 @@ static void check_facts(struct drive *drive)
     load_plan(drive);
     reference_expect(drive->scenario, drive->plan, &expected);
     unload_plan(drive);
-    if (summary_take(&drive->world, drive->store_path, disk_vfs(drive->disk), &facts))
+    if (summary_take(&drive->world, &drive->stores, &facts))
         texts_compare(&drive->world, "reference", &expected.facts, &facts);
     texts_truncate(&facts, 0);
     expected_free(&expected);
@@ -332,7 +351,7 @@ static void check_events(struct drive *drive)
     load_plan(drive);
     reference_expect(drive->scenario, drive->plan, &expected);
     unload_plan(drive);
-    summary_take(&drive->world, drive->store_path, disk_vfs(drive->disk), &told);
+    summary_take(&drive->world, &drive->stores, &told);
     for (size_t i = 0; i < expected.facts.count; i++) {
         if (strncmp(expected.facts.items[i], "event ", 6) != 0)
             continue;
@@ -383,11 +402,15 @@ static bool simulate(const struct options *options, uint64_t seed)
 {
     struct scenario scenario;
     struct drive calm, wild;
-    char store_path[PATH_BYTES];
+    char store_path[STORE_PATH_BYTES];
     bool right;
 
     snprintf(store_path, sizeof store_path, "%s/weir.db", options->folder);
     scenario_make(seed, store_path, &scenario);
+    if (options->clusters && !scenario.is_cluster) {
+        scenario_free(&scenario);
+        return true;
+    }
     drive_open(&calm, options, &scenario, true);
     drive_on(&calm);
     if (!calm.world.failure[0])
@@ -395,7 +418,9 @@ static bool simulate(const struct options *options, uint64_t seed)
     right = report(&calm);
     disk_free(calm.disk); /* one at a time */
     drive_open(&wild, options, &scenario, false);
-    if (right)
+    if (right && wild.world.is_shared)
+        drive_cluster(&wild);
+    else if (right)
         drive_on(&wild);
     if (right && !wild.world.failure[0]) {
         if (wild.world.store_lost)
@@ -413,6 +438,27 @@ static bool simulate(const struct options *options, uint64_t seed)
     return right;
 }
 
+static bool read_plant(const char *name, struct options *options)
+{
+    const struct {
+        const char *name;
+        bool *fault;
+    } plants[] = {
+        {"overwrite", &options->plants.overwrites},
+        {"resend", &options->plants.resends},
+        {"lie", &options->lies},
+        {"loose-parcels", &options->plants.loose_parcels},
+        {"inbox-low", &options->plants.inbox_low},
+        {"inbox-high", &options->plants.inbox_high},
+        {"unfenced", &options->plants.unfenced},
+    };
+
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++)
+        if (strcmp(name, plants[i].name) == 0)
+            return *plants[i].fault = true;
+    return false;
+}
+
 static bool read_options(int count, char **arguments, struct options *options)
 {
     for (int i = 1; i < count; i++) {
@@ -423,6 +469,10 @@ static bool read_options(int count, char **arguments, struct options *options)
             options->trace = true;
             continue;
         }
+        if (strcmp(name, "--cluster") == 0) {
+            options->clusters = true;
+            continue;
+        }
         i++;
         if (strcmp(name, "--seeds") == 0 || strcmp(name, "--seed") == 0) {
             options->first = options->last = strtoull(value, &end, 10);
@@ -431,10 +481,7 @@ static bool read_options(int count, char **arguments, struct options *options)
             if (end == value || *end)
                 return false;
         } else if (strcmp(name, "--plant") == 0) {
-            options->plants.overwrites = strcmp(value, "overwrite") == 0;
-            options->plants.resends = strcmp(value, "resend") == 0;
-            options->lies = strcmp(value, "lie") == 0;
-            if (!options->plants.overwrites && !options->plants.resends && !options->lies)
+            if (!read_plant(value, options))
                 return false;
         } else {
             return false;
@@ -447,12 +494,12 @@ int main(int count, char **arguments)
 {
     struct options options = {.first = 1, .last = 200, .folder = "/tmp/weir-simulation-XXXXXX"};
     uint64_t wrong = 0;
-    char path[PATH_BYTES];
+    char path[STORE_PATH_BYTES];
 
     signal(SIGPIPE, SIG_IGN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!read_options(count, arguments, &options) || !mkdtemp(options.folder)) {
-        fputs("usage: simulate [--seeds A-B] [--seed N] [--trace] [--plant overwrite|resend|lie]\n", stderr);
+        fputs("usage: simulate [--seeds A-B] [--seed N] [--trace] [--cluster] [--plant NAME]\n", stderr);
         return 2;
     }
     for (uint64_t seed = options.first; seed <= options.last && wrong == 0; seed++)

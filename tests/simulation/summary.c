@@ -121,7 +121,8 @@ static void add_lines(const struct texts *lines, struct texts *facts)
     }
 }
 
-static bool add_letters(struct world *world, const char *store_path, const char *vfs, struct texts *facts)
+/* Each letter as a text that begins with its fact; a sink's letter has the document's hash for an offset. */
+static bool read_letters(struct world *world, const char *store_path, const char *vfs, struct texts *letters)
 {
     sqlite3_stmt *statement = NULL;
     sqlite3 *database = NULL;
@@ -134,9 +135,9 @@ static bool add_letters(struct world *world, const char *store_path, const char 
         const char *stage = (const char *)sqlite3_column_text(statement, 0);
 
         if (strcmp(stage, "sink") == 0)
-            texts_print(facts, "letter sink");
+            texts_print(letters, "letter sink %lld", (long long)sqlite3_column_int64(statement, 2));
         else
-            texts_print(facts, "letter %s %d %lld", stage, sqlite3_column_int(statement, 1),
+            texts_print(letters, "letter %s %d %lld", stage, sqlite3_column_int(statement, 1),
                         (long long)sqlite3_column_int64(statement, 2));
         answer = SQLITE_OK;
     }
@@ -145,6 +146,24 @@ static bool add_letters(struct world *world, const char *store_path, const char 
     sqlite3_finalize(statement);
     sqlite3_close(database);
     return answer == SQLITE_DONE;
+}
+
+static bool add_letters(struct world *world, const struct stores *stores, struct texts *facts)
+{
+    struct texts letters = {0};
+    bool all = true;
+
+    for (unsigned i = 0; i < stores->count && all; i++)
+        all = read_letters(world, stores->paths[i], stores->vfs, &letters);
+    if (stores->count > 1)
+        texts_sort_once(&letters);
+    for (size_t i = 0; i < letters.count; i++)
+        if (strncmp(letters.items[i], "letter sink", 11) == 0)
+            texts_print(facts, "letter sink");
+        else
+            texts_print(facts, "%s", letters.items[i]);
+    texts_truncate(&letters, 0);
+    return all;
 }
 
 static void add_events(const struct world *world, struct texts *facts)
@@ -158,13 +177,13 @@ static void add_events(const struct world *world, struct texts *facts)
     }
 }
 
-bool summary_take(struct world *world, const char *store_path, const char *vfs, struct texts *ret_facts)
+bool summary_take(struct world *world, const struct stores *stores, struct texts *ret_facts)
 {
     *ret_facts = (struct texts){0};
     add_lines(&world->lines, ret_facts);
     if (world->ids.used)
         add_events(world, ret_facts);
-    if (!add_letters(world, store_path, vfs, ret_facts))
+    if (!add_letters(world, stores, ret_facts))
         return false;
     texts_sort(ret_facts);
     return true;

@@ -49,6 +49,19 @@ void texts_sort(struct texts *texts)
         qsort(texts->items, texts->count, sizeof *texts->items, compare_texts);
 }
 
+void texts_sort_once(struct texts *texts)
+{
+    size_t kept = 0;
+
+    texts_sort(texts);
+    for (size_t i = 0; i < texts->count; i++)
+        if (kept && strcmp(texts->items[kept - 1], texts->items[i]) == 0)
+            free(texts->items[i]);
+        else
+            texts->items[kept++] = texts->items[i];
+    texts->count = kept;
+}
+
 void world_fail(struct world *world, const char *format, ...)
 {
     va_list arguments;
@@ -63,6 +76,7 @@ void world_fail(struct world *world, const char *format, ...)
 void world_init(struct world *world, const struct scenario *scenario, bool calm)
 {
     *world = (struct world){.scenario = scenario, .calm = calm, .random = scenario->seed ^ 0x5eed};
+    world->is_shared = scenario->is_cluster && !calm;
     world->now_us = scenario->backlog || calm ? scenario->end_us : scenario->start_us;
     slots_init(&world->ids, DOCUMENTS_MAX);
 }
@@ -80,8 +94,6 @@ void world_free(struct world *world)
 void world_begin_life(struct world *world)
 {
     world->lives++;
-    for (unsigned i = 0; i < PARTITIONS_MAX; i++)
-        world->queues[i].position = 0;
 }
 
 bool document_is_poison(const struct scenario *scenario, enum document_kind kind, struct id128 id)
@@ -108,7 +120,8 @@ struct source {
     unsigned queues[PARTITIONS_MAX];
     struct source_partition about[PARTITIONS_MAX];
     bool asked[PARTITIONS_MAX];
-    bool known; /* the broker has told of its partitions */
+    size_t positions[PARTITIONS_MAX]; /* next row to read */
+    bool known;                       /* the broker has told of its partitions */
     size_t count;
 };
 
@@ -124,6 +137,8 @@ static enum status source_open(const void *settings, const struct source_context
     for (unsigned i = context->worker; i < world->scenario->queue_count; i += context->workers) {
         const char *metadata = world->queues[i].metadata;
 
+        world->queues[i].position = 0;
+        world->queues[i].reader = NULL;
         source->queues[source->count] = i;
         source->about[source->count++] = (struct source_partition){
             .topic = "events",
@@ -163,7 +178,7 @@ static void find_position(struct source *source, size_t index)
 
     if (source->context.resume)
         offset = source->context.resume(source->context.resume_owner, "events", (int32_t)number, true);
-    if (!world->store_lost && committed && offset < world->queues[number].committed)
+    if (!world->store_lost && !world->is_lost && committed && offset < world->queues[number].committed)
         world_fail(world, "partition %u: %lld is committed, but the store goes on at %lld", number,
                    (long long)world->queues[number].committed, (long long)offset);
     if (offset == OFFSET_NONE && committed)
@@ -172,7 +187,11 @@ static void find_position(struct source *source, size_t index)
         position++;
     if (world->plants.resends)
         position -= position < 5 ? position : 5;
-    world->queues[number].position = position;
+    source->positions[index] = position;
+    if (!world->is_lost) {
+        world->queues[number].position = position;
+        world->queues[number].reader = source;
+    }
     source->asked[index] = true;
 }
 
@@ -194,7 +213,7 @@ static size_t source_poll(struct source *source, size_t index, struct message *r
         return 0;
     if (!source->asked[index])
         find_position(source, index);
-    size_t *position = &world->queues[number].position;
+    size_t *position = &source->positions[index];
     if (!world->calm)
         limit = 1 + random_below(&world->random, limit);
     while (count < limit && *position < queue->count && queue->rows[*position].arrival_us <= world->now_us) {
@@ -205,6 +224,8 @@ static size_t source_poll(struct source *source, size_t index, struct message *r
                                                  .arrival_us = row->arrival_us};
     }
     world->read += count;
+    if (world->queues[number].reader == source)
+        world->queues[number].position = *position;
     bool ended = *position == queue->count,
          here = !ended && queue->rows[*position].arrival_us <= world->now_us;
     *ret_state = ended && source->context.once && !count ? POLL_DONE : here || count ? POLL_MORE : POLL_END;
@@ -219,10 +240,11 @@ static void source_release(struct source *source, size_t index, struct message *
     (void)count;
 }
 
-static void source_commit(struct source *source, size_t index, int64_t offset, struct span metadata)
+void world_commit(struct world *world, const struct journal_offset *place)
 {
-    struct world *world = source->world;
-    unsigned number = source->queues[index];
+    unsigned number = (unsigned)place->partition;
+    int64_t offset = place->offset;
+    struct span metadata = place->metadata;
 
     if (world->queues[number].metadata[0] && offset < world->queues[number].committed)
         world_fail(world, "partition %u: committed %lld after %lld", number, (long long)offset,
@@ -232,6 +254,19 @@ static void source_commit(struct source *source, size_t index, int64_t offset, s
              (int)metadata.size, metadata.size ? metadata.data : "");
     if (!metadata.size)
         snprintf(world->queues[number].metadata, sizeof world->queues[number].metadata, "-");
+}
+
+static void source_commit(struct source *source, size_t index, int64_t offset, struct span metadata)
+{
+    struct world *world = source->world;
+
+    if (world->journal)
+        world_fail(world, "partition %u: %lld is committed beside the transaction", source->queues[index],
+                   (long long)offset);
+    world_commit(world, &(struct journal_offset){.topic = "events",
+                                                 .partition = (int32_t)source->queues[index],
+                                                 .offset = offset,
+                                                 .metadata = metadata});
 }
 
 static void source_close(struct source *source)
@@ -304,6 +339,15 @@ static void remove_piece(struct sink *sink, size_t at)
     memmove(&sink->pieces[at], &sink->pieces[at + 1], (sink->count - at) * sizeof *sink->pieces);
 }
 
+/* Who may have lost its tasks tells nobody anything. */
+static void check_confirmed(struct sink *sink, int64_t now_us)
+{
+    struct world *world = sink->world;
+
+    if (world->journal && !world->is_confirmed(world->journal, now_us))
+        world_fail(world, "%.200s was told by an engine that was silent for too long", sink->pieces[0].body);
+}
+
 /* One document as the search server keeps it: made once, or replaced by a higher version. */
 static void store(struct sink *sink, enum document_kind kind, struct id128 id, uint64_t version,
                   struct span body)
@@ -350,6 +394,7 @@ static void search_advance(struct sink *sink, int64_t now_us, bool flush, struct
         struct piece *piece = &sink->pieces[at];
         const struct document *document = &piece->document;
 
+        check_confirmed(sink, now_us);
         if (chance(sink, 12)) {
             at++;
             continue;
@@ -376,6 +421,7 @@ static void lines_advance(struct sink *sink, int64_t now_us, bool flush, struct 
     while (sink->count > 0 && !chance(sink, 6)) {
         char *line = without_late(sink->pieces[0].document.body);
 
+        check_confirmed(sink, now_us);
         texts_add(&sink->world->lines, line, strlen(line));
         sink->world->delivered++;
         verdicts_done(verdicts, sink->pieces[0].document.ticket);
@@ -394,6 +440,7 @@ static void pager_advance(struct sink *sink, int64_t now_us, bool flush, struct 
         struct piece *piece = &sink->pieces[0];
 
         if (!piece->applied) {
+            check_confirmed(sink, now_us);
             texts_add(&sink->world->notes, piece->body, strlen(piece->body));
             sink->world->delivered++;
             piece->applied = true;
@@ -426,7 +473,9 @@ static void lines_resume(struct sink *sink, struct span mark)
 
     snprintf(text, sizeof text, "%.*s", (int)mark.size, mark.data);
     size_t count = strtoul(text, NULL, 10);
-    if (count > sink->world->lines.count)
+    if (sink->world->is_shared)
+        world_fail(sink->world, "output to which other processes write is to be taken back");
+    else if (count > sink->world->lines.count)
         world_fail(sink->world, "the file is to be cut at line %zu and has %zu", count,
                    sink->world->lines.count);
     else
