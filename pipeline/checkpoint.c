@@ -16,7 +16,8 @@ enum {
     SETTLE_TURNS = 100,
     COST_SHARE = 20,     /* a cut takes at most one of so many parts of the time */
     TASK_COST_SHARE = 2, /* most of it is waiting for Kafka, and others wait for what it sends */
-    CONFIRM_SHARE = 6,   /* a task commits, if nothing else, at least so often in a session timeout */
+    PAUSE_MAX_US = 600 * 1000 * 1000,
+    CONFIRM_SHARE = 6, /* a task commits, if nothing else, at least so often in a session timeout */
 };
 
 enum saving_part {
@@ -427,6 +428,7 @@ static void plan_next(struct worker *worker, int64_t now_us)
 
     saving->pause_between_us = 2 * pause < interval_us ? 2 * pause : interval_us;
     pause = length * (share - 1) > pause ? length * (share - 1) : pause;
+    pause = pause < PAUSE_MAX_US ? pause : PAUSE_MAX_US; /* a machine may sleep in the middle of a cut */
     saving->due_us = now_us + pause;
     atomic_store(&checkpoint->length_us, length);
     atomic_store(&checkpoint->stored_at_us, now_us);

@@ -424,6 +424,11 @@ static enum status simulated_append(struct journal *journal, const struct journa
     return STATUS_OK;
 }
 
+static void simulated_cancel(struct journal *journal)
+{
+    journal->lost = true;
+}
+
 const struct journal_type journal_simulated = {
     .open = simulated_open,
     .close = simulated_close,
@@ -434,4 +439,5 @@ const struct journal_type journal_simulated = {
     .put = simulated_put,
     .commit = simulated_commit,
     .append = simulated_append,
+    .cancel = simulated_cancel,
 };
