@@ -75,6 +75,14 @@ int64_t cluster_monotonic_us(void)
     return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
+int64_t cluster_real_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
 void cluster_warn(struct cluster *cluster, enum cluster_trouble kind, const char *format, ...)
 {
     int64_t now_us = cluster_monotonic_us(), told_us = atomic_load(&cluster->told_us[kind]);

@@ -1,5 +1,6 @@
 /* What the membership of a process (cluster.c), its internal topics (cluster_topics.c), its librdkafka
- * clients (cluster_clients.c) and the journals of its tasks (journal_kafka.c) share. Two clients a process
+ * clients (cluster_clients.c), the journals of its tasks (journal_kafka.c) and the changelogs that it reads
+ * (changelog_kafka.c) share. Two clients a process
  * and two a journal: each is four threads or more, which sleep. */
 #pragma once
 #include "pipeline/cluster.h"
@@ -11,7 +12,7 @@
 /* Each kind is told once a minute, however many clients have it. */
 enum cluster_trouble { TROUBLE_OUTAGE, TROUBLE_ACCESS, TROUBLE_OTHER, TROUBLE_PURGE, TROUBLE_KINDS };
 
-enum { CLUSTER_MESSAGE_BYTES_MAX = 16 << 20, CLUSTER_TRANSACTION_MS = 60000 };
+enum { CLUSTER_MESSAGE_BYTES_MAX = 16 << 20, CLUSTER_TRANSACTION_MS = 60000, CLUSTER_QUERY_MS = 10000 };
 
 struct cluster {
     const struct plan_cluster *settings;
@@ -45,6 +46,7 @@ enum status cluster_client_new(struct cluster *cluster, enum cluster_role role, 
 void cluster_warn(struct cluster *cluster, enum cluster_trouble kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int64_t cluster_monotonic_us(void);
+int64_t cluster_real_us(void);
 
 /* The member's place in the group, with which a task's transactions prove that it is still this process's.
  * NULL: it is not. Any thread. */

@@ -214,15 +214,6 @@ static enum status open_mirror(struct engine *engine, const struct store_options
     return status;
 }
 
-static char *store_path(const struct plan *plan, const struct engine_task *task)
-{
-    size_t size = strlen(plan->store.path) + sizeof ".task-0000";
-    char *path = memory_new(size);
-
-    snprintf(path, size, task ? "%s.task-%u" : "%s", plan->store.path, task ? task->number : 0);
-    return path;
-}
-
 static enum status open_store(struct engine *engine, struct error *error)
 {
     const struct plan_store *own = &engine->plan->store;
@@ -233,10 +224,11 @@ static enum status open_store(struct engine *engine, struct error *error)
     struct keeper_stores stores;
     enum status status = STATUS_OK;
 
-    engine->store_path = store_path(engine->plan, engine->options.task);
     if (engine->options.task) {
+        engine->store_path = store_task_path(own->path, engine->options.task->number);
         status = open_mirror(engine, &options, error);
     } else {
+        engine->store_path = memory_text(own->path, strlen(own->path));
         if (!options.vfs)
             status = store_lock(own->path, &engine->lock, error);
         if (status == STATUS_OK)

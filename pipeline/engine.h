@@ -13,7 +13,7 @@ enum engine_mode {
 
 /* A part of the work that several processes share (cluster.h): the engine is one worker of `count`. Its
  * state is in the journal's changelog; the store is a file of its own beside store.path that mirrors it,
- * made anew at each start. */
+ * made anew at each start unless a standby (standby.h) has prepared it. */
 struct engine_task {
     const struct journal_type *journal;
     void *cluster; /* given to journal->open */

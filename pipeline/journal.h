@@ -33,7 +33,14 @@ struct journal_commit {
     int64_t inbox_next; /* the inbox below it is taken */
 };
 
+/* How far a mirror of a changelog is whole. All bytes zero: it is empty. */
+struct journal_place {
+    int64_t next;     /* all entries below this offset are taken */
+    int64_t fresh_us; /* wall time; then there were no others, or it was begun */
+};
+
 struct journal;
+struct changelog;
 
 typedef enum status journal_visit(void *owner, const struct journal_entry *entry, struct error *ret_error);
 
@@ -43,9 +50,10 @@ struct journal_type {
     enum status (*open)(void *cluster, unsigned task, struct journal **ret_journal, struct error *ret_error);
     void (*close)(struct journal *journal); /* no thread uses it; a transaction under way is aborted */
 
-    /* After open: every committed entry, the newest of a key last; older ones may be left out. */
-    enum status (*replay)(struct journal *journal, journal_visit *visit, void *owner,
-                          struct error *ret_error);
+    /* After open: every committed entry from the place on, which moves on with them; the newest of a key
+     * last, older ones may be left out. STATUS_SKIP: the place is of no use, see changelog_type. */
+    enum status (*replay)(struct journal *journal, struct journal_place *place, journal_visit *visit,
+                          void *owner, struct error *ret_error);
 
     /* On the worker's thread; never blocks. Where to read the inbox from, once, before the first receive; the
      * first message at or after it (0: the beginning). */
@@ -73,4 +81,22 @@ struct journal_type {
     void (*cancel)(struct journal *journal);
 };
 
+/* A task's changelog as it is read beside its writer, whom that does not disturb; one reader of a task in a
+ * process at a time. One thread. */
+struct changelog_type {
+    /* May take seconds. STATUS_RETRY: not reached. STATUS_SKIP: what follows the place may not be all there
+     * is (removed keys are forgotten after a while, or it is another changelog): take all into an empty
+     * mirror, from an empty place. */
+    enum status (*open)(void *cluster, unsigned task, const struct journal_place *from,
+                        struct changelog **ret_changelog, struct error *ret_error);
+    void (*close)(struct changelog *changelog);
+
+    /* Some of the committed entries that are here, in their order; waits at most `wait_ms` for the first.
+     * After a failure (as those of open, or the visitor's) it must be closed. ret_behind: about how many
+     * offsets there are behind the place. */
+    enum status (*read)(struct changelog *changelog, int wait_ms, journal_visit *visit, void *owner,
+                        struct journal_place *ret_place, int64_t *ret_behind, struct error *ret_error);
+};
+
 extern const struct journal_type journal_kafka; /* its cluster: struct cluster, cluster.h */
+extern const struct changelog_type changelog_kafka;

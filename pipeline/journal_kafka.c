@@ -20,8 +20,6 @@
 enum {
     OPEN_MS = 30000,
     ABORT_MS = 2000,
-    QUERY_MS = 10000,
-    REPLAY_MESSAGES = 512,
     REPLAY_WAIT_MS = 100,
     RETRY_PAUSE_MS = 20,
     QUEUE_WAIT_MS = 100,
@@ -61,14 +59,6 @@ struct journal {
     struct error inbox_failure;
     _Atomic int64_t confirmed_us;
 };
-
-static int64_t real_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
 
 /* True: the same call may succeed now, and the problem is destroyed. */
 static bool is_worth_retrying(const struct journal *journal, rd_kafka_error_t *problem, int64_t until_us)
@@ -213,7 +203,7 @@ static enum status open_journal(void *cluster, unsigned task, struct journal **r
                                 struct error *ret_error)
 {
     struct journal *journal = memory_new(sizeof *journal);
-    int64_t begun_us = real_us();
+    int64_t begun_us = cluster_real_us();
     enum status status;
 
     journal->cluster = cluster;
@@ -238,52 +228,21 @@ static enum status open_journal(void *cluster, unsigned task, struct journal **r
     return STATUS_OK;
 }
 
-/* The end of the changelog, and whether it is reached. */
-struct replay {
-    journal_visit *visit;
-    void *owner;
-    int64_t end;
-    bool is_done;
-};
-
-static enum status take_replayed(const struct journal *journal, struct replay *replay,
-                                 const rd_kafka_message_t *message, struct error *ret_error)
+/* Up to `end`, which a transaction that is still open holds back. */
+static enum status replay_up_to(const struct journal *journal, struct changelog *changelog, int64_t end,
+                                struct journal_place *place, journal_visit *visit, void *owner,
+                                struct error *ret_error)
 {
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        /* a transaction that is still open holds it back */
-        replay->is_done = message->offset >= replay->end;
-        return STATUS_OK;
-    }
-    if (message->err) {
-        fail(ret_error, "task %u: topic '%s': %s", journal->task, journal->cluster->changelog,
-             rd_kafka_message_errstr(message));
-        return STATUS_RETRY;
-    }
-    const struct journal_entry entry = {
-        .key = span_make(message->key ? message->key : "", message->key_len),
-        .value = span_make(message->payload, message->len),
-    };
-    return replay->visit(replay->owner, &entry, ret_error);
-}
-
-static enum status replay_all(const struct journal *journal, struct replay *replay, rd_kafka_queue_t *queue,
-                              struct error *ret_error)
-{
-    rd_kafka_message_t *messages[REPLAY_MESSAGES];
-    int64_t moved_us = cluster_monotonic_us();
+    int64_t moved_us = cluster_monotonic_us(), behind;
     enum status status = STATUS_OK;
 
-    while (status == STATUS_OK && !replay->is_done) {
-        ssize_t count = rd_kafka_consume_batch_queue(queue, REPLAY_WAIT_MS, messages, REPLAY_MESSAGES);
+    while (status == STATUS_OK && place->next < end) {
+        int64_t before = place->next;
 
-        for (ssize_t i = 0; i < count; i++) {
-            if (status == STATUS_OK)
-                status = take_replayed(journal, replay, messages[i], ret_error);
-            rd_kafka_message_destroy(messages[i]);
-        }
-        if (count > 0) {
+        status = changelog_kafka.read(changelog, REPLAY_WAIT_MS, visit, owner, place, &behind, ret_error);
+        if (place->next > before) {
             moved_us = cluster_monotonic_us();
-        } else if (cluster_monotonic_us() - moved_us > REPLAY_STALLED_US) {
+        } else if (status == STATUS_OK && cluster_monotonic_us() - moved_us > REPLAY_STALLED_US) {
             fail(ret_error, "task %u: topic '%s' is not readable up to its end", journal->task,
                  journal->cluster->changelog);
             status = STATUS_RETRY;
@@ -292,32 +251,26 @@ static enum status replay_all(const struct journal *journal, struct replay *repl
     return status;
 }
 
-static enum status replay_journal(struct journal *journal, journal_visit *visit, void *owner,
-                                  struct error *ret_error)
+static enum status replay_journal(struct journal *journal, struct journal_place *place, journal_visit *visit,
+                                  void *owner, struct error *ret_error)
 {
     struct cluster *cluster = journal->cluster;
-    int32_t partition = (int32_t)journal->task;
-    struct replay replay = {.visit = visit, .owner = owner};
-    int64_t begin;
-    rd_kafka_resp_err_t problem = rd_kafka_query_watermark_offsets(journal->cuts.client, cluster->changelog,
-                                                                   partition, &begin, &replay.end, QUERY_MS);
+    struct changelog *changelog;
+    int64_t begin, end;
+    rd_kafka_resp_err_t problem = rd_kafka_query_watermark_offsets(
+        journal->cuts.client, cluster->changelog, (int32_t)journal->task, &begin, &end, CLUSTER_QUERY_MS);
 
     if (problem) {
         fail(ret_error, "task %u: topic '%s': %s", journal->task, cluster->changelog,
              rd_kafka_err2str(problem));
         return STATUS_RETRY;
     }
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(cluster->reader);
-    enum status status = STATUS_RETRY;
+    enum status status = changelog_kafka.open(cluster, journal->task, place, &changelog, ret_error);
 
-    if (rd_kafka_consume_start_queue(cluster->changelogs, partition, RD_KAFKA_OFFSET_BEGINNING, queue)) {
-        fail(ret_error, "task %u: topic '%s': %s", journal->task, cluster->changelog,
-             rd_kafka_err2str(rd_kafka_last_error()));
-    } else {
-        status = replay_all(journal, &replay, queue, ret_error);
-        rd_kafka_consume_stop(cluster->changelogs, partition);
-    }
-    rd_kafka_queue_destroy(queue);
+    if (status != STATUS_OK)
+        return status;
+    status = replay_up_to(journal, changelog, end, place, visit, owner, ret_error);
+    changelog_kafka.close(changelog);
     return status;
 }
 
@@ -521,7 +474,7 @@ static enum status commit_cut(struct journal *journal, const struct journal_comm
                               struct error *ret_error)
 {
     struct writer *writer = &journal->cuts;
-    int64_t begun_us = real_us();
+    int64_t begun_us = cluster_real_us();
 
     if (check(journal, ret_error) || begin(journal, writer, ret_error))
         return STATUS_FATAL;

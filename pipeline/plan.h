@@ -38,7 +38,7 @@ struct plan_store {
 };
 
 struct plan_cluster {
-    bool enabled;
+    bool enabled, standby;
     char *application_id, *brokers, *instance;
     int64_t tasks, commit_us, session_us, replication;
     struct option_pairs librdkafka;

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "pipeline/cluster.h"
 #include "pipeline/metrics.h"
+#include "pipeline/standby.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -45,6 +46,7 @@ struct process {
     const struct plan *plan;
     struct engine_options options;
     struct cluster *cluster; /* NULL: one engine does the whole work */
+    struct standby *standby; /* of the tasks of others; NULL: none. Changed under the table's lock */
     struct dead_letters *dead_letters;
     int lock; /* on the store, cluster only; -1: none */
     struct part *parts;
@@ -84,6 +86,8 @@ static void job_open(struct part *part)
                                     .count = process->part_count};
 
     options.task = &own;
+    if (process->standby) /* the file and the changelog are the engine's from here on */
+        standby_release(process->standby, part->number);
     part->status = engine_start(process->plan, &options, &part->at_hand, &part->error);
 }
 
@@ -224,6 +228,8 @@ static void look_after(struct part *part, int64_t now_us)
         if (mine && now_us >= part->pause_until_us) {
             part->phase = PART_OPENING;
             begin_job(part, job_open, NULL);
+        } else if (!mine && part->process->standby) {
+            standby_follow(part->process->standby, part->number);
         }
         break;
     case PART_OPENING:
@@ -335,6 +341,39 @@ static enum status start_engine(struct process *process, struct error *error)
     return STATUS_OK;
 }
 
+static enum status start_standby(struct process *process, struct error *error)
+{
+    const struct standby_options options = {.changelog = &changelog_kafka,
+                                            .cluster = process->cluster,
+                                            .store_path = process->plan->store.path,
+                                            .tasks = process->part_count,
+                                            .warn = say,
+                                            .owner = process};
+
+    return process->plan->cluster.standby ? standby_start(&options, &process->standby, error) : STATUS_OK;
+}
+
+static void stop_standby(struct process *process)
+{
+    struct standby *standby = process->standby;
+
+    pthread_mutex_lock(&process->table);
+    process->standby = NULL;
+    pthread_mutex_unlock(&process->table);
+    standby_stop(standby);
+}
+
+/* The cluster is left with no journal open. */
+static void leave(struct process *process)
+{
+    if (!process->cluster)
+        return;
+    free_engines(process);
+    stop_standby(process);
+    cluster_close(process->cluster);
+    process->cluster = NULL;
+}
+
 static enum status join_cluster(struct process *process, struct error *error)
 {
     const struct plan *plan = process->plan;
@@ -349,7 +388,13 @@ static enum status join_cluster(struct process *process, struct error *error)
     if (status != STATUS_OK)
         return status;
     dead_letters_set_limit(process->dead_letters, plan->limits.dead_letter_bytes);
-    return cluster_open(plan, &hooks, &process->cluster, error);
+    status = cluster_open(plan, &hooks, &process->cluster, error);
+    if (status != STATUS_OK)
+        return status;
+    status = start_standby(process, error);
+    if (status != STATUS_OK)
+        leave(process);
+    return status;
 }
 
 enum status process_start(const struct plan *plan, const struct engine_options *options,
@@ -382,16 +427,6 @@ enum status process_wait(struct process *process, int wait_ms, struct error *ret
     for (unsigned i = 0; i < process->part_count; i++)
         look_after(&process->parts[i], monotonic_us());
     return STATUS_RETRY;
-}
-
-/* The cluster is left with no journal open. */
-static void leave(struct process *process)
-{
-    if (!process->cluster)
-        return;
-    free_engines(process);
-    cluster_close(process->cluster);
-    process->cluster = NULL;
 }
 
 void process_stop(struct process *process)
@@ -465,6 +500,18 @@ static void write_tasks(const struct process *process, size_t running, struct bu
                  (unsigned long long)counter_get(&process->failures));
 }
 
+static void write_standby(const struct process *process, struct buffer *out)
+{
+    buffer_print(out, "# HELP weir_standby_lag offsets of the changelog of another process's task that the "
+                      "warm copy here does not have\n# TYPE weir_standby_lag gauge\n");
+    for (unsigned i = 0; i < process->part_count; i++) {
+        int64_t behind = standby_behind(process->standby, i);
+
+        if (behind >= 0)
+            buffer_print(out, "weir_standby_lag{task=\"%u\"} %lld\n", i, (long long)behind);
+    }
+}
+
 void process_metrics(struct process *process, struct buffer *out)
 {
     struct metrics_engine engines[WORKERS_MAX];
@@ -477,6 +524,8 @@ void process_metrics(struct process *process, struct buffer *out)
     metrics_write(&source, out);
     if (process->plan->cluster.enabled)
         write_tasks(process, source.count, out);
+    if (process->standby)
+        write_standby(process, out);
     pthread_mutex_unlock(&process->table);
 }
 

@@ -68,6 +68,7 @@ static const struct option cluster_options[] = {
     {"session_timeout", OPTION_DURATION, AT(struct plan_cluster, session_us), .default_text = "10s", .min = 1, .max = 1800, .help = "A process that is silent for so long loses its tasks to the others; half of it after its last commit it tells nobody anything."},
     {"instance", OPTION_TEXT, AT(struct plan_cluster, instance), .help = "Name of this process in the group (group.instance.id), the same after a restart, different in each process; default: made of the host's name and store.path."},
     {"replication", OPTION_INTEGER, AT(struct plan_cluster, replication), .default_text = "-1", .min = -1, .max = 100, .help = "Replication factor of the internal topics when they are made; -1: the brokers' default."},
+    {"standby", OPTION_BOOL, AT(struct plan_cluster, standby), .default_text = "false", .help = "This process keeps a warm copy of the state of all tasks that others have, so that it takes them over within moments; costs disk of the size of all state."},
     {"librdkafka", OPTION_PAIRS, AT(struct plan_cluster, librdkafka), .help = "Properties of librdkafka, like `security.protocol`, `sasl.username` or `ssl.ca.location`."},
 };
 static const struct option http_options[] = {

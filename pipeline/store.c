@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -110,9 +111,12 @@ static enum status find_replaced(struct store *store, struct error *ret_error)
 static enum status prepare_statements(struct store *store, struct error *ret_error)
 {
     for (int i = 0; i < STORE_STATEMENTS; i++) {
-        const char *sql = state_sql[i] ? state_sql[i] : store_log_sql[i];
+        const char *of_log = store_log_sql[i] ? store_log_sql[i] : store_mirror_sql[i];
+        const char *sql = state_sql[i] ? state_sql[i] : of_log;
 
         assert(sql);
+        if (i >= MIRROR_PUT && !store->options.mirror)
+            break;
         enum status status = store_file_prepare(&store->file, sql, &store->statements[i], ret_error);
         if (status != STATUS_OK)
             return status;
@@ -120,23 +124,64 @@ static enum status prepare_statements(struct store *store, struct error *ret_err
     return STATUS_OK;
 }
 
-enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,
-                       struct error *ret_error)
+static enum status open_file(struct store *store, const char *path, struct error *ret_error)
 {
-    struct store *store = memory_new(sizeof *store);
-    struct store_part parts[1 + STORE_LOG_PARTS] = {
+    struct store_part parts[1 + STORE_LOG_PARTS + 1] = {
         {.name = "state",
          .upgrades = state_upgrades,
          .version = sizeof state_upgrades / sizeof *state_upgrades}};
+    size_t count = 1 + STORE_LOG_PARTS;
 
     memcpy(parts + 1, store_log_parts, sizeof store_log_parts);
-    store->options = *options;
-    enum status status =
-        store_file_open(&store->file, path, options, parts, sizeof parts / sizeof *parts, ret_error);
+    if (store->options.mirror)
+        parts[count++] = store_mirror_part;
+    enum status status = store_file_open(&store->file, path, &store->options, parts, count, ret_error);
     if (status == STATUS_OK)
         status = prepare_statements(store, ret_error);
     if (status == STATUS_OK)
         status = store_read_generation(store, ret_error);
+    if (status == STATUS_OK && store->options.mirror)
+        status = store_read_place(store, ret_error);
+    return status;
+}
+
+static void close_file(struct store *store)
+{
+    for (int i = 0; i < STORE_STATEMENTS; i++) {
+        sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    store_file_close(&store->file);
+}
+
+static enum status open_anew(struct store *store, const char *path, struct error *ret_error)
+{
+    close_file(store);
+    store_file_remove(path, &store->options);
+    store->generation = 0;
+    store->flipped_us = 0;
+    return open_file(store, path, ret_error);
+}
+
+enum status store_make_anew(struct store *store, struct error *ret_error)
+{
+    char *path = memory_text(store->file.path, strlen(store->file.path));
+    enum status status = open_anew(store, path, ret_error);
+
+    assert(store->options.mirror && !store->changes.type);
+    free(path);
+    return status;
+}
+
+enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,
+                       struct error *ret_error)
+{
+    struct store *store = memory_new(sizeof *store);
+
+    store->options = *options;
+    enum status status = open_file(store, path, ret_error);
+    if (options->mirror && (status == STATUS_FATAL || (status == STATUS_OK && store->place.next == 0)))
+        status = open_anew(store, path, ret_error);
     if (status == STATUS_OK && !options->read_only)
         status = find_replaced(store, ret_error);
     if (status != STATUS_OK) {
@@ -154,9 +199,7 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    for (int i = 0; i < STORE_STATEMENTS; i++)
-        sqlite3_finalize(store->statements[i]);
-    store_file_close(&store->file);
+    close_file(store);
     store_changes_free(store);
     ZSTD_freeCCtx(store->compressor);
     ZSTD_freeDCtx(store->decompressor);
@@ -197,6 +240,15 @@ void store_unlock(int descriptor)
 {
     if (descriptor >= 0)
         close(descriptor);
+}
+
+char *store_task_path(const char *path, unsigned task)
+{
+    size_t size = strlen(path) + sizeof ".task-0000";
+    char *text = memory_new(size);
+
+    snprintf(text, size, "%s.task-%u", path, task);
+    return text;
 }
 
 uint64_t store_generation(const struct store *store)

@@ -21,9 +21,9 @@ struct store_options {
     int64_t history_us;  /* alert history and audit log older than this are removed; 0: kept */
     const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
     bool read_only, must_exist;
-    bool
-        /* of a journal's changelog, which is what is durable: the file is made anew, and never synced */
-        mirror;
+    /* of a journal's changelog, which is what is durable: never synced, and made anew unless it has a place
+     * (below) and the machine has run ever since, or when it cannot be read */
+    bool mirror;
 };
 
 enum status store_open(const char *path, const struct store_options *options, struct store **ret_store,
@@ -31,9 +31,22 @@ enum status store_open(const char *path, const struct store_options *options, st
 void store_close(struct store *store); /* NULL is fine */
 
 /* From now on every change of state, outbox, notification log and history goes to the journal, too, and
- * a flip is its commit: the file is a mirror of the changelog. First it takes all that is committed. */
+ * a flip is its commit: the file is a mirror of the changelog. First it takes all that is committed, from
+ * the mirror's place on if it has one. It has none from then on, since what is written comes into the file
+ * before it is committed. */
 enum status store_follow(struct store *store, const struct journal_type *type, struct journal *journal,
                          struct error *ret_error);
+
+/* A mirror of what another one writes (standby.h). Entries that are taken between a begin and an end are kept
+ * together with the place that they lead to. */
+struct journal_place store_place(const struct store *store);
+enum status store_take_begin(struct store *store, struct error *ret_error);
+journal_visit store_take; /* its owner is the store */
+enum status store_take_end(struct store *store, enum status status, const struct journal_place *place,
+                           struct error *ret_error);
+/* Empty, and without a place. Only the close may follow a failure. */
+enum status store_make_anew(struct store *store, struct error *ret_error);
+char *store_task_path(const char *path, unsigned task); /* the mirror beside a store; free() it */
 
 /* One process at a time: takes the lock beside the file. STATUS_RETRY while another process has it. */
 enum status store_lock(const char *path, int *ret_descriptor, struct error *ret_error);

@@ -225,8 +225,7 @@ static enum status prepare_path(const char *path, const struct store_options *op
     return STATUS_OK;
 }
 
-/* What a process before left of a mirror: file, log and index. */
-static void remove_file(const char *path, const struct store_options *options)
+void store_file_remove(const char *path, const struct store_options *options)
 {
     static const char *const ends[] = {"", "-wal", "-shm"};
     sqlite3_vfs *vfs = sqlite3_vfs_find(options->vfs);
@@ -243,8 +242,6 @@ enum status store_file_open(struct store_file *file, const char *path, const str
     int flags = SQLITE_OPEN_NOMUTEX | (options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
 
     *file = (struct store_file){.mirror = options->mirror};
-    if (options->mirror)
-        remove_file(path, options);
     if (options->vfs)
         flags |= options->must_exist || options->read_only ? 0 : SQLITE_OPEN_CREATE;
     else if (prepare_path(path, options, ret_error) != STATUS_OK)

@@ -24,6 +24,8 @@ struct store_part {
 enum status store_file_open(struct store_file *file, const char *path, const struct store_options *options,
                             const struct store_part *parts, size_t count, struct error *ret_error);
 void store_file_close(struct store_file *file); /* after its statements; all zero bytes is fine */
+void store_file_remove(const char *path,
+                       const struct store_options *options); /* with log and index; closed */
 
 enum status store_file_report(const struct store_file *file, struct error *ret_error); /* the last error */
 enum status store_file_run(struct store_file *file, const char *sql, struct error *ret_error);

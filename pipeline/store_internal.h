@@ -36,6 +36,9 @@ enum store_statement {
     AUDIT_READ,
     AUDIT_FORGET,
     AUDIT_OLDEST,
+    MIRROR_PUT, /* from here on of a mirror only */
+    MIRROR_READ,
+    MIRROR_REMOVE,
     STORE_STATEMENTS
 };
 
@@ -62,6 +65,7 @@ struct store_changes {
 struct store {
     struct store_file file;
     struct store_changes changes;
+    struct journal_place place; /* of a mirror; see store_journal.c */
     struct store_options options;
     sqlite3_stmt *statements[STORE_STATEMENTS];
     uint64_t generation, under_way; /* newest complete one; the one being put, 0: none */
@@ -73,6 +77,9 @@ struct store {
     char *compressed, *plain;
     size_t compressed_capacity, plain_capacity;
 };
+
+extern const struct store_part store_mirror_part;
+extern const char *const store_mirror_sql[STORE_STATEMENTS]; /* NULL: not of a mirror */
 
 enum { STORE_LOG_PARTS = 4, KEY_NUMBERS_MAX = 4 };
 extern const struct store_part store_log_parts[STORE_LOG_PARTS];
@@ -92,6 +99,9 @@ void store_changes_put(struct store *store, enum store_statement table);
 void store_changes_gone(struct store *store, enum store_statement table, const uint64_t *key);
 enum status store_changes_write(struct store *store, bool at_once, struct error *ret_error);
 void store_changes_free(struct store *store);
+
+/* Into store->place; all zero bytes if there is none that can be gone on from. */
+enum status store_read_place(struct store *store, struct error *ret_error);
 
 enum status store_read_generation(struct store *store, struct error *ret_error);
 

@@ -1,11 +1,17 @@
 /* A store that follows a journal: rows as entries of the changelog, and back. An entry's key is the table's
- * letter and the numbers of the row's key, its value the row as it was put. */
+ * letter and the numbers of the row's key, its value the row as it was put.
+ *
+ * A mirror is never synced. It outlives its process in the system's memory, but not the machine's end, so its
+ * place is only good as long as the machine has run since (the kernel's boot_id). Dropped: syncing it as a
+ * store, which would cost a standby the disk's work of all others. */
 #include "pipeline/store_internal.h"
 
 #include "base/memory.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { NUMBER_BYTES = 8, CHANGES_BYTES_MAX = 1 << 30 };
 
@@ -176,7 +182,7 @@ static enum status put_row(struct store *store, const struct followed *table, st
     return store_file_step(&store->file, store->statements[table->put], ret_error);
 }
 
-static enum status take_entry(void *owner, const struct journal_entry *entry, struct error *ret_error)
+enum status store_take(void *owner, const struct journal_entry *entry, struct error *ret_error)
 {
     struct store *store = owner;
     struct unpack key = unpack_begin(entry->key);
@@ -196,18 +202,120 @@ static enum status take_entry(void *owner, const struct journal_entry *entry, st
     return broken(store, ret_error);
 }
 
-enum status store_follow(struct store *store, const struct journal_type *type, struct journal *journal,
-                         struct error *ret_error)
+/* Places. */
+
+static const char *const mirror_upgrades[] = {
+    "CREATE TABLE mirror (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL,"
+    " fresh_us INTEGER NOT NULL, boot INTEGER NOT NULL, checksum INTEGER NOT NULL);",
+};
+const struct store_part store_mirror_part = {.name = "mirror",
+                                             .upgrades = mirror_upgrades,
+                                             .version = sizeof mirror_upgrades / sizeof *mirror_upgrades};
+
+const char *const store_mirror_sql[STORE_STATEMENTS] = {
+    [MIRROR_PUT] = "INSERT OR REPLACE INTO mirror VALUES (1, ?1, ?2, ?3, ?4)",
+    [MIRROR_READ] = "SELECT next, fresh_us, boot, checksum FROM mirror",
+    [MIRROR_REMOVE] = "DELETE FROM mirror",
+};
+
+/* Another number after each start of the machine; 0: not known. */
+static uint64_t number_of_boot(void)
 {
+    char text[64];
+    int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? 0 : read(file, text, sizeof text);
+
+    if (file >= 0)
+        close(file);
+    return size > 0 ? hash_bytes(text, (size_t)size, 0) : 0;
+}
+
+enum status store_read_place(struct store *store, struct error *ret_error)
+{
+    sqlite3_stmt *statement = store->statements[MIRROR_READ];
+    struct journal_place place = {0};
+    enum status status = STATUS_OK;
+    int code = sqlite3_step(statement);
+
+    if (code == SQLITE_ROW) {
+        struct store_row row = store_row_begin(statement, "mirror");
+
+        place.next = (int64_t)store_row_number(&row);
+        place.fresh_us = (int64_t)store_row_number(&row);
+        uint64_t boot = store_row_number(&row);
+        if (!store_row_good(&row) || boot == 0 || boot != number_of_boot())
+            place = (struct journal_place){0};
+    } else if (code != SQLITE_DONE) {
+        status = store_file_report(&store->file, ret_error);
+    }
+    sqlite3_reset(statement);
+    store->place = place;
+    return status;
+}
+
+struct journal_place store_place(const struct store *store)
+{
+    return store->place;
+}
+
+static enum status put_place(struct store *store, const struct journal_place *place, struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[MIRROR_PUT], "mirror");
+
+    store_row_put_number(&row, (uint64_t)place->next);
+    store_row_put_number(&row, (uint64_t)place->fresh_us);
+    store_row_put_number(&row, number_of_boot());
+    store_row_put_end(&row);
+    return store_file_step(&store->file, store->statements[MIRROR_PUT], ret_error);
+}
+
+enum status store_take_begin(struct store *store, struct error *ret_error)
+{
+    assert(store->options.mirror && !store->changes.type);
+    return store_file_begin(&store->file, false, ret_error);
+}
+
+enum status store_take_end(struct store *store, enum status status, const struct journal_place *place,
+                           struct error *ret_error)
+{
+    if (status == STATUS_OK)
+        status = put_place(store, place, ret_error);
+    status = store_file_end(&store->file, status, ret_error);
+    if (status == STATUS_OK)
+        store->place = *place;
+    return status;
+}
+
+/* In one transaction with the end of the place: a replay that fails leaves the mirror as it was. */
+static enum status replay(struct store *store, const struct journal_type *type, struct journal *journal,
+                          struct error *ret_error)
+{
+    struct journal_place place = store->place;
     enum status status = store_file_begin(&store->file, false, ret_error);
 
     if (status == STATUS_OK)
-        status = type->replay(journal, take_entry, store, ret_error);
-    status = store_file_end(&store->file, status, ret_error);
+        status = type->replay(journal, &place, store_take, store, ret_error);
+    if (status == STATUS_OK)
+        status = store_file_step(&store->file, store->statements[MIRROR_REMOVE], ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+enum status store_follow(struct store *store, const struct journal_type *type, struct journal *journal,
+                         struct error *ret_error)
+{
+    bool is_warm = store->place.next > 0;
+    enum status status = replay(store, type, journal, ret_error);
+
+    if (is_warm && (status == STATUS_SKIP || status == STATUS_FATAL)) {
+        status = store_make_anew(store, ret_error);
+        if (status == STATUS_OK)
+            status = replay(store, type, journal, ret_error);
+    }
     if (status == STATUS_OK)
         status = store_read_generation(store, ret_error);
     if (status != STATUS_OK)
-        return status;
+        return status == STATUS_SKIP ? STATUS_RETRY : status;
+    store->place = (struct journal_place){0};
     store->changes.type = type;
     store->changes.journal = journal;
     store->changes.committed = store->generation;

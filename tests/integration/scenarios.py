@@ -389,6 +389,7 @@ def kafka_journal(bench):
     """Membership and journals of a cluster's tasks alone."""
     broker_test(bench, "pipeline", "test_pipeline_cluster")
     broker_test(bench, "pipeline", "test_pipeline_journal_kafka")
+    broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 
 
 # In this order each search server is started once, and the scenarios that stop a server come last on it.

@@ -23,6 +23,45 @@ struct cluster {
 struct fake fake;
 const struct journal_type journal_kafka = {0};
 
+struct changelog {
+    struct fake_task *told;
+};
+
+static enum status open_changelog(void *cluster, unsigned task, const struct journal_place *from,
+                                  struct changelog **ret_changelog, struct error *ret_error)
+{
+    struct fake_task *told = &fake.tasks[task];
+
+    (void)ret_error;
+    assert(cluster && from->next >= 0 && !told->followed && told->opens == told->frees);
+    told->followed = true;
+    atomic_fetch_add(&told->follows, 1);
+    *ret_changelog = memory_new(sizeof **ret_changelog);
+    (*ret_changelog)->told = told;
+    return STATUS_OK;
+}
+
+static void close_changelog(struct changelog *changelog)
+{
+    assert(changelog->told->followed && changelog->told->opens == changelog->told->frees);
+    changelog->told->followed = false;
+    free(changelog);
+}
+
+static enum status read_changelog(struct changelog *changelog, int wait_ms, journal_visit *visit, void *owner,
+                                  struct journal_place *ret_place, int64_t *ret_behind,
+                                  struct error *ret_error)
+{
+    (void)wait_ms, (void)visit, (void)owner, (void)ret_error;
+    assert(changelog->told->opens == changelog->told->frees);
+    *ret_place = (struct journal_place){.next = 7, .fresh_us = 1};
+    *ret_behind = FAKE_BEHIND;
+    return STATUS_OK;
+}
+
+const struct changelog_type changelog_kafka = {
+    .open = open_changelog, .close = close_changelog, .read = read_changelog};
+
 static void no_warning(void *owner, const char *text)
 {
     (void)owner, (void)text;
@@ -47,6 +86,7 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
     struct engine *engine;
 
     assert(!options->task || (options->task->journal == &journal_kafka && options->task->cluster));
+    assert(!told->followed);
     atomic_fetch_add(&told->opens, 1);
     take_time(told);
     if (told->start != STATUS_OK) {

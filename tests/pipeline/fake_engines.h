@@ -1,5 +1,6 @@
-/* Engines and a cluster that do what a test says and remember what was done to them: these definitions take
- * the place of pipeline/engine.c's and cluster.c's in a program that links them. */
+/* Engines, a cluster and changelogs that do what a test says and remember what was done to them: these
+ * definitions take the place of pipeline/engine.c's, cluster.c's and those of Kafka's journals in a program
+ * that links them. */
 #pragma once
 #include "pipeline/cluster.h"
 #include "pipeline/engine.h"
@@ -15,6 +16,8 @@ struct fake_task {
 
     /* what was done */
     _Atomic unsigned opens, stops, cuts, frees;
+    _Atomic bool followed; /* its changelog is open; never while its engine is there */
+    _Atomic unsigned follows;
 };
 
 struct fake {
@@ -32,5 +35,6 @@ struct fake {
 };
 
 enum { FAKE_ROWS = 1000 }; /* each counter of each engine */
+enum { FAKE_BEHIND = 42 }; /* a changelog that is read */
 
 extern struct fake fake;

@@ -147,7 +147,9 @@ static struct replayed replay(struct journal *journal)
     struct replayed replayed = {0};
     struct error error;
 
-    if (type->replay(journal, take_entry, &replayed, &error))
+    struct journal_place place = {0};
+
+    if (type->replay(journal, &place, take_entry, &replayed, &error))
         fail_msg("%s", error.text);
     return replayed;
 }

@@ -20,6 +20,12 @@ static const char cluster_yaml[] =
     "sources: [{name: one, type: kafka, brokers: \"127.0.0.1:1\", topics: [rows], group: g}]\n"
     "sinks: [{name: out, type: stdout, send: [alerts]}]\n";
 
+static const char standby_yaml[] =
+    "name: test\nstore: {path: weir.db}\n"
+    "cluster: {enabled: true, brokers: \"127.0.0.1:1\", tasks: 4, standby: true}\n"
+    "sources: [{name: one, type: kafka, brokers: \"127.0.0.1:1\", topics: [rows], group: g}]\n"
+    "sinks: [{name: out, type: stdout, send: [alerts]}]\n";
+
 struct world {
     struct folder folder;
     struct plan *plan;
@@ -66,6 +72,11 @@ static int set_up_whole(void **state)
 static int set_up_cluster(void **state)
 {
     return set_up(state, cluster_yaml);
+}
+
+static int set_up_standby(void **state)
+{
+    return set_up(state, standby_yaml);
 }
 
 static void end(struct world *world)
@@ -364,6 +375,63 @@ static void a_start_waits_for_the_store_and_for_a_broker(void **state)
     start(world); /* none of them has kept the lock */
 }
 
+static void poll_until_followed(struct world *world, unsigned task, bool wanted)
+{
+    int64_t until = now_ms() + PATIENCE_MS;
+
+    while (fake.tasks[task].followed != wanted) {
+        poll_once(world);
+        assert_true(now_ms() < until);
+    }
+}
+
+/* The fakes check that no changelog is followed beside its engine. */
+static void a_standby_follows_the_tasks_of_others(void **state)
+{
+    struct world *world = *state;
+
+    fake.mine = 0x3;
+    poll_until_running(world, 2);
+    poll_until_followed(world, 2, true);
+    poll_until_followed(world, 3, true);
+    assert_false(fake.tasks[0].followed || fake.tasks[1].followed);
+    poll_for(world, 100);
+    assert_true(sample(world, "weir_standby_lag{task=\"3\"}") == FAKE_BEHIND);
+    assert_true(sample(world, "weir_standby_lag{task=\"1\"}") == -1);
+    assert_families_once(world);
+
+    fake.mine = 0x6;
+    fake.releases = true;
+    poll_until_running(world, 0);
+    poll_until_running(world, 2);
+    assert_false(fake.tasks[1].followed || fake.tasks[2].followed);
+    assert_int_equal(fake.tasks[2].follows, 1);
+    poll_until_followed(world, 0, true);
+    assert_true(fake.tasks[3].followed);
+    assert_int_equal(fake.tasks[3].follows, 1); /* went on all the while */
+
+    fake.tasks[1].fails = true; /* ours all the same */
+    poll_for(world, 1500);
+    assert_int_equal(fake.tasks[1].follows, 0);
+    end(world);
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(fake.tasks[i].followed);
+}
+
+static void a_standby_holds_no_task_back(void **state)
+{
+    struct world *world = *state;
+
+    for (unsigned i = 0; i < 12; i++) {
+        fake.mine = i % 2 ? 0xf : 0x8;
+        fake.releases = true;
+        poll_until_running(world, 0);
+        poll_until_running(world, i % 2 ? 4 : 1);
+        if (i % 4 == 2) /* long enough to be followed */
+            poll_until_followed(world, 0, true);
+    }
+}
+
 struct asker {
     struct world *world;
     _Atomic bool end;
@@ -421,6 +489,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_membership_ends_the_process, set_up_cluster, tear_down),
         cmocka_unit_test_setup_teardown(a_start_waits_for_the_store_and_for_a_broker, set_up_cluster,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_standby_follows_the_tasks_of_others, set_up_standby, tear_down),
+        cmocka_unit_test_setup_teardown(a_standby_holds_no_task_back, set_up_standby, tear_down),
+        cmocka_unit_test_setup_teardown(the_page_asks_while_tasks_come_and_go, set_up_standby, tear_down),
         cmocka_unit_test_setup_teardown(the_page_asks_while_tasks_come_and_go, set_up_cluster, tear_down),
     };
 
