@@ -230,13 +230,15 @@ static void compact(struct broker *broker, struct entries *log, size_t end)
     free(slots);
 }
 
-static enum status simulated_replay(struct journal *journal, journal_visit *visit, void *owner,
-                                    struct error *ret_error)
+/* There are no standbys: a mirror begins with nothing, and where it ends is of no use. */
+static enum status simulated_replay(struct journal *journal, struct journal_place *place,
+                                    journal_visit *visit, void *owner, struct error *ret_error)
 {
     struct broker *broker = journal->broker;
     struct entries *log = &journal->place->changelog;
     enum status status = STATUS_OK;
 
+    assert(place->next == 0);
     if (random_below(&broker->random, 2))
         compact(broker, log, log->count - random_below(&broker->random, log->count + 1) / 2);
     for (size_t i = 0; i < log->count && status == STATUS_OK; i++)

@@ -90,7 +90,8 @@ static void check_replay(struct journal *journal, const char *expected)
     struct error error;
 
     buffer_init(&text, 4096);
-    assert_int_equal(journal_simulated.replay(journal, list_entry, &text, &error), STATUS_OK);
+    assert_int_equal(journal_simulated.replay(journal, &(struct journal_place){0}, list_entry, &text, &error),
+                     STATUS_OK);
     assert_text(buffer_span(&text), expected);
     buffer_free(&text);
 }
