@@ -14,6 +14,9 @@
 
 enum { WAIT_MS = 100 };
 
+/* No stop and no change of tasks takes longer, even while no broker answers. */
+#define LONG_WAIT_US (300 * INT64_C(1000000))
+
 static volatile sig_atomic_t stop_asked, reload_asked;
 
 struct running {
@@ -24,6 +27,7 @@ struct running {
     struct server *server; /* NULL: no page */
     char address[64];
     int64_t watchdog_us, watched_us;
+    int64_t turned_us; /* the last turn of a loop here */
 };
 
 static void ask_stop(int signal_number)
@@ -53,17 +57,38 @@ static void install_signals(void)
     sigaction(SIGHUP, &reload, NULL);
 }
 
-/* While every worker turns. */
-static void feed_watchdog(struct running *running)
+static int64_t monotonic_us(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t now_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static bool watchdog_is_due(struct running *running)
+{
+    int64_t now_us = monotonic_us();
+
     if (running->watchdog_us == 0 || now_us - running->watched_us < running->watchdog_us / 3)
-        return;
+        return false;
     running->watched_us = now_us;
-    if (process_is_alive(running->process))
+    return true;
+}
+
+/* While every worker turns. */
+static void feed_watchdog(struct running *running)
+{
+    running->turned_us = monotonic_us();
+    if (watchdog_is_due(running) && process_is_alive(running->process))
+        service_tell("WATCHDOG=1");
+}
+
+/* While tasks are stopped, or the brokers are waited for. */
+static void feed_watchdog_waiting(void *owner)
+{
+    struct running *running = owner;
+
+    if (watchdog_is_due(running) && monotonic_us() - running->turned_us < LONG_WAIT_US)
         service_tell("WATCHDOG=1");
 }
 
@@ -90,8 +115,12 @@ static enum status start_process(struct running *running, const struct plan *pla
     for (;;) {
         enum status status = process_start(plan, &running->options, &running->process, ret_error);
 
+        if (status == STATUS_OK)
+            process_set_heartbeat(running->process, feed_watchdog_waiting, running);
         if (status != STATUS_RETRY || stop_asked)
             return status;
+        running->turned_us = monotonic_us();
+        feed_watchdog_waiting(running);
         if (strcmp(said.text, ret_error->text) != 0)
             fprintf(stderr, "weir: %s; waits until that changes\n", ret_error->text);
         said = *ret_error;

@@ -86,12 +86,15 @@ static void free_cluster(struct cluster *cluster)
         rd_kafka_topic_destroy(cluster->inboxes);
     if (cluster->changelogs)
         rd_kafka_topic_destroy(cluster->changelogs);
+    if (cluster->pages)
+        rd_kafka_topic_destroy(cluster->pages);
     end_membership(cluster);
     if (cluster->reader)
         rd_kafka_destroy_flags(cluster->reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     pthread_mutex_destroy(&cluster->lock);
     free(cluster->exchange);
     free(cluster->changelog);
+    free(cluster->page);
     free(cluster->instance);
     free(cluster);
 }
@@ -120,6 +123,18 @@ static enum status begin_membership(struct cluster *cluster, struct error *ret_e
     return status == STATUS_OK ? join(cluster, ret_error) : status;
 }
 
+/* A gap in the page's topic is nothing: what it has is read from where it begins. */
+static rd_kafka_topic_t *page_topic_new(struct cluster *cluster)
+{
+    rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(cluster->reader);
+    char reason[256];
+    rd_kafka_conf_res_t set =
+        rd_kafka_topic_conf_set(conf, "auto.offset.reset", "earliest", reason, sizeof reason);
+
+    assert(set == RD_KAFKA_CONF_OK);
+    return rd_kafka_topic_new(cluster->reader, cluster->page, conf);
+}
+
 enum status cluster_open(const struct plan *plan, const struct cluster_hooks *hooks,
                          struct cluster **ret_cluster, struct error *ret_error)
 {
@@ -137,6 +152,7 @@ enum status cluster_open(const struct plan *plan, const struct cluster_hooks *ho
         .hooks = *hooks,
         .exchange = text_of(settings->application_id, "-exchange"),
         .changelog = text_of(settings->application_id, "-changelog"),
+        .page = text_of(settings->application_id, "-page"),
         .instance = settings->instance ? text_of(settings->instance, "") : make_instance(plan->store.path),
     };
     pthread_mutex_init(&cluster->lock, NULL);
@@ -145,7 +161,8 @@ enum status cluster_open(const struct plan *plan, const struct cluster_hooks *ho
         goto fail;
     cluster->inboxes = rd_kafka_topic_new(cluster->reader, cluster->exchange, NULL);
     cluster->changelogs = rd_kafka_topic_new(cluster->reader, cluster->changelog, NULL);
-    assert(cluster->inboxes && cluster->changelogs);
+    cluster->pages = page_topic_new(cluster);
+    assert(cluster->inboxes && cluster->changelogs && cluster->pages);
     status = cluster_topics_open(cluster, ret_error);
     if (status)
         goto fail;
@@ -169,6 +186,7 @@ static void set_tasks(struct cluster *cluster, uint64_t tasks)
 /* First of all no journal can be opened any more; those that are open have what they need for a last cut. */
 static void take_away(struct cluster *cluster)
 {
+    cluster->is_assigned = false;
     if (cluster->tasks == 0)
         return;
     set_tasks(cluster, 0);
@@ -200,6 +218,7 @@ static void take_rebalance(struct cluster *cluster, rd_kafka_event_t *event)
         rd_kafka_assign(cluster->member, nothing);
         rd_kafka_topic_partition_list_destroy(nothing);
         set_tasks(cluster, tasks_of(cluster, rd_kafka_event_topic_partition_list(event)));
+        cluster->is_assigned = true;
     } else {
         rd_kafka_assign(cluster->member, NULL);
     }
@@ -286,6 +305,11 @@ enum status cluster_poll(struct cluster *cluster, int wait_ms, uint64_t *ret_tas
     }
     *ret_tasks = cluster->tasks;
     return STATUS_OK;
+}
+
+bool cluster_is_assigned(const struct cluster *cluster)
+{
+    return cluster->is_assigned;
 }
 
 void cluster_close(struct cluster *cluster)

@@ -3,8 +3,9 @@
  * with i mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group
  * of the application says which process has which task; there is no other coordinator. Internal topics,
  * made by the first process and checked by each: APPLICATION-exchange (a partition a task: its inbox;
- * deleted up to what is committed) and APPLICATION-changelog (a partition a task, compacted). A poll a few
- * times a second; all calls from one thread, except those of the journals. */
+ * deleted up to what is committed), APPLICATION-changelog (a partition a task, compacted) and
+ * APPLICATION-page (one partition, kept for an hour: cluster_page.h). A poll a few times a second; all calls
+ * from one thread, except those of the journals. */
 #pragma once
 #include "pipeline/journal.h"
 #include "pipeline/plan.h"
@@ -27,5 +28,8 @@ enum status cluster_open(const struct plan *plan, const struct cluster_hooks *ho
 /* Waits up to `wait_ms` for news of the group. ret_tasks: bits of the tasks that are this process's now.
  * STATUS_FATAL: the membership is lost for good. */
 enum status cluster_poll(struct cluster *cluster, int wait_ms, uint64_t *ret_tasks, struct error *ret_error);
+
+/* The group has said which tasks are this process's (perhaps none), and has not taken them away since. */
+bool cluster_is_assigned(const struct cluster *cluster);
 
 void cluster_close(struct cluster *cluster); /* leaves; no journal is open after the release */

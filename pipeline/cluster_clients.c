@@ -58,6 +58,15 @@ static const struct property of_producer[] = {
     {"isolation.level",                    "read_uncommitted", true}, /* of the question where a partition ends */
     {NULL,                                 NULL,               false},
 };
+static const struct property of_teller[] = { /* rather loses than keeps much or waits long */
+    {"acks",                               "1",                false},
+    {"message.timeout.ms",                 "10000",            false},
+    {"queue.buffering.max.kbytes",         "16384",            false},
+    {"linger.ms",                          "5",                false},
+    {"compression.codec",                  "lz4",              false},
+    {"delivery.report.only.error",         "false",            true}, /* they are counted */
+    {NULL,                                 NULL,               false},
+};
 static const struct {
     const char *property, *key;
 } said_elsewhere[] = {
@@ -237,9 +246,11 @@ static enum status set_membership(const struct cluster *cluster, rd_kafka_conf_t
 static enum status fill_conf(struct cluster *cluster, enum cluster_role role, const char *id,
                              rd_kafka_conf_t *conf, struct error *ret_error)
 {
-    const struct property *own = role == CLUSTER_MEMBER   ? of_member
-                                 : role == CLUSTER_READER ? of_reader
-                                                          : of_producer;
+    static const struct property *const of_role[] = {[CLUSTER_MEMBER] = of_member,
+                                                     [CLUSTER_READER] = of_reader,
+                                                     [CLUSTER_PRODUCER] = of_producer,
+                                                     [CLUSTER_TELLER] = of_teller};
+    const struct property *own = of_role[role];
 
     rd_kafka_conf_set_log_cb(conf, NULL);
     rd_kafka_conf_set_error_cb(conf, on_error);
@@ -254,6 +265,8 @@ static enum status fill_conf(struct cluster *cluster, enum cluster_role role, co
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         return set(cluster, conf, "transactional.id", id, ret_error);
     }
+    if (role == CLUSTER_TELLER)
+        rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
     return STATUS_OK;
 }
 
@@ -267,8 +280,10 @@ enum status cluster_client_new(struct cluster *cluster, enum cluster_role role, 
         rd_kafka_conf_destroy(conf);
         return STATUS_FATAL;
     }
-    rd_kafka_t *client = rd_kafka_new(role == CLUSTER_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf,
-                                      reason, sizeof reason);
+    bool writes = role == CLUSTER_PRODUCER || role == CLUSTER_TELLER;
+    rd_kafka_t *client =
+        rd_kafka_new(writes ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+
     if (!client) {
         rd_kafka_conf_destroy(conf);
         return fail(ret_error, "cluster: librdkafka: %s", reason);

@@ -1,6 +1,6 @@
 /* What the membership of a process (cluster.c), its internal topics (cluster_topics.c), its librdkafka
- * clients (cluster_clients.c), the journals of its tasks (journal_kafka.c) and the changelogs that it reads
- * (changelog_kafka.c) share. Two clients a process
+ * clients (cluster_clients.c), the journals of its tasks (journal_kafka.c), the changelogs that it reads
+ * (changelog_kafka.c) and its page (cluster_page.c) share. Two clients a process, one more if it has a page,
  * and two a journal: each is four threads or more, which sleep. */
 #pragma once
 #include "pipeline/cluster.h"
@@ -18,13 +18,14 @@ struct cluster {
     const struct plan_cluster *settings;
     const struct node *node; /* of the settings; may be NULL */
     struct cluster_hooks hooks;
-    char *exchange, *changelog; /* names of the topics */
+    char *exchange, *changelog, *page; /* names of the topics */
     char *instance;
     rd_kafka_t *member; /* of the group; fetches nothing */
     rd_kafka_queue_t *news;
     rd_kafka_t
         *reader; /* of no group: reads for all journals, one fetch for all of them; asks about topics */
-    rd_kafka_topic_t *inboxes, *changelogs; /* the reader's */
+    rd_kafka_topic_t *inboxes, *changelogs, *pages; /* the reader's */
+    bool is_assigned;                               /* since the last assignment nothing was taken away */
 
     int64_t fenced_us; /* monotonic: since when fencings are counted; 0: there were none */
     unsigned fenced;
@@ -35,10 +36,11 @@ struct cluster {
     _Atomic int64_t told_us[TROUBLE_KINDS]; /* monotonic; 0: never */
 };
 
-enum cluster_role { CLUSTER_MEMBER, CLUSTER_READER, CLUSTER_PRODUCER };
+enum cluster_role { CLUSTER_MEMBER, CLUSTER_READER, CLUSTER_PRODUCER, CLUSTER_TELLER };
 
-/* `id`: group.instance.id of a member, transactional.id of a producer, NULL for a reader. A producer's
- * messages have a struct error as their opaque pointer: the first one that fails leaves its reason there. */
+/* `id`: group.instance.id of a member, transactional.id of a producer, NULL for others. A producer's
+ * messages have a struct error as their opaque pointer: the first one that fails leaves its reason there. A
+ * teller sends without transactions, to the page's topic; its delivery reports are events. */
 enum status cluster_client_new(struct cluster *cluster, enum cluster_role role, const char *id,
                                rd_kafka_t **ret_client, struct error *ret_error);
 

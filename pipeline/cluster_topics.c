@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOPICS = 2, SETTINGS_MAX = 6, ASK_MS = 2000, ANSWER_MS = 10000 };
+enum { TOPICS = 3, SETTINGS_MAX = 6, ASK_MS = 2000, ANSWER_MS = 10000 };
 
 #define PATIENCE_US (15 * INT64_C(1000000))
 
@@ -31,6 +31,20 @@ static const struct setting settings[TOPICS][SETTINGS_MAX] = {
         {"segment.bytes", "67108864", IS_WISH},
         {"min.cleanable.dirty.ratio", "0.1", IS_WISH},
     },
+    {
+        {"cleanup.policy", "delete", IS_NEEDED},
+        {"retention.ms", "3600000", IS_WISH},
+        {"retention.bytes", "268435456", IS_WISH},
+        {"segment.bytes", "16777216", IS_WISH},
+        {"segment.ms", "600000", IS_WISH},
+    },
+};
+
+struct topic {
+    rd_kafka_topic_t *handle; /* the reader's */
+    const char *name;
+    int partitions;
+    const struct setting *settings;
 };
 
 /* STATUS_RETRY: no answer, or no leader yet. A topic that is not there has 0 partitions. */
@@ -61,11 +75,10 @@ static enum status count_partitions(struct cluster *cluster, rd_kafka_topic_t *t
     return status;
 }
 
-static enum status check_creation(const struct cluster *cluster, rd_kafka_event_t *answer,
-                                  struct error *ret_error)
+static enum status check_creation(const char *name, rd_kafka_event_t *answer, struct error *ret_error)
 {
     rd_kafka_resp_err_t problem = answer ? rd_kafka_event_error(answer) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    const char *reason = rd_kafka_err2str(problem), *name = cluster->exchange;
+    const char *reason = rd_kafka_err2str(problem);
 
     if (problem == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t count;
@@ -74,7 +87,6 @@ static enum status check_creation(const struct cluster *cluster, rd_kafka_event_
 
         assert(count == 1);
         problem = rd_kafka_topic_result_error(results[0]);
-        name = rd_kafka_topic_result_name(results[0]);
         reason = rd_kafka_topic_result_error_string(results[0]);
     }
     if (problem == RD_KAFKA_RESP_ERR_NO_ERROR || problem == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
@@ -88,22 +100,22 @@ static enum status check_creation(const struct cluster *cluster, rd_kafka_event_
                : STATUS_FATAL;
 }
 
-static enum status make(struct cluster *cluster, unsigned which, const char *name, struct error *ret_error)
+static enum status make(struct cluster *cluster, const struct topic *wanted, struct error *ret_error)
 {
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, (int)cluster->settings->tasks,
-                                                       (int)cluster->settings->replication, NULL, 0);
+    rd_kafka_NewTopic_t *topic =
+        rd_kafka_NewTopic_new(wanted->name, wanted->partitions, (int)cluster->settings->replication, NULL, 0);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(cluster->reader);
 
     if (!topic) {
         rd_kafka_queue_destroy(queue);
-        return fail(ret_error, "cluster: topic '%s' cannot be made with cluster.replication %lld", name,
-                    (long long)cluster->settings->replication);
+        return fail(ret_error, "cluster: topic '%s' cannot be made with cluster.replication %lld",
+                    wanted->name, (long long)cluster->settings->replication);
     }
-    for (const struct setting *setting = settings[which]; setting->key; setting++)
+    for (const struct setting *setting = wanted->settings; setting->key; setting++)
         rd_kafka_NewTopic_set_config(topic, setting->key, setting->value);
     rd_kafka_CreateTopics(cluster->reader, &topic, 1, NULL, queue);
     rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, ANSWER_MS);
-    enum status status = check_creation(cluster, answer, ret_error);
+    enum status status = check_creation(wanted->name, answer, ret_error);
 
     if (answer)
         rd_kafka_event_destroy(answer);
@@ -112,29 +124,38 @@ static enum status make(struct cluster *cluster, unsigned which, const char *nam
     return status;
 }
 
+static enum status refuse_count(const struct cluster *cluster, const struct topic *topic, int count,
+                                struct error *ret_error)
+{
+    if (topic->handle == cluster->pages)
+        return fail(
+            ret_error,
+            "cluster: topic '%s' has %d partitions, but needs 1: delete it (it is made again; nothing "
+            "but pages is lost), or choose another cluster.application_id",
+            topic->name, count);
+    return fail(ret_error,
+                "cluster: topic '%s' has %d partitions, but cluster.tasks is %d: it cannot be changed while "
+                "there is state; set it to %d, or choose another cluster.application_id",
+                topic->name, count, topic->partitions, count);
+}
+
 /* Until the topic is there with all its partitions. */
-static enum status make_and_count(struct cluster *cluster, unsigned which, rd_kafka_topic_t *topic,
-                                  int64_t until_us, struct error *ret_error)
+static enum status make_and_count(struct cluster *cluster, const struct topic *topic, int64_t until_us,
+                                  struct error *ret_error)
 {
     const struct timespec pause = {.tv_nsec = 100000000};
-    const char *name = rd_kafka_topic_name(topic);
-    int64_t tasks = cluster->settings->tasks;
 
     for (;;) {
         int count = 0;
-        enum status status = count_partitions(cluster, topic, &count, ret_error);
+        enum status status = count_partitions(cluster, topic->handle, &count, ret_error);
 
-        if (status == STATUS_OK && count == tasks)
+        if (status == STATUS_OK && count == topic->partitions)
             return STATUS_OK;
         if (status == STATUS_OK && count > 0)
-            return fail(
-                ret_error,
-                "cluster: topic '%s' has %d partitions, but cluster.tasks is %lld: it cannot be changed "
-                "while there is state; set it to %d, or choose another cluster.application_id",
-                name, count, (long long)tasks, count);
+            return refuse_count(cluster, topic, count, ret_error);
         if (status == STATUS_OK) {
-            fail(ret_error, "cluster: topic '%s' was made, but is not there yet", name);
-            status = make(cluster, which, name, ret_error);
+            fail(ret_error, "cluster: topic '%s' was made, but is not there yet", topic->name);
+            status = make(cluster, topic, ret_error);
         }
         if (status == STATUS_FATAL)
             return STATUS_FATAL;
@@ -176,7 +197,8 @@ static enum status check_settings(const rd_kafka_ConfigResource_t *topic, const 
     return STATUS_OK;
 }
 
-static enum status check_answer(struct cluster *cluster, rd_kafka_event_t *answer, struct error *ret_error)
+static enum status check_answer(struct cluster *cluster, const struct topic topics[TOPICS],
+                                rd_kafka_event_t *answer, struct error *ret_error)
 {
     rd_kafka_resp_err_t problem = answer ? rd_kafka_event_error(answer) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     size_t count = 0;
@@ -185,53 +207,60 @@ static enum status check_answer(struct cluster *cluster, rd_kafka_event_t *answe
         fail(ret_error, "cluster: no answer about the settings of topics: %s", rd_kafka_err2str(problem));
         return STATUS_RETRY;
     }
-    const rd_kafka_ConfigResource_t **topics =
+    const rd_kafka_ConfigResource_t **described =
         rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(answer), &count);
 
     for (size_t i = 0; i < count; i++) {
-        const char *name = rd_kafka_ConfigResource_name(topics[i]);
+        const char *name = rd_kafka_ConfigResource_name(described[i]);
 
         /* some clusters do not let everybody ask */
-        if (rd_kafka_ConfigResource_error(topics[i])) {
+        if (rd_kafka_ConfigResource_error(described[i])) {
             cluster_warn(cluster, TROUBLE_ACCESS, "cluster: settings of topic '%s' are not checked: %s", name,
-                         rd_kafka_ConfigResource_error_string(topics[i]));
+                         rd_kafka_ConfigResource_error_string(described[i]));
             continue;
         }
-        if (check_settings(topics[i], settings[strcmp(name, cluster->changelog) == 0], ret_error))
-            return STATUS_FATAL;
+        for (unsigned k = 0; k < TOPICS; k++)
+            if (strcmp(name, topics[k].name) == 0 &&
+                check_settings(described[i], topics[k].settings, ret_error))
+                return STATUS_FATAL;
     }
     return STATUS_OK;
 }
 
-static enum status describe_and_check(struct cluster *cluster, struct error *ret_error)
+static enum status describe_and_check(struct cluster *cluster, const struct topic topics[TOPICS],
+                                      struct error *ret_error)
 {
-    rd_kafka_ConfigResource_t *topics[TOPICS] = {
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, cluster->exchange),
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, cluster->changelog),
-    };
+    rd_kafka_ConfigResource_t *asked[TOPICS];
     rd_kafka_queue_t *queue = rd_kafka_queue_new(cluster->reader);
 
-    rd_kafka_DescribeConfigs(cluster->reader, topics, TOPICS, NULL, queue);
+    for (unsigned i = 0; i < TOPICS; i++)
+        asked[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i].name);
+    rd_kafka_DescribeConfigs(cluster->reader, asked, TOPICS, NULL, queue);
     rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, ANSWER_MS);
-    enum status status = check_answer(cluster, answer, ret_error);
+    enum status status = check_answer(cluster, topics, answer, ret_error);
 
     if (answer)
         rd_kafka_event_destroy(answer);
-    rd_kafka_ConfigResource_destroy_array(topics, TOPICS);
+    rd_kafka_ConfigResource_destroy_array(asked, TOPICS);
     rd_kafka_queue_destroy(queue);
     return status;
 }
 
 enum status cluster_topics_open(struct cluster *cluster, struct error *ret_error)
 {
-    rd_kafka_topic_t *topics[TOPICS] = {cluster->inboxes, cluster->changelogs};
+    int tasks = (int)cluster->settings->tasks;
+    const struct topic topics[TOPICS] = {
+        {cluster->inboxes, cluster->exchange, tasks, settings[0]},
+        {cluster->changelogs, cluster->changelog, tasks, settings[1]},
+        {cluster->pages, cluster->page, 1, settings[2]},
+    };
     int64_t until_us = cluster_monotonic_us() + PATIENCE_US;
 
     for (unsigned i = 0; i < TOPICS; i++) {
-        enum status status = make_and_count(cluster, i, topics[i], until_us, ret_error);
+        enum status status = make_and_count(cluster, &topics[i], until_us, ret_error);
 
         if (status)
             return status;
     }
-    return describe_and_check(cluster, ret_error);
+    return describe_and_check(cluster, topics, ret_error);
 }

@@ -344,8 +344,12 @@ static void show(struct deliver *deliver, const struct outbox_document *document
         collect_add(deliver->context.collect, document->kind, at_us, document->id,
                     buffer_span(&deliver->line));
     if (deliver->context.view)
-        view_put(deliver->context.view, document->kind, group,
-                 document->kind == DOC_BUCKET ? document->time_us : at_us, buffer_span(&deliver->line));
+        view_put(deliver->context.view,
+                 &(struct view_line){.kind = document->kind,
+                                     .group = group,
+                                     .time_us = document->kind == DOC_BUCKET ? document->time_us : at_us,
+                                     .version = document->version,
+                                     .text = buffer_span(&deliver->line)});
 }
 
 static bool wants_line(const struct deliver *deliver, enum document_kind kind)

@@ -181,8 +181,11 @@ static enum status show_history(struct engine *engine, struct error *error)
     enum status status = store_history(engine->store, HISTORY_SHOWN, keep_line, shown, error);
 
     for (size_t i = shown->count; i-- > 0; free((char *)shown->lines[i].line.data))
-        view_put(engine->options.view, DOC_ALERT, shown->lines[i].episode, shown->lines[i].at_us,
-                 shown->lines[i].line);
+        view_put(engine->options.view, &(struct view_line){.kind = DOC_ALERT,
+                                                           .group = shown->lines[i].episode,
+                                                           .time_us = shown->lines[i].at_us,
+                                                           .version = shown->lines[i].revision + 1,
+                                                           .text = shown->lines[i].line});
     free(shown);
     return status;
 }

@@ -5,16 +5,18 @@
 
 #include "base/memory.h"
 #include "pipeline/cluster.h"
+#include "pipeline/cluster_page.h"
 #include "pipeline/metrics.h"
 #include "pipeline/standby.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { PAUSE_FIRST_S = 1, PAUSE_MOST_S = 30 };
+enum { PAUSE_FIRST_S = 1, PAUSE_MOST_S = 30, HEARTBEAT_S = 1 };
 
 enum part_phase {
     PART_ABSENT, /* no engine; opened once it is ours and its pause is over */
@@ -45,16 +47,19 @@ struct part { /* of the work: a task, or, without a cluster, all of it */
 struct process {
     const struct plan *plan;
     struct engine_options options;
-    struct cluster *cluster; /* NULL: one engine does the whole work */
-    struct standby *standby; /* of the tasks of others; NULL: none. Changed under the table's lock */
+    struct cluster *cluster;   /* NULL: one engine does the whole work */
+    struct standby *standby;   /* of the tasks of others; NULL: none. Changed under the table's lock */
+    struct cluster_page *page; /* changed under the lock; NULL: there is none to show */
+    process_heartbeat *heartbeat;
+    void *heartbeat_owner;
     struct dead_letters *dead_letters;
     int lock; /* on the store, cluster only; -1: none */
     struct part *parts;
     unsigned part_count;
-    pthread_mutex_t table; /* what page threads read: the engines, `ended`, and the two below */
+    pthread_mutex_t table; /* what page threads read: the engines, `page`, `ended`, and the two below */
     counter *ended;        /* totals of engines that are gone */
     uint64_t mine;         /* bits of the tasks that the group has given to this process */
-    bool assigned;         /* the group has been heard since the last release */
+    bool assigned;         /* the group has said so, and that holds */
     counter failures;      /* of tasks that ran */
 };
 
@@ -135,11 +140,19 @@ static void begin_job(struct part *part, part_job *job, struct engine *engine)
         run_job(start);
 }
 
+/* Waits for it; what takes long is not mistaken for a process that hangs. */
 static void end_job(struct part *part)
 {
-    if (part->threaded)
-        pthread_join(part->thread, NULL);
-    part->threaded = false;
+    const struct process *process = part->process;
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    while (part->threaded) {
+        until.tv_sec += HEARTBEAT_S;
+        part->threaded = pthread_clockjoin_np(part->thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT;
+        if (part->threaded && process->heartbeat)
+            process->heartbeat(process->heartbeat_owner);
+    }
 }
 
 /* Page threads see it from now on, or no longer. */
@@ -364,12 +377,20 @@ static void stop_standby(struct process *process)
 }
 
 /* The cluster is left with no journal open. */
+/* The cluster is left with no journal open. */
 static void leave(struct process *process)
 {
+    struct cluster_page *page = process->page;
+
     if (!process->cluster)
         return;
     free_engines(process);
     stop_standby(process);
+    pthread_mutex_lock(&process->table);
+    process->page = NULL;
+    pthread_mutex_unlock(&process->table);
+    if (page)
+        cluster_page_close(page);
     cluster_close(process->cluster);
     process->cluster = NULL;
 }
@@ -389,9 +410,10 @@ static enum status join_cluster(struct process *process, struct error *error)
         return status;
     dead_letters_set_limit(process->dead_letters, plan->limits.dead_letter_bytes);
     status = cluster_open(plan, &hooks, &process->cluster, error);
-    if (status != STATUS_OK)
-        return status;
-    status = start_standby(process, error);
+    if (status == STATUS_OK)
+        status = start_standby(process, error);
+    if (status == STATUS_OK && process->options.view)
+        status = cluster_page_open(process->cluster, process->options.view, &process->page, error);
     if (status != STATUS_OK)
         leave(process);
     return status;
@@ -405,10 +427,12 @@ enum status process_start(const struct plan *plan, const struct engine_options *
 
     assert(!options->task && (!plan->cluster.enabled || options->mode == ENGINE_LIVE));
     status = plan->cluster.enabled ? join_cluster(process, ret_error) : start_engine(process, ret_error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *ret_process = process;
-    else
+    } else {
+        leave(process);
         process_free(process);
+    }
     return status;
 }
 
@@ -422,8 +446,9 @@ enum status process_wait(struct process *process, int wait_ms, struct error *ret
     status = cluster_poll(process->cluster, wait_ms, &mine, ret_error);
     if (status == STATUS_FATAL)
         return status;
-    if (status == STATUS_OK)
-        set_tasks(process, mine, true);
+    set_tasks(process, mine, cluster_is_assigned(process->cluster));
+    if (process->page)
+        cluster_page_poll(process->page);
     for (unsigned i = 0; i < process->part_count; i++)
         look_after(&process->parts[i], monotonic_us());
     return STATUS_RETRY;
@@ -439,6 +464,12 @@ void process_stop_at_cut(struct process *process)
 {
     stop_engines(process, job_stop_at_cut);
     leave(process);
+}
+
+void process_set_heartbeat(struct process *process, process_heartbeat *heartbeat, void *owner)
+{
+    process->heartbeat = heartbeat;
+    process->heartbeat_owner = owner;
 }
 
 bool process_is_alive(struct process *process)
@@ -512,6 +543,24 @@ static void write_standby(const struct process *process, struct buffer *out)
     }
 }
 
+static void write_page(const struct cluster_page *page, struct buffer *out)
+{
+    const struct cluster_page_figures figures = cluster_page_figures(page);
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"page_lines_sent_total", "lines told to the pages of other processes", figures.sent},
+        {"page_lines_dropped_total", "lines that were too many to be told to them", figures.dropped},
+        {"page_lines_received_total", "lines that others have told to this page", figures.received},
+        {"page_messages_broken_total", "messages to pages that cannot be read", figures.broken_messages},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        buffer_print(out, "# HELP weir_%s %s\n# TYPE weir_%s counter\nweir_%s %llu\n", rows[i].name,
+                     rows[i].help, rows[i].name, rows[i].name, (unsigned long long)rows[i].value);
+}
+
 void process_metrics(struct process *process, struct buffer *out)
 {
     struct metrics_engine engines[WORKERS_MAX];
@@ -526,6 +575,8 @@ void process_metrics(struct process *process, struct buffer *out)
         write_tasks(process, source.count, out);
     if (process->standby)
         write_standby(process, out);
+    if (process->page)
+        write_page(process->page, out);
     pthread_mutex_unlock(&process->table);
 }
 

@@ -19,7 +19,12 @@ void process_stop_at_cut(struct process *process);
 bool process_is_alive(struct process *process);
 void process_free(struct process *process); /* after a stop; uses the plan */
 
-/* Any thread, but not beside process_free. */
-bool process_is_ready(struct process *process); /* cluster: joined, and every task of ours is ready */
+/* Called about once a second while process_wait or a stop waits for tasks to end, on the caller's thread. */
+typedef void process_heartbeat(void *owner);
+void process_set_heartbeat(struct process *process, process_heartbeat *heartbeat, void *owner);
+
+/* Any thread, but not beside process_free. Ready in a cluster: the group has said which tasks are ours (maybe
+ * none), and each of them is ready. */
+bool process_is_ready(struct process *process);
 void process_metrics(struct process *process, struct buffer *out);
 struct dead_letters *process_dead_letters(struct process *process);

@@ -14,6 +14,7 @@
 struct line {
     struct id128 group;
     int64_t time_us;
+    uint64_t version;
     bool anomaly;
     uint32_t size;
     char data[];
@@ -47,15 +48,19 @@ struct view {
     uint32_t series_count;
     size_t point_bytes;
     int64_t quietest_us; /* no series' newest point is older */
+    view_tap *tap;
+    void *tap_owner;
 };
 
-static struct line *line_new(struct id128 group, int64_t time_us, struct span text)
+static struct line *line_new(const struct view_line *given)
 {
     static const char anomaly[] = "\"anomaly\":true"; /* a quote in a text is escaped, so this is a key */
+    struct span text = given->text;
     struct line *line = memory_new(sizeof *line + text.size);
 
-    line->group = group;
-    line->time_us = time_us;
+    line->group = given->group;
+    line->time_us = given->time_us;
+    line->version = given->version;
     line->size = text.size;
     line->anomaly = memmem(text.data, text.size, anomaly, sizeof anomaly - 1) != NULL;
     memcpy(line->data, text.data, text.size);
@@ -134,6 +139,10 @@ static void board_put(struct board *board, struct line *line)
         const struct line *old = board->of_slot[slot];
         size_t at = shelf_place(shelf, old->time_us) - 1;
 
+        if (old->version > line->version) {
+            free(line);
+            return;
+        }
         while (shelf->lines[at] != old)
             at--;
         shelf_remove(shelf, at);
@@ -165,17 +174,19 @@ static size_t value_end(struct span line, size_t at)
     return at;
 }
 
-/* The part of a bucket's line that all points of the series have in common. */
+/* The part of a bucket's line that all points of the series have in common; empty: it is none. */
 static struct span line_head(struct span line)
 {
-    static const char measure[] = "\"measure\":", key[] = ",\"key\":";
+    static const char measure[] = "\"measure\":\"", key[] = ",\"key\":{";
     const char *from = memmem(line.data, line.size, measure, sizeof measure - 1);
     size_t at;
 
-    assert(from);
-    at = value_end(line, (size_t)(from - line.data) + sizeof measure - 1);
-    assert(at + sizeof key <= line.size && memcmp(line.data + at, key, sizeof key - 1) == 0);
-    return span_make(from, value_end(line, at + sizeof key - 1) - (size_t)(from - line.data));
+    if (!from)
+        return span_make(NULL, 0);
+    at = value_end(line, (size_t)(from - line.data) + sizeof measure - 2);
+    if (at + sizeof key > line.size || memcmp(line.data + at, key, sizeof key - 1) != 0)
+        return span_make(NULL, 0);
+    return span_make(from, value_end(line, at + sizeof key - 2) - (size_t)(from - line.data));
 }
 
 static int64_t newest_us(const struct series *series)
@@ -239,14 +250,20 @@ static void put_point(struct view *view, struct line *line)
     if (is_new) {
         struct span head = line_head(span_make(line->data, line->size));
 
+        assert(head.size);
         *series = (struct series){
             .id = line->group, .head = memory_text(head.data, head.size), .head_size = head.size};
         view->order[view->series_count++] = slot;
         view->quietest_us = line->time_us < view->quietest_us ? line->time_us : view->quietest_us;
     }
-    view->point_bytes -= points->bytes;
     at = shelf_place(points, line->time_us);
     assert(!at || points->lines);
+    if (at && points->lines[at - 1]->time_us == line->time_us &&
+        points->lines[at - 1]->version > line->version) {
+        free(line);
+        return;
+    }
+    view->point_bytes -= points->bytes;
     if (at && points->lines[at - 1]->time_us == line->time_us)
         shelf_remove(points, at - 1);
     shelf_insert(points, line);
@@ -284,20 +301,44 @@ void view_free(struct view *view)
     free(view);
 }
 
-void view_put(struct view *view, enum document_kind kind, struct id128 group, int64_t time_us,
-              struct span line)
+static bool is_shown(enum document_kind kind)
 {
-    struct line *copy;
+    return kind == DOC_ALERT || kind == DOC_RUN || kind == DOC_BUCKET;
+}
 
-    if (kind != DOC_ALERT && kind != DOC_RUN && kind != DOC_BUCKET)
-        return;
-    copy = line_new(group, time_us, line);
+static void put(struct view *view, const struct view_line *line)
+{
+    struct line *copy = line_new(line);
+
     pthread_mutex_lock(&view->mutex);
-    if (kind == DOC_BUCKET)
+    if (line->kind == DOC_BUCKET)
         put_point(view, copy);
     else
-        board_put(kind == DOC_ALERT ? &view->alerts : &view->runs, copy);
+        board_put(line->kind == DOC_ALERT ? &view->alerts : &view->runs, copy);
     pthread_mutex_unlock(&view->mutex);
+}
+
+void view_put(struct view *view, const struct view_line *line)
+{
+    if (!is_shown(line->kind))
+        return;
+    put(view, line);
+    if (view->tap)
+        view->tap(view->tap_owner, line);
+}
+
+bool view_hear(struct view *view, const struct view_line *line)
+{
+    if (!is_shown(line->kind) || (line->kind == DOC_BUCKET && !line_head(line->text).size))
+        return false;
+    put(view, line);
+    return true;
+}
+
+void view_set_tap(struct view *view, view_tap *tap, void *owner)
+{
+    view->tap = tap;
+    view->tap_owner = owner;
 }
 
 void view_list(struct view *view, enum document_kind kind, size_t limit, struct buffer *out)

@@ -1,6 +1,6 @@
 /* What the page shows: the newest lines of alerts, runs and buckets, kept in memory for readers of the
- * HTTP API. Written by the workers, read by the server's threads; one mutex, held for a copy. Bounded: the
- * oldest give way. */
+ * HTTP API. Written by the workers, and in a cluster with what other processes tell (cluster_page.h); read by
+ * the server's threads; one mutex, held for a copy. Bounded: the oldest give way. */
 #pragma once
 #include "schemas/encode.h"
 
@@ -20,11 +20,28 @@ struct view;
 struct view *view_new(void);
 void view_free(struct view *view);
 
-/* A line of alerts (group = episode), runs (group = id) or buckets (group = series, in order of time).
- * Other kinds are ignored. A newer line of the same group replaces the older one; of a series the newest
- * VIEW_POINTS_MAX are kept (a line of the same time replaces). */
-void view_put(struct view *view, enum document_kind kind, struct id128 group, int64_t time_us,
-              struct span line);
+/* A line of alerts (group = episode), runs (group = id) or buckets (group = series, in order of time). */
+struct view_line {
+    enum document_kind kind;
+    struct id128 group;
+    int64_t time_us;
+    uint64_t version; /* the document's */
+    struct span text;
+};
+
+/* Other kinds are ignored. A line replaces the one of the same group, of a series the one of the same time,
+ * unless that has a greater version: the rule of search servers, so that all pages end up alike. Of a series
+ * the newest VIEW_POINTS_MAX are kept. */
+void view_put(struct view *view, const struct view_line *line);
+
+/* A line that another process has put, perhaps long ago. The text is JSON of unknown origin. False: it is not
+ * a line of the kind, and left out. */
+bool view_hear(struct view *view, const struct view_line *line);
+
+/* Called after each view_put of a kind that is shown, on its thread; must not block. Set while nobody puts;
+ * NULL: none. */
+typedef void view_tap(void *owner, const struct view_line *line);
+void view_set_tap(struct view *view, view_tap *tap, void *owner);
 
 /* A JSON array of the lines of alerts or runs, newest time_us first; of equal times the last written
  * first. */

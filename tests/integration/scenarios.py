@@ -386,8 +386,9 @@ def kafka_source(bench):
 
 
 def kafka_journal(bench):
-    """Membership and journals of a cluster's tasks alone."""
+    """Membership, pages, and journals of a cluster's tasks alone."""
     broker_test(bench, "pipeline", "test_pipeline_cluster")
+    broker_test(bench, "pipeline", "test_pipeline_cluster_page")
     broker_test(bench, "pipeline", "test_pipeline_journal_kafka")
     broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 

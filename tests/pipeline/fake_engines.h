@@ -26,6 +26,7 @@ struct fake {
 
     _Atomic enum status joins; /* the answer of cluster_open */
     _Atomic uint64_t mine;     /* what the next poll gives */
+    _Atomic bool unassigned;   /* the group has not said yet what is whose */
     _Atomic bool releases;     /* the next poll takes all tasks away before */
     _Atomic bool lost;         /* the next poll says that the membership is lost */
     _Atomic unsigned running;  /* engines opened and not freed */

@@ -70,6 +70,16 @@ static void test_topics(void **state)
     make_topic("exchange", 2, "retention.ms", "-1");
     assert_join_refused(real_brokers, 2, NULL, NULL,
                         "max.message.bytes=1048588, but needs at least 16777216");
+    name_application("page");
+    make_topic("page", 2, "retention.ms", "3600000");
+    assert_join_refused(real_brokers, 2, NULL, NULL, "-page' has 2 partitions, but needs 1: delete it");
+    name_application("compact");
+    make_topic("page", 1, "cleanup.policy", "compact");
+    assert_join_refused(real_brokers, 2, NULL, NULL, "-page' has cleanup.policy=compact, but needs delete");
+    name_application("days");
+    make_topic("page", 1, "retention.ms", "86400000"); /* as one likes */
+    party_join(&party, 2, "one");
+    party_leave(&party);
 }
 
 static void test_session_refused(void **state)
@@ -141,6 +151,32 @@ static void test_tasks_divided(void **state)
     assert_int_equal(first.releases, 3);
 }
 
+/* A process beyond the number of tasks knows that it has none, and one that has heard nothing does not. */
+static void test_spare_process(void **state)
+{
+    struct party first, spare;
+    int64_t end_us = now_us() + PATIENCE_S * INT64_C(1000000);
+
+    name_application("spare");
+    party_join(&first, 1, "a");
+    assert_false(cluster_is_assigned(first.cluster));
+    party_poll_until(&first, 0x1, NULL);
+    assert_true(cluster_is_assigned(first.cluster));
+    party_join(&spare, 1, "b");
+    assert_int_equal(party_poll(&spare, 0), STATUS_OK);
+    assert_false(cluster_is_assigned(spare.cluster));
+    while (!cluster_is_assigned(spare.cluster) || !cluster_is_assigned(first.cluster) ||
+           first.releases == 0) {
+        assert_int_equal(party_poll(&first, 20), STATUS_OK);
+        assert_int_equal(party_poll(&spare, 20), STATUS_OK);
+        assert_true(now_us() < end_us);
+    }
+    assert_int_equal(__builtin_popcountll(first.tasks | spare.tasks), 1);
+    assert_int_equal(first.tasks & spare.tasks, 0);
+    party_leave(&spare);
+    party_leave(&first);
+}
+
 /* Within the session's timeout nobody else notices. */
 static void test_restart(void **state)
 {
@@ -195,7 +231,8 @@ int main(void)
     const struct CMUnitTest with_broker[] = {
         cmocka_unit_test(test_no_broker),       cmocka_unit_test(test_topics),
         cmocka_unit_test(test_session_refused), cmocka_unit_test(test_tasks_divided),
-        cmocka_unit_test(test_restart),         cmocka_unit_test(test_same_instance),
+        cmocka_unit_test(test_spare_process),   cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_same_instance),
     };
     int failures = cmocka_run_group_tests(without_broker, NULL, NULL);
 

@@ -266,6 +266,44 @@ static void tasks_are_opened_and_released_side_by_side(void **state)
     assert_false(process_is_ready(world->process));
 }
 
+static void beat(void *owner)
+{
+    ++*(unsigned *)owner;
+}
+
+/* A release may take longer than a service manager waits for a sign of life. */
+static void a_long_release_gives_signs_of_life(void **state)
+{
+    struct world *world = *state;
+    unsigned beats = 0;
+
+    process_set_heartbeat(world->process, beat, &beats);
+    fake.mine = 0x1;
+    poll_until_running(world, 1);
+    assert_int_equal(beats, 0);
+    fake.tasks[0].slow_ms = 2500;
+    fake.releases = true;
+    fake.mine = 0;
+    poll_once(world);
+    assert_in_range(beats, 2, 3);
+}
+
+/* A process that has no tasks is ready when the group has said so, not before. */
+static void a_spare_process_is_ready_once_the_group_has_spoken(void **state)
+{
+    struct world *world = *state;
+
+    fake.unassigned = true;
+    poll_once(world);
+    assert_false(process_is_ready(world->process));
+    fake.unassigned = false;
+    poll_once(world);
+    assert_true(process_is_ready(world->process));
+    fake.unassigned = true; /* a rebalance */
+    poll_once(world);
+    assert_false(process_is_ready(world->process));
+}
+
 static void a_release_waits_for_what_is_being_opened(void **state)
 {
     struct world *world = *state;
@@ -483,6 +521,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(tasks_are_opened_and_released_side_by_side, set_up_cluster,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_release_waits_for_what_is_being_opened, set_up_cluster, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_release_gives_signs_of_life, set_up_cluster, tear_down),
+        cmocka_unit_test_setup_teardown(a_spare_process_is_ready_once_the_group_has_spoken, set_up_cluster,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_task_that_fails_is_opened_again, set_up_cluster, tear_down),
         cmocka_unit_test_setup_teardown(an_outage_is_said_once_and_what_must_be_mended_each_time,
                                         set_up_cluster, tear_down),

@@ -18,13 +18,19 @@ static struct id128 group_id(uint64_t group)
     return (struct id128){.high = group * 0x9E3779B97F4A7C15u, .low = group};
 }
 
+static void put(struct view *view, enum document_kind kind, uint64_t group, int64_t time_us, struct span text)
+{
+    view_put(view,
+             &(struct view_line){.kind = kind, .group = group_id(group), .time_us = time_us, .text = text});
+}
+
 static void put_number(struct view *view, enum document_kind kind, uint64_t group, int64_t time_us,
                        unsigned number)
 {
     char line[16];
     int size = snprintf(line, sizeof line, "%u", number);
 
-    view_put(view, kind, group_id(group), time_us, span_make(line, (size_t)size));
+    put(view, kind, group, time_us, span_make(line, (size_t)size));
 }
 
 /* What a bucket's line has at least; `number` tells lines apart. */
@@ -36,7 +42,7 @@ static void put_bucket(struct view *view, uint64_t group, int64_t time_us, unsig
                  "{\"schema\":1,\"measure\":\"m%u\",\"key\":{\"a\":\"x}{\\\"\"},\"count\":%u,\"anomaly\":%s}",
                  (unsigned)group, number, anomaly ? "true" : "false");
 
-    view_put(view, DOC_BUCKET, group_id(group), time_us, span_make(line, (size_t)size));
+    put(view, DOC_BUCKET, group, time_us, span_make(line, (size_t)size));
 }
 
 static void assert_out(struct buffer *out, const char *expected)
@@ -158,7 +164,7 @@ static void runs_are_bounded_by_number_and_by_bytes(void **state)
     buffer_clear(&out);
     memset(large, 'x', size);
     for (unsigned i = 0; i < 20; i++)
-        view_put(view, DOC_RUN, group_id(i), 1000000 + i, span_make(large, size));
+        put(view, DOC_RUN, i, 1000000 + i, span_make(large, size));
     view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
     assert_in_range(out.size, 6 * size, VIEW_LINES_BYTES);
     free(large);
@@ -266,7 +272,7 @@ static void series_share_the_bytes(void **state)
     memset(line + head, 'x', (size_t)(LINE - head));
     for (int i = 0; i < 2 * VIEW_POINTS_MAX; i++)
         for (unsigned k = 0; k < SHARERS; k++)
-            view_put(view, DOC_BUCKET, group_id(k), i, span_make(line, LINE));
+            put(view, DOC_BUCKET, k, i, span_make(line, LINE));
     for (unsigned k = 0; k < SHARERS; k++) {
         view_points(view, group_id(k), &out);
         assert_in_range(out.size, VIEW_POINTS_BYTES / SHARERS / 2, VIEW_POINTS_BYTES / SHARERS * 2);
@@ -275,6 +281,72 @@ static void series_share_the_bytes(void **state)
     }
     assert_in_range(total, VIEW_POINTS_BYTES / 2, 2 * VIEW_POINTS_BYTES);
     free(line);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void hear(struct view *view, enum document_kind kind, uint64_t group, int64_t time_us,
+                 uint64_t version, const char *text)
+{
+    assert_true(view_hear(view, &(struct view_line){.kind = kind,
+                                                    .group = group_id(group),
+                                                    .time_us = time_us,
+                                                    .version = version,
+                                                    .text = span_of(text)}));
+}
+
+/* By versions, whatever the times, and whoever has told it. */
+static void an_older_line_does_not_replace_a_newer_one(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    hear(view, DOC_RUN, 1, 10, 5, "5");
+    hear(view, DOC_RUN, 1, 20, 4, "4");
+    view_list(view, DOC_RUN, 10, &out);
+    assert_out(&out, "[5]");
+    hear(view, DOC_RUN, 1, 9, 6, "6");
+    hear(view, DOC_RUN, 1, 8, 6, "7");
+    view_list(view, DOC_RUN, 10, &out);
+    assert_out(&out, "[7]");
+    put_number(view, DOC_RUN, 1, 7, 8);
+    view_list(view, DOC_RUN, 10, &out);
+    assert_out(&out, "[7]");
+
+    hear(view, DOC_BUCKET, 2, 10, 5, "{\"measure\":\"m\",\"key\":{},\"count\":5}");
+    hear(view, DOC_BUCKET, 2, 10, 4, "{\"measure\":\"m\",\"key\":{},\"count\":4}");
+    hear(view, DOC_BUCKET, 2, 9, 1, "{\"measure\":\"m\",\"key\":{},\"count\":1}");
+    assert_true(view_points(view, group_id(2), &out));
+    assert_out(&out,
+               "[{\"measure\":\"m\",\"key\":{},\"count\":1},{\"measure\":\"m\",\"key\":{},\"count\":5}]");
+    hear(view, DOC_BUCKET, 2, 10, 5, "{\"measure\":\"m\",\"key\":{},\"count\":6}");
+    assert_true(view_points(view, group_id(2), &out));
+    assert_int_equal(count(&out, "\"count\":6"), 1);
+    assert_int_equal(count(&out, "\"count\":5"), 0);
+    buffer_free(&out);
+    view_free(view);
+}
+
+static void remember(void *owner, const struct view_line *line)
+{
+    buffer_print(owner, "%d:%.*s ", line->kind, (int)line->text.size, line->text.data);
+}
+
+static void the_tap_has_what_was_put_and_not_what_was_heard(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    view_set_tap(view, remember, &out);
+    put_number(view, DOC_RUN, 1, 1, 11);
+    hear(view, DOC_RUN, 1, 1, 1, "12");
+    put_number(view, DOC_SIGNAL, 1, 1, 13);
+    put_number(view, DOC_ALERT, 1, 1, 14);
+    view_set_tap(view, NULL, NULL);
+    put_number(view, DOC_ALERT, 1, 1, 15);
+    assert_out(&out, "1:11 4:14 ");
     buffer_free(&out);
     view_free(view);
 }
@@ -326,6 +398,8 @@ int main(void)
         cmocka_unit_test(series_tell_what_they_are),
         cmocka_unit_test(only_a_quiet_series_gives_way),
         cmocka_unit_test(series_share_the_bytes),
+        cmocka_unit_test(an_older_line_does_not_replace_a_newer_one),
+        cmocka_unit_test(the_tap_has_what_was_put_and_not_what_was_heard),
         cmocka_unit_test(readers_and_writers_at_a_time),
     };
 

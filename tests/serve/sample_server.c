@@ -21,7 +21,9 @@ static struct id128 number_id(uint64_t kind, uint64_t number)
 
 static void put(struct sample *sample, enum document_kind kind, struct id128 group, int64_t time_us)
 {
-    view_put(sample->view, kind, group, time_us, buffer_span(&sample->line));
+    view_put(sample->view,
+             &(struct view_line){
+                 .kind = kind, .group = group, .time_us = time_us, .text = buffer_span(&sample->line)});
     buffer_clear(&sample->line);
 }
 

@@ -138,12 +138,21 @@ static const char *text_at(yajl_val object, const char *key)
     return YAJL_GET_STRING(value);
 }
 
+static void put_of_series(struct view *view, enum document_kind kind, int64_t time_us, const char *text)
+{
+    view_put(view,
+             &(struct view_line){.kind = kind, .group = series, .time_us = time_us, .text = span_of(text)});
+}
+
 static void put_alert(struct view *view, unsigned number)
 {
     char line[160];
     int size = snprintf(line, sizeof line, "{\"schema\":1,\"episode\":\"%u\",\"state\":\"firing\"}", number);
 
-    view_put(view, DOC_ALERT, (struct id128){.low = number}, number, span_make(line, (size_t)size));
+    view_put(view, &(struct view_line){.kind = DOC_ALERT,
+                                       .group = {.low = number},
+                                       .time_us = number,
+                                       .text = span_make(line, (size_t)size)});
 }
 
 static void put_letters(struct world *world)
@@ -178,8 +187,8 @@ static int set_up(void **state)
         STATUS_OK);
     put_letters(world);
     world->view = view_new();
-    view_put(world->view, DOC_BUCKET, series, 7, SPAN_LITERAL(point));
-    view_put(world->view, DOC_RUN, series, 7, SPAN_LITERAL("{\"state\":\"running\"}"));
+    put_of_series(world->view, DOC_BUCKET, 7, point);
+    put_of_series(world->view, DOC_RUN, 7, "{\"state\":\"running\"}");
     for (unsigned i = 0; i < LINES; i++)
         put_alert(world->view, i);
     assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, &world->server,
@@ -476,7 +485,7 @@ static void many_at_a_time(void **state)
     }
     for (unsigned i = 0; i < 50 * LINES; i++) {
         put_alert(world->view, i);
-        view_put(world->view, DOC_BUCKET, series, i, SPAN_LITERAL(point));
+        put_of_series(world->view, DOC_BUCKET, i, point);
     }
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
