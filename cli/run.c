@@ -161,10 +161,11 @@ static enum status reload(struct running *running, struct error *ret_error)
     process_free(running->process);
     running->process = NULL;
     status = start_process(running, plan, &error);
-    if (status == STATUS_OK) {
+    if (status != STATUS_FATAL) {
         plan_free(running->plan);
         running->plan = plan;
-        fprintf(stderr, "weir: the configuration is reloaded\n");
+        if (status == STATUS_OK)
+            fprintf(stderr, "weir: the configuration is reloaded\n");
     } else {
         fprintf(stderr, "weir: the configuration is refused, the old one goes on: %s\n", error.text);
         plan_free(plan);
@@ -196,8 +197,9 @@ static enum status follow(struct running *running, struct error *ret_error)
         if (reload_asked) {
             reload_asked = 0;
             told = false;
-            if (reload(running, ret_error) != STATUS_OK)
-                return STATUS_FATAL;
+            status = reload(running, ret_error);
+            if (status != STATUS_OK) /* STATUS_RETRY: asked to stop meanwhile */
+                return status;
         }
     }
     return STATUS_OK;

@@ -165,7 +165,7 @@ static void note_refusal(struct source *source)
     kafka_warn(source,
                "group '%s' has other members, which refuse its commits: nothing more is read; "
                "stop them, or choose another group, and start again",
-               source->settings->group);
+               kafka_group(source));
 }
 
 static void note_commit(struct source *source, rd_kafka_resp_err_t problem)
@@ -180,7 +180,7 @@ static void note_commit(struct source *source, rd_kafka_resp_err_t problem)
     else if (is_refusal(problem))
         note_refusal(source);
     else if (kafka_trouble_due(source, &source->commit_trouble))
-        kafka_warn(source, "cannot commit to group '%s' on %s: %s; goes on trying", source->settings->group,
+        kafka_warn(source, "cannot commit to group '%s' on %s: %s; goes on trying", kafka_group(source),
                    source->settings->brokers, rd_kafka_err2str(problem));
 }
 

@@ -33,6 +33,11 @@ static const struct {
 };
 // clang-format on
 
+const char *kafka_group(const struct source *source)
+{
+    return source->context.group ? source->context.group : source->settings->group;
+}
+
 void kafka_warn(struct source *source, const char *format, ...)
 {
     char line[WARNING_BYTES];
@@ -115,7 +120,7 @@ static enum status check_conf(const struct source *source, struct error *ret_err
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
         if (properties[i].is_fixed && !conf_is(source->conf, properties[i].key, properties[i].value))
             return refuse(source, properties[i].key, "weir needs its own value here", ret_error);
-    if (!conf_is(source->conf, "group.id", settings->group))
+    if (!conf_is(source->conf, "group.id", kafka_group(source)))
         return refuse(source, "group.id", "the key `group` says it", ret_error);
     if (!conf_is(source->conf, "bootstrap.servers", settings->brokers))
         return refuse(source, "bootstrap.servers", "the key `brokers` says it", ret_error);
@@ -133,7 +138,7 @@ static enum status fill_conf(struct source *source, struct error *ret_error)
             return refuse(source, properties[i].key, reason, ret_error);
     if (rd_kafka_conf_set(conf, "bootstrap.servers", settings->brokers, reason, sizeof reason))
         return fail(ret_error, "%s: brokers: %s", source->context.name, reason);
-    if (rd_kafka_conf_set(conf, "group.id", settings->group, reason, sizeof reason))
+    if (rd_kafka_conf_set(conf, "group.id", kafka_group(source), reason, sizeof reason))
         return fail(ret_error, "%s: group: %s", source->context.name, reason);
     for (size_t i = 0; i < settings->librdkafka.count; i++) {
         const struct option_pair *pair = &settings->librdkafka.items[i];

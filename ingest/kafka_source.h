@@ -93,6 +93,7 @@ bool kafka_reader_open(struct source *source, size_t partition_count); /* false:
 void kafka_clients_serve(struct source *source);                       /* librdkafka's events; never waits */
 void kafka_clients_close(struct source *source);
 
+const char *kafka_group(const struct source *source);
 void kafka_warn(struct source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True at most once a minute for each place that keeps a *told_us, which starts as TIME_NONE. */
 bool kafka_warn_due(const struct source *source, int64_t *told_us);

@@ -12,6 +12,7 @@ struct source_context {
     const char *name; /* of the configuration */
     unsigned worker, workers;
     const struct node *node; /* for error messages and paths */
+    const char *group;       /* consumer group instead of the source's setting; NULL: the setting */
     bool once;               /* stop at the confirmed end instead of waiting for more */
     /* One line for people; may be called from any of the source's calls. */
     void (*warn)(void *owner, const char *text);

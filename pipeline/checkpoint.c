@@ -17,6 +17,7 @@ enum {
     COST_SHARE = 20,     /* a cut takes at most one of so many parts of the time */
     TASK_COST_SHARE = 2, /* most of it is waiting for Kafka, and others wait for what it sends */
     PAUSE_MAX_US = 600 * 1000 * 1000,
+    CONFIRM_US_MAX = 20 * 1000 * 1000, /* a transaction may stay open for a minute */
     CONFIRM_SHARE = 6, /* a task commits, if nothing else, at least so often in a session timeout */
 };
 
@@ -454,8 +455,11 @@ static bool all_drained(const struct checkpoint *checkpoint)
 /* A task that is silent for too long may tell nobody anything: see journal.h. */
 static bool must_confirm(const struct worker *worker, int64_t now_us)
 {
-    return worker->shared->task &&
-           now_us - worker->saving.asked_us >= worker->plan->cluster.session_us / CONFIRM_SHARE;
+    int64_t silent_us = now_us - worker->saving.asked_us,
+            most_us = worker->plan->cluster.session_us / CONFIRM_SHARE;
+
+    most_us = most_us < CONFIRM_US_MAX ? most_us : CONFIRM_US_MAX;
+    return worker->shared->task && (silent_us >= most_us || silent_us < 0);
 }
 
 static void ask(struct worker *worker, int64_t now_us)
@@ -468,7 +472,9 @@ static void ask(struct worker *worker, int64_t now_us)
         return;
     if (all_drained(checkpoint) || atomic_load(&checkpoint->give_up))
         atomic_store(&checkpoint->last, next);
-    else if (next > 1 && (now_us < saving->due_us || work == saving->work) && !must_confirm(worker, now_us))
+    else if (next > 1 &&
+             ((now_us < saving->due_us && saving->due_us - now_us <= PAUSE_MAX_US) || work == saving->work) &&
+             !must_confirm(worker, now_us))
         return;
     saving->work = work;
     saving->asked_us = now_us;
@@ -533,6 +539,8 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     uint64_t cut;
 
     if (!checkpoint->keeper)
+        return false;
+    if (worker->refusal) /* what was taken of it must not be stored */
         return false;
     if (me == 0)
         coordinate(worker, now_us);

@@ -15,13 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    APPLICATION_ID_MAX = 200,
-    INSTANCE_MAX = 200,
-    CLOSE_MS_MAX = 5000,
-    CLOSE_STEP_MS = 100,
-    FENCED_MAX = 3
-};
+enum { APPLICATION_ID_MAX = 200, INSTANCE_MAX = 200, FENCED_MAX = 3 };
 
 #define FENCED_WITHIN_US (10 * 60 * INT64_C(1000000))
 
@@ -312,23 +306,15 @@ bool cluster_is_assigned(const struct cluster *cluster)
     return cluster->is_assigned;
 }
 
+void cluster_hurry(struct cluster *cluster, bool on)
+{
+    atomic_store(&cluster->hurries, on);
+}
+
+/* A static member does not leave the group: nothing to wait for. */
 void cluster_close(struct cluster *cluster)
 {
     take_away(cluster);
-    rd_kafka_error_t *problem = rd_kafka_consumer_close_queue(cluster->member, cluster->news);
-
-    for (int waited_ms = 0;
-         !problem && !rd_kafka_consumer_closed(cluster->member) && waited_ms < CLOSE_MS_MAX;
-         waited_ms += CLOSE_STEP_MS) {
-        rd_kafka_event_t *event = rd_kafka_queue_poll(cluster->news, CLOSE_STEP_MS);
-
-        if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
-            rd_kafka_assign(cluster->member, NULL);
-        if (event)
-            rd_kafka_event_destroy(event);
-    }
-    if (problem)
-        rd_kafka_error_destroy(problem);
     free_cluster(cluster);
 }
 

@@ -1,6 +1,6 @@
 /* This process as a member of an application that several processes share. The work is divided into
- * `cluster.tasks` tasks, each a worker in the sense of worker.h: task t of n reads the input partitions i
- * with i mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group
+ * `cluster.tasks` tasks, each a worker in the sense of worker.h: task t of n reads the input partitions
+ * whose (hash of the topic + number) mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group
  * of the application says which process has which task; there is no other coordinator. Internal topics,
  * made by the first process and checked by each: APPLICATION-exchange (a partition a task: its inbox;
  * deleted up to what is committed), APPLICATION-changelog (a partition a task, compacted) and
@@ -31,5 +31,8 @@ enum status cluster_poll(struct cluster *cluster, int wait_ms, uint64_t *ret_tas
 
 /* The group has said which tasks are this process's (perhaps none), and has not taken them away since. */
 bool cluster_is_assigned(const struct cluster *cluster);
+
+/* While it is on, an opening of a journal under way ends soon, with STATUS_RETRY. Any thread. */
+void cluster_hurry(struct cluster *cluster, bool on);
 
 void cluster_close(struct cluster *cluster); /* leaves; no journal is open after the release */

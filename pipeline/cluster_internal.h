@@ -30,6 +30,8 @@ struct cluster {
     int64_t fenced_us; /* monotonic: since when fencings are counted; 0: there were none */
     unsigned fenced;
 
+    _Atomic bool hurries; /* cluster_hurry */
+
     pthread_mutex_t lock;
     uint64_t tasks; /* under the lock: ours */
 

@@ -73,7 +73,7 @@ static void warn(void *owner, const char *text)
     if (engine->options.quiet)
         return;
     pthread_mutex_lock(&engine->warn_mutex);
-    if (engine->options.task)
+    if (engine->shared.task)
         fprintf(stderr, "weir: task %u: %s\n", engine->shared.first, text);
     else
         fprintf(stderr, "weir: %s\n", text);
@@ -129,7 +129,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
-                                      .moves = engine->options.task,
+                                      .moves = engine->shared.task,
                                       .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
                                       .owner = engine};
@@ -513,6 +513,8 @@ void engine_free(struct engine *engine)
     bool under_way = true;
 
     atomic_store(&engine->leave, true);
+    if (engine->task.journal && !all_done(engine))
+        engine->task.type->cancel(engine->task.journal);
     join_threads(engine);
     while (under_way) {
         under_way = false;

@@ -169,14 +169,20 @@ void exchange_flush(struct exchange_port *port)
 
 bool exchange_stalled(struct exchange_port *port)
 {
-    const struct exchange_link *link = &port->exchange->link;
-    bool stalled = link->full && link->full(link->owner);
+    bool stalled = false;
 
     for (unsigned target = 0; target < port->exchange->workers; target++) {
         push(port, target);
         stalled |= port->outbound[target].first != NULL;
     }
     return stalled;
+}
+
+bool exchange_full(struct exchange_port *port)
+{
+    const struct exchange_link *link = &port->exchange->link;
+
+    return exchange_stalled(port) || (link->full && link->full(link->owner));
 }
 
 struct block *exchange_receive(struct exchange_port *port)

@@ -56,7 +56,7 @@ struct exchange_port; /* one worker's end */
 /* Takes over blocks for workers that are elsewhere. */
 struct exchange_link {
     void (*send)(void *owner, unsigned target, struct block *block);
-    bool (*full)(void *owner); /* too much waits: exchange_stalled */
+    bool (*full)(void *owner); /* too much waits until the next cut */
     void *owner;
 };
 
@@ -69,6 +69,7 @@ struct exchange_port *exchange_port(struct exchange *exchange, unsigned worker);
 void *exchange_record(struct exchange_port *port, unsigned target, enum record_type type, size_t size);
 void exchange_flush(struct exchange_port *port);   /* hands over all begun blocks */
 bool exchange_stalled(struct exchange_port *port); /* blocks wait because a ring is full */
+bool exchange_full(struct exchange_port *port);    /* or too much waits in the link: take no input */
 
 /* The next block for this worker, or NULL. Ends with block_release. */
 struct block *exchange_receive(struct exchange_port *port);

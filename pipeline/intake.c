@@ -175,13 +175,21 @@ static bool poll_partition(struct worker *worker, struct partition *partition, i
     return true;
 }
 
+/* A task that cannot commit takes no more input. */
+static bool is_confirmed(const struct worker *worker, int64_t now_us)
+{
+    const struct task *task = worker->shared->task;
+
+    return !task || task->type->is_confirmed(task->journal, now_us);
+}
+
 bool stage_poll(struct worker *worker, int64_t now_us)
 {
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
     find_partitions(worker, now_us);
-    if (atomic_load(&worker->shared->stopping) || exchange_stalled(worker->port) ||
-        deliver_busy(worker->deliver) || checkpoint_is_near(worker) ||
+    if (atomic_load(&worker->shared->stopping) || exchange_full(worker->port) ||
+        !is_confirmed(worker, now_us) || deliver_busy(worker->deliver) || checkpoint_is_near(worker) ||
         (worker->checkpoint->keeper && keeper_holding(worker->checkpoint->keeper)))
         return false;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
@@ -443,16 +451,24 @@ bool stage_release(struct worker *worker, int64_t now_us)
     return true;
 }
 
-/* The least watermark of the partitions that hold the others back; with `firm` idle ones count too. */
-static int64_t local_watermark(const struct worker *worker, bool firm)
+/* At its end, and has never had a row. */
+static bool is_empty(const struct partition *partition)
+{
+    return partition->watermark_us == INT64_MIN && partition->end_since_us != 0;
+}
+
+/* The least watermark of the partitions that hold the others back; with `firm` idle ones count too, and empty
+ * ones, as long as what is closed without them could be corrected. */
+static int64_t local_watermark(const struct worker *worker, bool firm, int64_t now_us)
 {
     int64_t least = INT64_MAX;
 
     for (size_t i = 0; i < worker->partition_count; i++) {
         const struct partition *partition = &worker->partitions[i];
-        bool empty = partition->greatest_us == INT64_MIN && partition->end_since_us != 0;
+        bool given_up =
+            is_empty(partition) && now_us - partition->end_since_us >= worker->plan->time.correct_for;
 
-        if (partition->done || (partition->idle && (!firm || empty)))
+        if (partition->done || (partition->idle && (!firm || given_up)))
             continue;
         if (partition->watermark_us < least)
             least = partition->watermark_us;
@@ -486,9 +502,8 @@ static int64_t slowest_watermark(const struct worker *worker)
 
     for (size_t i = 0; i < worker->partition_count; i++) {
         const struct partition *partition = &worker->partitions[i];
-        bool empty = partition->greatest_us == INT64_MIN && partition->end_since_us != 0;
 
-        if (!partition->done && !partition->idle && !empty && partition->watermark_us < slowest)
+        if (!partition->done && !partition->idle && !is_empty(partition) && partition->watermark_us < slowest)
             slowest = partition->watermark_us;
     }
     return slowest;
@@ -497,13 +512,12 @@ static int64_t slowest_watermark(const struct worker *worker)
 bool stage_send(struct worker *worker, int64_t now_us)
 {
     struct watermark_record mark = {.stage = WATERMARK_ROWS,
-                                    .time_us = local_watermark(worker, false),
-                                    .firm_us = local_watermark(worker, true),
+                                    .time_us = local_watermark(worker, false, now_us),
+                                    .firm_us = local_watermark(worker, true, now_us),
                                     .slowest_us = slowest_watermark(worker),
                                     .waits = !worker_has_read_all(worker),
                                     .ended = has_ended(worker)};
 
-    (void)now_us;
     if (worker->at) /* a batch is half through: its watermark is ahead of the rows not sent yet */
         return false;
     if (mark.ended) {

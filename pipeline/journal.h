@@ -77,7 +77,7 @@ struct journal_type {
     enum status (*append)(struct journal *journal, const struct journal_entry *entries, size_t count,
                           struct error *ret_error);
 
-    /* Any thread: a call that waits for the broker, and all later ones, end soon, with STATUS_FATAL. */
+    /* Any thread: no call waits for the broker any longer; one that would ends with STATUS_FATAL. */
     void (*cancel)(struct journal *journal);
 };
 

@@ -157,12 +157,12 @@ static enum status open_writer(struct journal *journal, const char *suffix, stru
     assert(writer->exchange && writer->changelog);
     rd_kafka_error_t *problem;
 
-    while ((problem = rd_kafka_init_transactions(writer->client, OPEN_MS))) {
+    while ((problem = rd_kafka_init_transactions(writer->client, STEP_MS))) {
         bool is_retriable = rd_kafka_error_is_retriable(problem);
 
         fail(ret_error, "task %u: transactions of '%s': %s", journal->task, id,
              rd_kafka_error_string(problem));
-        if (is_worth_retrying(journal, problem, until_us))
+        if (!atomic_load(&cluster->hurries) && is_worth_retrying(journal, problem, until_us))
             continue;
         rd_kafka_error_destroy(problem);
         return is_retriable ? STATUS_RETRY : STATUS_FATAL;
@@ -239,6 +239,10 @@ static enum status replay_up_to(const struct journal *journal, struct changelog 
     while (status == STATUS_OK && place->next < end) {
         int64_t before = place->next;
 
+        if (atomic_load(&journal->cluster->hurries)) {
+            fail(ret_error, "task %u is no longer wanted", journal->task);
+            return STATUS_RETRY;
+        }
         status = changelog_kafka.read(changelog, REPLAY_WAIT_MS, visit, owner, place, &behind, ret_error);
         if (place->next > before) {
             moved_us = cluster_monotonic_us();
@@ -333,11 +337,13 @@ static bool receive_parcel(struct journal *journal, struct span *ret_bytes, int6
     }
 }
 
+/* By the time of the call: the process may have been stopped since the turn began. */
 static bool is_confirmed(struct journal *journal, int64_t now_us)
 {
-    int64_t since_us = now_us - atomic_load_explicit(&journal->confirmed_us, memory_order_relaxed);
+    int64_t since_us = cluster_real_us() - atomic_load_explicit(&journal->confirmed_us, memory_order_relaxed);
 
-    return since_us <= journal->cluster->settings->session_us / 2;
+    (void)now_us;
+    return since_us >= 0 && since_us <= journal->cluster->settings->session_us / 2;
 }
 
 static enum status begin(struct journal *journal, struct writer *writer, struct error *ret_error)
@@ -451,9 +457,11 @@ static void purge_inbox(struct journal *journal, int64_t next)
     while ((answer = rd_kafka_queue_poll(journal->purges, 0))) {
         rd_kafka_resp_err_t problem = purge_problem(answer);
 
-        if (problem)
+        if (problem) {
             cluster_warn(journal->cluster, TROUBLE_PURGE, "cluster: task %u: topic '%s' grows: %s",
                          journal->task, journal->cluster->exchange, rd_kafka_err2str(problem));
+            journal->purged_next = 0;
+        }
         rd_kafka_event_destroy(answer);
     }
     if (now_us - journal->purge_us < PURGE_INTERVAL_US || next == journal->purged_next)

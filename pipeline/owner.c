@@ -9,7 +9,8 @@ enum {
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,
-    EXPIRE_EVERY_US = 1000 * 1000
+    EXPIRE_EVERY_US = 1000 * 1000,
+    IDLE_STEP_US = 100 * 1000 /* each step is told to all others */
 };
 
 void worker_tell_alert(void *worker, const struct alert *alert)
@@ -84,9 +85,10 @@ static int64_t idle_time(const struct worker *worker, int64_t now_us)
 
     for (unsigned i = 0; i < worker->shared->workers; i++)
         waits |= worker->heard[WATERMARK_ROWS][i].waits;
-    return worker->shared->live && waits
-               ? now_us - worker->plan->time.lateness - worker->plan->time.idle_after
-               : INT64_MIN;
+    if (!worker->shared->live || !waits)
+        return INT64_MIN;
+    now_us -= worker->plan->time.lateness + worker->plan->time.idle_after;
+    return now_us - now_us % IDLE_STEP_US;
 }
 
 static void update_times(struct worker *worker, int64_t now_us)
@@ -135,13 +137,15 @@ static bool take_inbox(struct worker *worker)
     int64_t next;
     unsigned taken = 0;
 
-    if (!task || exchange_stalled(worker->port) || deliver_full(worker->deliver) ||
+    if (!task || worker->refusal || exchange_full(worker->port) || deliver_full(worker->deliver) ||
         atomic_load(&worker->shared->stopping) || checkpoint_is_near(worker) ||
         keeper_holding(worker->checkpoint->keeper))
         return false;
     while (taken < PARCELS_A_STEP && task->type->receive(task->journal, &parcel, &next)) {
-        if (!parcels_open(task->parcels, parcel, worker->port))
+        if (!parcels_open(task->parcels, parcel, worker->port)) { /* never committed as taken */
             worker->refusal = "what another task sent cannot be read: it is damaged, or of a newer weir";
+            break;
+        }
         task->inbox_next = next;
         taken++;
     }
@@ -230,7 +234,7 @@ bool stage_close(struct worker *worker, int64_t now_us)
     bool final = worker->runs_final && worker->rows_final;
 
     (void)now_us;
-    if (deliver_full(worker->deliver) || exchange_stalled(worker->port))
+    if (deliver_full(worker->deliver) || exchange_full(worker->port))
         return false;
     if (!windows_close(worker->windows, &time, BUCKETS_A_STEP))
         return true;

@@ -90,7 +90,6 @@ static void close_parcel(struct parcels *parcels, unsigned target)
     *parcels->end = parcel;
     parcels->end = &parcel->next;
     parcels->waiting_bytes += begun->size;
-    parcels->figures.sent++;
     parcels->figures.sent_bytes += begun->size;
     buffer_clear(begun);
     memset(parcels->told + (size_t)target * parcels->plan->group_count, 0, parcels->plan->group_count);
@@ -176,9 +175,11 @@ void parcels_send(void *owner, unsigned target, struct block *block)
             begin_parcel(parcels, out);
         before = out->size;
         pack_record(parcels, target, record);
+        parcels->figures.sent++;
         if (out->full) { /* a message is never so large */
             buffer_truncate(out, before);
             parcels->figures.left_out++;
+            close_parcel(parcels, target); /* what it has told of groups may be gone, too */
         }
         at += record->size;
     }
@@ -315,12 +316,13 @@ bool parcels_open(struct parcels *parcels, struct span bytes, struct exchange_po
 
     reading.in.broken |= unpack_u8(&reading.in) != LAYOUT;
     run_labels_unpack(&reading.in, &parcels->plan->labels, &reading.labels);
-    while (!reading.in.broken && reading.in.at < reading.in.end)
+    while (!reading.in.broken && reading.in.at < reading.in.end) {
         read_record(&reading);
+        parcels->figures.opened++;
+    }
     for (size_t i = 0; i < reading.count; i++)
         columns_free(&reading.groups[i].measures);
     free(reading.groups);
-    parcels->figures.opened++;
     parcels->figures.opened_bytes += bytes.size;
     parcels->figures.left_out += reading.left_out;
     return !reading.in.broken;

@@ -265,6 +265,8 @@ static void stop_engines(struct process *process, part_job *stop)
 {
     struct part *first = process->parts, *end = first + process->part_count;
 
+    if (process->cluster)
+        cluster_hurry(process->cluster, true);
     for (struct part *part = first; part < end; part++)
         if (part->phase == PART_RUNNING)
             begin_job(part, stop, part->engine);
@@ -280,6 +282,8 @@ static void stop_engines(struct process *process, part_job *stop)
     }
     for (struct part *part = first; part < end; part++)
         end_job(part);
+    if (process->cluster)
+        cluster_hurry(process->cluster, false);
 }
 
 static void free_engines(struct process *process)
@@ -376,7 +380,6 @@ static void stop_standby(struct process *process)
     standby_stop(standby);
 }
 
-/* The cluster is left with no journal open. */
 /* The cluster is left with no journal open. */
 static void leave(struct process *process)
 {

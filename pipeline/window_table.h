@@ -84,8 +84,8 @@ struct windows {
     uint32_t series_limit;
     struct order corrections[2]; /* of measures on events, on runs: each waits for its own time */
     struct closing closing;
-    size_t closed;      /* buckets closed in this call */
-    int64_t partial_us; /* of the last call */
+    size_t closed;               /* buckets closed in this call */
+    int64_t firm_us, partial_us; /* of the last call */
     struct window_saving saving;
     struct windows_figures figures;
 };

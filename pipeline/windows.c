@@ -16,7 +16,7 @@ struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned w
     windows->output = *output;
     windows->worker = worker;
     windows->workers = workers;
-    windows->partial_us = INT64_MIN;
+    windows->firm_us = windows->partial_us = INT64_MIN;
     buffer_init(&windows->saving.bytes, SIZE_MAX);
     windows->series_limit = (uint32_t)(plan->limits.series / SHARDS);
     windows->tables = memory_new((SHARDS * plan->group_count + 1) * sizeof *windows->tables);
@@ -186,6 +186,11 @@ static int64_t next_end(const struct pane_node *node, int64_t closed_us, int64_t
     return end <= node->last_end_us ? end : INT64_MAX;
 }
 
+static int64_t last_end(const struct plan_group *group, int64_t start_us)
+{
+    return floor_div(start_us + group->window_us, group->every_us) * group->every_us;
+}
+
 struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
                                    int64_t first_end_us)
 {
@@ -194,7 +199,7 @@ struct pane_node *windows_new_node(struct windows *windows, const struct plan_gr
     node->accumulators = (struct accumulator *)(node + 1);
     node->start_us = start_us;
     node->first_end_us = first_end_us;
-    node->last_end_us = floor_div(start_us + group->window_us, group->every_us) * group->every_us;
+    node->last_end_us = last_end(group, start_us);
     node->keep_until_us = node->last_end_us;
     if (windows->plan->time.late == LATE_CORRECT)
         node->keep_until_us += windows->plan->time.correct_for;
@@ -543,8 +548,20 @@ static void tell_again(struct windows *windows, struct series_table *table, stru
     }
 }
 
+/* What was closed firm has no panes any more, unless corrections are wanted. Only a partition that was new,
+ * or taken for one that stays empty, can have rows for it. */
+static int64_t lost_until(const struct windows *windows, const struct series_table *table)
+{
+    const struct plan_time *time = &windows->plan->time;
+    int64_t kept_us = time->late == LATE_CORRECT ? time->correct_for : 0;
+    int64_t firm_us = windows->firm_us < table->times.closed_us ? windows->firm_us : table->times.closed_us;
+
+    return firm_us > INT64_MIN + kept_us ? firm_us - kept_us : INT64_MIN;
+}
+
 void windows_merge(struct windows *windows, struct pane_record *record)
 {
+    int64_t lost_us;
     struct series_table *table =
         windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
     struct series *series = find_series(windows, table, record->key, record->texts);
@@ -552,8 +569,10 @@ void windows_merge(struct windows *windows, struct pane_record *record)
     int64_t end;
 
     assert(shard_of(record->key) % windows->workers == windows->worker);
-    if (!series) {
-        windows->figures.too_many++;
+    lost_us = lost_until(windows, table);
+    windows->figures.lost += series && record->first_end_us <= lost_us;
+    if (!series || last_end(table->group, record->start_us) <= lost_us) {
+        windows->figures.too_many += !series;
         windows_discard(windows, record);
         return;
     }
@@ -564,7 +583,7 @@ void windows_merge(struct windows *windows, struct pane_record *record)
     /* only after a partition was taken for idle: its rows are in time, but their bucket was closed without
      * them */
     if (node->first_end_us <= table->times.closed_us)
-        tell_again(windows, table, series, node, table->times.closed_us, INT64_MIN, INT64_MIN);
+        tell_again(windows, table, series, node, table->times.closed_us, lost_us, INT64_MIN);
 }
 
 void windows_correct_later(struct windows *windows, struct pane_record *record, struct block *block)
@@ -585,7 +604,6 @@ static void correct(struct windows *windows, struct pane_record *record, const s
     struct series_table *table =
         windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
     int64_t every = table->group->every_us, end;
-    int64_t last_end = floor_div(record->start_us + table->group->window_us, every) * every;
     int64_t lost_us = record->order_us - windows->plan->time.correct_for;
     struct series *series;
     struct pane_node *node;
@@ -596,7 +614,7 @@ static void correct(struct windows *windows, struct pane_record *record, const s
     close_table(windows, table, record->order_us, time, SIZE_MAX);
     series = find_series(windows, table, record->key, record->texts);
     windows->figures.lost += !series || record->first_end_us <= lost_us;
-    if (!series || last_end <= lost_us) {
+    if (!series || last_end(table->group, record->start_us) <= lost_us) {
         windows_discard(windows, record);
         return;
     }
@@ -629,6 +647,7 @@ static bool apply_corrections(struct windows *windows, bool on_run, const struct
 bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget)
 {
     windows->closed = 0;
+    windows->firm_us = time->firm_us;
     windows->partial_us = time->partial_us;
     if (!apply_corrections(windows, false, time, budget) || !apply_corrections(windows, true, time, budget))
         return false;

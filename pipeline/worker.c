@@ -57,6 +57,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .worker = worker->number,
                                          .workers = worker->shared->workers,
                                          .node = source->node,
+                                         .group = worker->shared->task ? plan->cluster.application_id : NULL,
                                          .once = once,
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,

@@ -352,7 +352,7 @@ static bool is_quiet(struct cluster_run *run)
     struct world *world = run->world;
 
     if (world->delivered != run->delivered || world->read != run->read || !is_complete(run) ||
-        run->steps <= run->trouble_steps) {
+        run->steps <= run->trouble_steps || run->full_until_us) {
         run->delivered = world->delivered;
         run->read = world->read;
         run->quiet = 0;

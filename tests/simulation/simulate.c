@@ -227,7 +227,8 @@ static bool is_quiet(struct drive *drive)
 {
     struct world *world = &drive->world;
 
-    if (world->delivered != drive->delivered || world->read != drive->read || !world_all_read(world)) {
+    if (world->delivered != drive->delivered || world->read != drive->read || !world_all_read(world) ||
+        drive->full_until_us) {
         drive->delivered = world->delivered;
         drive->read = world->read;
         drive->quiet = 0;
