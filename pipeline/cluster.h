@@ -1,11 +1,11 @@
 /* This process as a member of an application that several processes share. The work is divided into
  * `cluster.tasks` tasks, each a worker in the sense of worker.h: task t of n reads the input partitions
- * whose (hash of the topic + number) mod n = t and owns the shards s with s mod n = t; task 0 owns the alerts. Kafka's consumer group
- * of the application says which process has which task; there is no other coordinator. Internal topics,
- * made by the first process and checked by each: APPLICATION-exchange (a partition a task: its inbox;
- * deleted up to what is committed), APPLICATION-changelog (a partition a task, compacted) and
- * APPLICATION-page (one partition, kept for an hour: cluster_page.h). A poll a few times a second; all calls
- * from one thread, except those of the journals. */
+ * whose (hash of the topic + number) mod n = t and owns the shards s with s mod n = t; task 0 owns the
+ * alerts. Kafka's consumer group of the application says which process has which task; there is no other
+ * coordinator. Internal topics, made by the first process and checked by each: APPLICATION-exchange (a
+ * partition a task: its inbox; deleted up to what is committed), APPLICATION-changelog (a partition a task,
+ * compacted) and APPLICATION-page (one partition, kept for an hour: cluster_page.h). A poll a few times a
+ * second; all calls from one thread, except those of the journals. */
 #pragma once
 #include "pipeline/journal.h"
 #include "pipeline/plan.h"

@@ -337,12 +337,12 @@ static bool receive_parcel(struct journal *journal, struct span *ret_bytes, int6
     }
 }
 
-/* By the time of the call: the process may have been stopped since the turn began. */
+/* The process may have been stopped since the turn began, which gives its time. */
 static bool is_confirmed(struct journal *journal, int64_t now_us)
 {
-    int64_t since_us = cluster_real_us() - atomic_load_explicit(&journal->confirmed_us, memory_order_relaxed);
+    int64_t real_us = cluster_real_us(), since_us = real_us > now_us ? real_us : now_us;
 
-    (void)now_us;
+    since_us -= atomic_load_explicit(&journal->confirmed_us, memory_order_relaxed);
     return since_us >= 0 && since_us <= journal->cluster->settings->session_us / 2;
 }
 
