@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TASKS = 2, STATE_MB = 200, VALUE_BYTES = 50000, CUT_VALUES = 100, CHANGES_MB = 40 };
+enum { TASKS = 2, STATE_MB = 50, VALUE_BYTES = 50000, CUT_VALUES = 100, CHANGES_MB = 10 };
 
 static const char *program;
 
@@ -277,7 +277,7 @@ static void test_takeover(void **state)
     unsigned long file = file_of(scene.mirror);
     task_writer_close(&scene.writer);
     inherit(&scene);
-    struct task_digest warm = take_over(&scene, "warm, 40 MB behind", scene.mirror);
+    struct task_digest warm = take_over(&scene, "warm, 10 MB behind", scene.mirror);
     assert_int_equal(file_of(scene.mirror), file);
     assert_same_digest(warm, written);
     assert_true(warm.values > 2000 && warm.documents && warm.notifications && warm.lines);
