@@ -476,9 +476,81 @@ static void test_correct_for_a_short_time(void **state)
     }
 }
 
+struct last_told {
+    unsigned count;
+    uint64_t rows, version;
+    bool provisional;
+};
+
+static void take_last(void *owner, const struct bucket *bucket, int64_t at_us)
+{
+    struct last_told *last = owner;
+
+    last->count++;
+    last->rows = bucket->rows;
+    last->version = bucket->version;
+    last->provisional = bucket->provisional;
+}
+
+static void merge_row(struct machine *machine, int64_t time_us)
+{
+    struct event_batch *batch = &machine->batch;
+
+    event_batch_reset(batch);
+    event_batch_add(batch);
+    batch->time_us[0] = time_us;
+    batch->watermark_us[0] = INT64_MIN;
+    batch->workflow[0] = span_of(key_names[0]);
+    batch->value[0] = 1;
+    fold_rows(machine->folds[0], batch);
+    fold_send(machine->folds[0], INT64_MAX);
+    exchange_flush(machine->ports[0]);
+    receive(machine, 0);
+}
+
+/* A row of a partition that was taken for idle: a provisional bucket is told again with it; of a firm one the
+ * panes are gone, and it must not be told with this row alone. */
+static void test_rows_after_the_close(void **state)
+{
+    static const int64_t begin_us = 1795252620000000;
+
+    for (int firm = 0; firm < 2; firm++) {
+        struct world world = {.workers = 1, .partitions = 1};
+        struct last_told last = {0};
+        struct windows_output output = {take_last, no_signal, &last};
+        struct windows_figures figures;
+        struct machine machine;
+        struct windows_time time = {.events_us = begin_us + 20 * SECOND,
+                                    .runs_us = begin_us + 20 * SECOND,
+                                    .firm_us = firm ? begin_us + 20 * SECOND : INT64_MIN,
+                                    .partial_us = INT64_MIN};
+
+        world.plan = plan_of("name: t\nsources: [{name: s, type: file, path: x}]\n"
+                             "measures: [{name: m, by: [workflow], every: 10s}]\n");
+        machine_open(&machine, &world);
+        windows_free(machine.windows[0]);
+        machine.windows[0] = windows_new(world.plan, 0, 1, machine.judges[0], &output);
+        merge_row(&machine, begin_us + SECOND);
+        merge_row(&machine, begin_us + 2 * SECOND);
+        assert_true(windows_close(machine.windows[0], &time, 100));
+        assert_int_equal(last.count, 1);
+        assert_int_equal(last.rows, 2);
+        assert_true(last.provisional == !firm);
+        merge_row(&machine, begin_us + 3 * SECOND);
+        windows_figures(machine.windows[0], &figures);
+        assert_int_equal(last.count, firm ? 1 : 2);
+        assert_int_equal(last.rows, firm ? 2 : 3);
+        assert_int_equal(last.version, last.rows + 1);
+        assert_int_equal(figures.lost, firm);
+        machine_close(&machine);
+        plan_free(world.plan);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_after_the_close),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_correct),
         cmocka_unit_test(test_correct_for_a_short_time),
