@@ -81,14 +81,27 @@ enum status store_file_step(struct store_file *file, sqlite3_stmt *statement, st
     return status;
 }
 
+/* Said only when it changes: each PRAGMA is parsed anew. */
+static enum status set_sync(struct store_file *file, enum store_sync sync, struct error *ret_error)
+{
+    static const char *const sql[] = {[STORE_SYNC_OFF] = "PRAGMA synchronous = OFF",
+                                      [STORE_SYNC_NORMAL] = "PRAGMA synchronous = NORMAL",
+                                      [STORE_SYNC_FULL] = "PRAGMA synchronous = FULL"};
+    enum status status = STATUS_OK;
+
+    if (file->sync != sync)
+        status = store_file_run(file, sql[sync], ret_error);
+    if (status == STATUS_OK)
+        file->sync = sync;
+    return status;
+}
+
 enum status store_file_begin(struct store_file *file, bool durable, struct error *ret_error)
 {
-    if (file->mirror)
-        return store_file_run(file, "PRAGMA synchronous = OFF; BEGIN IMMEDIATE", ret_error);
-    return store_file_run(file,
-                          durable ? "PRAGMA synchronous = FULL; BEGIN IMMEDIATE"
-                                  : "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
-                          ret_error);
+    enum store_sync sync = file->mirror ? STORE_SYNC_OFF : durable ? STORE_SYNC_FULL : STORE_SYNC_NORMAL;
+    enum status status = set_sync(file, sync, ret_error);
+
+    return status == STATUS_OK ? store_file_run(file, "BEGIN IMMEDIATE", ret_error) : status;
 }
 
 enum status store_file_end(struct store_file *file, enum status status, struct error *ret_error)

@@ -6,8 +6,11 @@
 
 #include <sqlite3.h>
 
+enum store_sync { STORE_SYNC_UNKNOWN, STORE_SYNC_OFF, STORE_SYNC_NORMAL, STORE_SYNC_FULL };
+
 struct store_file {
     sqlite3 *database;
+    enum store_sync sync; /* as it was said last */
     char *path;
     bool mirror; /* never synced */
     bool opened; /* until then what cannot be written is fatal, afterwards it may be so for a while only */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { TRANSITION_ROWS = 1024 }; /* judged and folded together */
+
 static void tell_bucket(void *owner, const struct bucket *bucket, int64_t at_us)
 {
     deliver_bucket(((struct worker *)owner)->deliver, bucket, at_us);
@@ -96,7 +98,7 @@ static void open_parts(struct worker *worker)
     worker->messages = memory_new(BATCH_ROWS_MAX * sizeof *worker->messages);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
-    event_batch_init(&worker->transitions, BATCH_ROWS_MAX, &plan->labels);
+    event_batch_init(&worker->transitions, TRANSITION_ROWS, &plan->labels);
     fold_set_numbers(worker->fold, fold_number(worker, 0));
     fold_set_numbers(worker->run_fold, fold_number(worker, 1));
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++) {

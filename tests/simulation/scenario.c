@@ -211,7 +211,7 @@ static void choose_cluster(struct scenario *scenario)
 {
     uint64_t random = scenario->seed * 2246822519u + 3;
 
-    scenario->is_cluster = random_below(&random, 3) == 0;
+    scenario->is_cluster = random_below(&random, 6) == 0;
     if (!scenario->is_cluster)
         return;
     scenario->live = true; /* a cluster never ends by itself */
