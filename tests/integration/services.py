@@ -291,14 +291,19 @@ class Receiver:
         self.server.server_close()
 
 
-def messages_taken(port):
-    """By the weir whose page is there, since its start; 0 while it does not answer."""
+def metric(port, name):
+    """Of the weir whose page is there; 0 while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1) as answer:
-            found = re.search(rb"^weir_messages_total ([0-9]+)", answer.read(), re.M)
+            found = re.search(rb"^weir_%s ([0-9]+)" % name.encode(), answer.read(), re.M)
     except OSError:
         return 0
     return int(found[1]) if found else 0
+
+
+def messages_taken(port):
+    """Since its start."""
+    return metric(port, "messages_total")
 
 
 class Weir:
