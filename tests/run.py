@@ -26,7 +26,8 @@ RELEASE = os.environ.get("WEIR_BUILD", "build")
 SANITIZED = RELEASE + "-asan"
 DETAIL_LINES = 40
 SIMULATED_SEEDS = "41-640"  # behind those of the unit test; some 40 s
-SERVICE_TESTS = {"ingest/kafka"}  # run by the integration lane, which has the broker
+SERVICE_TESTS = {"ingest/kafka", "pipeline/cluster", "pipeline/cluster_page", "pipeline/journal_kafka",
+                 "pipeline/standby_kafka"}  # run by the integration lane, which has the broker
 SETUP = {
     RELEASE: ["--buildtype=release"],
     SANITIZED: ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Demulator=true"],
@@ -152,6 +153,10 @@ class Run:
         if "lint" in self.parts:
             self.built.wait()  # for generated headers
             self.report.run("lint/clang-tidy", lambda: findings(tidy.lint(ROOT, RELEASE)))
+        if "integration" in self.parts:
+            self.fetched.wait()
+            self.built.wait()
+            part(self.report, "integration", scenarios.run, self.names, scenarios.BROKER_SCENARIOS)
 
     def lanes(self):
         lanes = [threading.Thread(target=lane) for lane in (self.fetch_lane, self.release_lane, self.checking_lane)]

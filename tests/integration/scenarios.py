@@ -407,11 +407,13 @@ SCENARIOS = (
         ("missing-topic", missing_topic),
         ("broker-down", broker_down),
         ("search-down", search_down),
-        ("kafka-source", kafka_source),
-        ("kafka-journal", kafka_journal),
     ]
     + [(f"once/es8/partitions-{p}/workers-{w}", once("es8", p, w)) for p in (1, 8) for w in (1, 4)]
 )
+
+
+# These need a broker only, of their own: they run beside the others.
+BROKER_SCENARIOS = [("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
 
 
 def print_table(rows, note):
@@ -422,8 +424,8 @@ def print_table(rows, note):
     note("\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in texts))
 
 
-def run(report, names):
-    chosen = [(name, scenario) for name, scenario in SCENARIOS if not names or any(part in name for part in names)]
+def run(report, names, scenarios=SCENARIOS):
+    chosen = [(name, scenario) for name, scenario in scenarios if not names or any(part in name for part in names)]
     if not os.path.exists(services.program()):
         raise Skip("the program is not built")
     bench = Bench()
@@ -438,7 +440,7 @@ def run(report, names):
 
 def main():
     report = Report()
-    run(report, sys.argv[1:])
+    run(report, sys.argv[1:], SCENARIOS + BROKER_SCENARIOS)
     return report.close(bool(os.environ.get("CI")))
 
 
