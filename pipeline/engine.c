@@ -19,6 +19,7 @@ enum { HEAP_ARENAS = 2, HEAP_MMAP_BYTES = 256 * 1024, HEAP_TRIM_EVERY_US = 2 * 1
 enum {
     PUBLISH_EVERY_US = 200 * 1000,
     SLEEP_US = 1000,
+    TASK_DRAIN_US = 2 * 1000 * 1000, /* what receivers are being told is marked, or another tells it again */
     TASK_SLEEP_US = 5000,            /* what others send comes once a commit */
     CUT_SLEEP_US = 50,               /* while others arrive at a cut */
     LAST_WAIT_US = 10 * 1000 * 1000, /* for the last cut, after the drain */
@@ -472,7 +473,7 @@ void engine_stop(struct engine *engine)
 
 void engine_stop_at_cut(struct engine *engine)
 {
-    stop(engine, 0);
+    stop(engine, engine->shared.task ? TASK_DRAIN_US : 0);
 }
 
 bool engine_is_alive(struct engine *engine)
