@@ -107,7 +107,7 @@ static void *run_worker(void *argument)
             break;
         if (!busy)
             usleep(checkpoint_is_near(&mine->worker) ? CUT_SLEEP_US
-                   : engine->options.task            ? TASK_SLEEP_US
+                   : engine->shared.task             ? TASK_SLEEP_US
                                                      : SLEEP_US);
     }
     metrics_publish(&mine->worker, mine->values);

@@ -90,7 +90,6 @@ static void close_parcel(struct parcels *parcels, unsigned target)
     *parcels->end = parcel;
     parcels->end = &parcel->next;
     parcels->waiting_bytes += begun->size;
-    parcels->figures.sent_bytes += begun->size;
     buffer_clear(begun);
     memset(parcels->told + (size_t)target * parcels->plan->group_count, 0, parcels->plan->group_count);
 }
@@ -323,7 +322,6 @@ bool parcels_open(struct parcels *parcels, struct span bytes, struct exchange_po
     for (size_t i = 0; i < reading.count; i++)
         columns_free(&reading.groups[i].measures);
     free(reading.groups);
-    parcels->figures.opened_bytes += bytes.size;
     parcels->figures.left_out += reading.left_out;
     return !reading.in.broken;
 }

@@ -23,8 +23,7 @@ void parcels_discard(struct journal_parcel *parcels);
 bool parcels_open(struct parcels *parcels, struct span bytes, struct exchange_port *port);
 
 struct parcels_figures {
-    uint64_t sent, opened;             /* records */
-    uint64_t sent_bytes, opened_bytes; /* of parcels */
-    uint64_t left_out;                 /* records too large, or of unknown groups */
+    uint64_t sent, opened; /* records */
+    uint64_t left_out;     /* records too large, or of unknown groups */
 };
 struct parcels_figures parcels_figures(const struct parcels *parcels);

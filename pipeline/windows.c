@@ -561,15 +561,14 @@ static int64_t lost_until(const struct windows *windows, const struct series_tab
 
 void windows_merge(struct windows *windows, struct pane_record *record)
 {
-    int64_t lost_us;
     struct series_table *table =
         windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
+    int64_t lost_us = lost_until(windows, table);
     struct series *series = find_series(windows, table, record->key, record->texts);
     struct pane_node *node;
     int64_t end;
 
     assert(shard_of(record->key) % windows->workers == windows->worker);
-    lost_us = lost_until(windows, table);
     windows->figures.lost += series && record->first_end_us <= lost_us;
     if (!series || last_end(table->group, record->start_us) <= lost_us) {
         windows->figures.too_many += !series;
