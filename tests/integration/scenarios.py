@@ -376,7 +376,7 @@ def broker_test(bench, folder, name):
                    "WEIR_ROOT": services.ROOT}
     answer = subprocess.run([program], cwd=services.ROOT, env=environment, capture_output=True, text=True, timeout=400)
     if answer.returncode:
-        raise AssertionError(f"exit {answer.returncode}: " + (answer.stdout + answer.stderr)[-3000:])
+        raise AssertionError(f"exit {answer.returncode}: " + (answer.stderr or answer.stdout)[-1500:])
 
 
 def kafka_source(bench):
