@@ -248,6 +248,11 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 
+static bool may_send(const struct outlet *outlet, const struct outbox_item *item)
+{
+    return item->step == OUTBOX_READY && outlet->notices.unmarked < NOTICES_UNMARKED_MAX;
+}
+
 /* Offers what is next, in order, until the sink is busy or the log is waited for. */
 static void offer_next(struct deliver *deliver, struct outlet *outlet)
 {
@@ -263,13 +268,17 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
         if (is_notice(outlet, item->document.kind) && item->document.prompted) {
             if (!outbox_is_next(item))
                 return;
-            if (logged)
+            if (logged) {
+                notices_offered(&outlet->notices); /* with its prompt */
                 notices_mark(&outlet->notices, item, deliver->now_us);
+            }
             outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
             continue;
         }
-        if ((logged && item->step != OUTBOX_READY) || !offer_item(deliver, outlet, item))
+        if ((logged && !may_send(outlet, item)) || !offer_item(deliver, outlet, item))
             return;
+        if (logged)
+            notices_offered(&outlet->notices);
         outbox_take(&outlet->outbox);
     }
 }
@@ -532,13 +541,16 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
         if (!of_item)
             outlet->raw_pending--;
+        const struct outbox_item *item =
+            of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
+        bool logged = item && is_logged(deliver, outlet, item->document.kind);
+
         if (verdict->dead_letter) {
+            if (logged)
+                notices_given_up(&outlet->notices);
             bury(deliver, outlet, verdict);
         } else {
-            const struct outbox_item *item =
-                of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
-
-            if (item && is_logged(deliver, outlet, item->document.kind))
+            if (logged)
                 notices_mark(&outlet->notices, item, deliver->now_us);
             settle(deliver, outlet, verdict->ticket);
         }

@@ -154,6 +154,17 @@ void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_
     add(notices, item, false, now_us, item);
 }
 
+void notices_offered(struct notices *notices)
+{
+    notices->unmarked++;
+}
+
+void notices_given_up(struct notices *notices)
+{
+    assert(notices->unmarked > 0);
+    notices->unmarked--;
+}
+
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
 {
     add(notices, item, true, now_us, NULL);
@@ -177,6 +188,8 @@ void notices_advance(struct notices *notices)
         for (size_t i = 0; i < job->list.count; i++)
             if (job->list.items[i].item)
                 job->list.items[i].item->step = OUTBOX_READY;
+            else
+                notices_given_up(notices);
         notices->stored += job->list.count;
         empty(&job->list);
     }

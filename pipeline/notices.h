@@ -44,7 +44,11 @@ struct notices {
     struct notices_told *told; /* by dedup key */
     size_t told_count, told_capacity;
     uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
+    size_t unmarked;             /* offered, and the log does not have the mark */
 };
+
+/* More is not offered at a time: what is sent and not marked when the process dies is sent again. */
+enum { NOTICES_UNMARKED_MAX = 4 };
 
 /* The body of an alert in outbox and log: the layout's version and the packed alert. */
 void notices_pack(const struct alert *alert, struct buffer *out);
@@ -55,6 +59,9 @@ enum status notices_load(struct notices *notices, struct store *store, struct er
 
 bool notices_sent(const struct notices *notices, struct id128 line);
 void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us);
+/* What was logged is offered to the sink; later it is marked, or given up. */
+void notices_offered(struct notices *notices);
+void notices_given_up(struct notices *notices);
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us);
 void notices_advance(struct notices *notices); /* items that the log has become ready */
 bool notices_busy(const struct notices *notices);
