@@ -5,8 +5,9 @@
  * ...}) and is passed over; under a path that the user wrote it is an error.
  * Tried and dropped: dropping rows of unknown state, which would hide a new word of an engine from
  * everybody. */
+#include "ingest/fields.h"
+
 #include "base/memory.h"
-#include "ingest/json.h"
 
 #include <assert.h>
 #include <math.h>
@@ -14,11 +15,6 @@
 #include <strings.h>
 
 enum { PATHS_MAX = 16 /* of one field */, STATE_WORDS_MAX = 256 };
-
-struct fields_settings {
-    char *each;
-    const struct node *map;
-};
 
 struct state_word {
     struct span word;
@@ -43,7 +39,7 @@ struct format {
     struct mapping *mappings;
     size_t count, capacity;
     unsigned targets;
-    bool guess_labels;      /* no map: labels.* too */
+    bool guess_labels;      /* no map of the user: labels.* too */
     unsigned labels_mapped; /* how many of the pipeline's labels that covers so far */
 };
 
@@ -446,11 +442,13 @@ static enum status fields_open(const void *settings, const struct format_context
         return fail(ret_error, "each: path \"%s\" %s", fields->each, problem);
     struct format *format = memory_new(sizeof *format);
     format->reader = reader;
-    format->guess_labels = !fields->map;
+    format->guess_labels = !fields->map || fields->is_preset;
     if (fields->map && read_map(format, fields->map, context->labels, ret_error)) {
         fields_close(format);
         return STATUS_FATAL;
     }
+    for (size_t i = 0; i < format->count; i++)
+        format->mappings[i].guessed = fields->is_preset;
     if (!fields->map)
         for (unsigned field = 0; field < FIELD_COUNT; field++)
             guess_field(format, (enum field)field);
