@@ -18,6 +18,7 @@ static const struct {
     {"a Tekton event", "taskRun|pipelineRun|customRun|apiVersion=tekton.dev/ kind"},
     {"a Kubernetes watch event", "object type"},
     {"a Kubernetes event", "involvedObject reason|regarding reason"},
+    {"a Kubernetes object (Argo Workflows, Tekton ...)", "apiVersion kind|metadata spec status"},
 };
 
 enum { FOREIGN_COUNT = sizeof foreign / sizeof *foreign };

@@ -124,6 +124,8 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     bool is_process = span_is(item_text(item, ELEMENT_TYPE), "PROCESS");
     batch->engine[row] = SPAN_LITERAL("zeebe");
     item_take_texts(item, columns, sizeof columns / sizeof *columns);
+    if (span_is(item_text(item, VALUE_TYPE), "JOB") && span_is(item_text(item, INTENT), "COMPLETED"))
+        batch->error[row] = (struct span){0}; /* of an earlier try */
     if (!is_process)
         batch->task[row] = item_text(item, ELEMENT);
     batch->run[row] = key_of(item, INSTANCE);
