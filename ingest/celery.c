@@ -123,7 +123,7 @@ static enum status celery_open(const void *settings, const struct format_context
 const struct format_type celery_format = {
     .name = "celery",
     .help = "Celery's task and worker events",
-    .signs = "type timestamp hostname|type uuid timestamp",
+    .signs = "hostname utcoffset clock|type timestamp hostname|type uuid timestamp",
     .open = celery_open,
     .decode = json_format_decode,
     .close = json_format_close,

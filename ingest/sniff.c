@@ -79,12 +79,20 @@ static bool begins_with(struct span text, struct span beginning)
     return text.size >= beginning.size && memcmp(text.data, beginning.data, beginning.size) == 0;
 }
 
+static unsigned key_head(struct span name)
+{
+    unsigned first = name.size ? (unsigned char)name.data[0] : 0;
+
+    return (name.size * 5 + first) % SNIFF_HEADS;
+}
+
 /* The bits of a key with its value, which starts at `at`. */
 static uint64_t key_bits(const struct sniffer *sniffer, struct span name, struct span text, size_t at)
 {
     uint64_t bits = 0;
 
-    for (unsigned i = 0; i < sniffer->key_count; i++) {
+    for (uint64_t left = sniffer->heads[key_head(name)]; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(left);
         const struct sniff_key *key = &sniffer->keys[i];
 
         if (!span_equal(key->name, name))
@@ -147,6 +155,7 @@ static unsigned key_number(struct sniffer *sniffer, struct span name, struct spa
     if (i == sniffer->key_count) {
         assert(i < SNIFF_KEYS_MAX);
         sniffer->keys[sniffer->key_count++] = (struct sniff_key){name, beginning};
+        sniffer->heads[key_head(name)] |= 1ULL << i;
     }
     return i;
 }

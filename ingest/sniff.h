@@ -4,7 +4,7 @@
 #pragma once
 #include "base/span.h"
 
-enum { SNIFF_KEYS_MAX = 64, SNIFF_SIGNS_MAX = 64 };
+enum { SNIFF_KEYS_MAX = 64, SNIFF_SIGNS_MAX = 64, SNIFF_HEADS = 32 };
 
 struct sniffer {
     struct sniff_key {
@@ -14,6 +14,7 @@ struct sniffer {
         uint64_t keys; /* bit i: keys[i]; all must be there */
         unsigned answer;
     } signs[SNIFF_SIGNS_MAX];
+    uint64_t heads[SNIFF_HEADS]; /* bit i: keys[i] has this hash */
     unsigned key_count, sign_count;
 };
 
