@@ -60,10 +60,7 @@ static enum status ecs_open(const void *settings, const struct format_context *c
 static enum status ecs_decode(struct format *format, const struct message *message, struct event_batch *batch,
                               const char **ret_reason)
 {
-    uint32_t first_row = batch->rows;
-    enum status status = fields_format.decode(format->fields, message, batch, ret_reason);
-
-    return json_name_foreign(status, message, batch, first_row, ret_reason);
+    return fields_format.decode(format->fields, message, batch, ret_reason);
 }
 
 const struct format_type ecs_format = {

@@ -39,7 +39,7 @@ struct format {
     struct mapping *mappings;
     size_t count, capacity;
     unsigned targets;
-    bool guess_labels;      /* no map of the user: labels.* too */
+    bool guesses;           /* no map of the user: labels.* too */
     unsigned labels_mapped; /* how many of the pipeline's labels that covers so far */
 };
 
@@ -442,7 +442,7 @@ static enum status fields_open(const void *settings, const struct format_context
         return fail(ret_error, "each: path \"%s\" %s", fields->each, problem);
     struct format *format = memory_new(sizeof *format);
     format->reader = reader;
-    format->guess_labels = !fields->map || fields->is_preset;
+    format->guesses = !fields->map || fields->is_preset;
     if (fields->map && read_map(format, fields->map, context->labels, ret_error)) {
         fields_close(format);
         return STATUS_FATAL;
@@ -461,9 +461,12 @@ static enum status fields_open(const void *settings, const struct format_context
 static enum status fields_decode(struct format *format, const struct message *message,
                                  struct event_batch *batch, const char **ret_reason)
 {
-    if (format->guess_labels && format->labels_mapped < batch->label_columns)
+    uint32_t first_row = batch->rows;
+
+    if (format->guesses && format->labels_mapped < batch->label_columns)
         guess_new_labels(format, batch);
-    return json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+    enum status status = json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+    return format->guesses ? json_name_foreign(status, message, batch, first_row, ret_reason) : status;
 }
 
 const struct format_type fields_format = {

@@ -1,6 +1,6 @@
 /* The OpenLineage format on the recording of a real Airflow, on the samples of the specification and of
  * its Python client, and on the dirt that other producers are known for. */
-#include "tests/ingest/support.h"
+#include "tests/ingest/json_support.h"
 
 #include "base/slots.h"
 
@@ -382,13 +382,30 @@ static void test_mutations(void **state)
     lines_free(lines, count);
 }
 
+static void test_wrong_types(void **state)
+{
+    check_json_format(
+        "openlineage",
+        EVENT(
+            "\"eventType\":\"FAIL\",",
+            PARENT("d") ",\"airflow\":{\"dag\":{\"dag_id\":\"d\"},\"task\":{\"task_id\":\"t\",\"retries\":2}"
+                        ",\"taskInstance\":{\"try_number\":1,\"map_index\":0}},\"errorMessage\":{\"message\":"
+                        "\"m\",\"stackTrace\":\"E: m\"}",
+            "\"name\":\"d.t\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording), cmocka_unit_test(test_fields_of_recording),
-        cmocka_unit_test(test_samples),   cmocka_unit_test(test_identity_without_airflow_facets),
-        cmocka_unit_test(test_states),    cmocka_unit_test(test_facets),
-        cmocka_unit_test(test_retries),   cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_wrong_types),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_fields_of_recording),
+        cmocka_unit_test(test_samples),
+        cmocka_unit_test(test_identity_without_airflow_facets),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_facets),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_mutations),
     };
 
