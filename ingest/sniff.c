@@ -13,12 +13,14 @@ static const struct {
     {"an OTLP metrics message", "resourceMetrics"},
     {"an OTLP traces message", "resourceSpans"},
     {"a CloudEvents message", "specversion type source|specversion id source"},
-    {"a CDEvents message", "context subject"},
+    {"a CDEvents message", "context={ subject={"},
     {"an Argo Workflows object", "apiVersion=argoproj.io/ kind"},
-    {"a Tekton event", "taskRun|pipelineRun|customRun|apiVersion=tekton.dev/ kind"},
-    {"a Kubernetes watch event", "object type"},
-    {"a Kubernetes event", "involvedObject reason|regarding reason"},
-    {"a Kubernetes object (Argo Workflows, Tekton ...)", "apiVersion kind|metadata spec status"},
+    {"a Tekton event", "taskRun={|pipelineRun={|customRun={|apiVersion=tekton.dev/ kind"},
+    {"a Kubernetes watch event", "object={ type=ADDED|object={ type=MODIFIED|object={ type=DELETED|object={ "
+                                 "type=BOOKMARK|object={ type=ERROR"},
+    {"a Kubernetes event", "involvedObject={ reason|regarding={ reason"},
+    {"a Kubernetes object (Argo Workflows, Tekton ...)",
+     "apiVersion kind metadata={|metadata={ spec={ status={"},
 };
 
 enum { FOREIGN_COUNT = sizeof foreign / sizeof *foreign };
@@ -86,8 +88,19 @@ static unsigned key_head(struct span name)
     return (name.size * 5 + first) % SNIFF_HEADS;
 }
 
-/* The bits of a key with its value, which starts at `at`. */
-static uint64_t key_bits(const struct sniffer *sniffer, struct span name, struct span text, size_t at)
+static bool value_begins(struct span value, struct span beginning)
+{
+    bool is_text = value.size > 0 && value.data[0] == '"';
+
+    if (beginning.size == 0)
+        return true;
+    if (beginning.data[0] == '{')
+        return begins_with(value, beginning);
+    return is_text && begins_with(span_make(value.data + 1, value.size - 1), beginning);
+}
+
+/* The bits of a key; `value` goes on to the end of the message. */
+static uint64_t key_bits(const struct sniffer *sniffer, struct span name, struct span value)
 {
     uint64_t bits = 0;
 
@@ -95,11 +108,7 @@ static uint64_t key_bits(const struct sniffer *sniffer, struct span name, struct
         unsigned i = (unsigned)__builtin_ctzll(left);
         const struct sniff_key *key = &sniffer->keys[i];
 
-        if (!span_equal(key->name, name))
-            continue;
-        if (key->beginning.size == 0 ||
-            (at < text.size && text.data[at] == '"' &&
-             begins_with(span_make(text.data + at + 1, text.size - at - 1), key->beginning)))
+        if (span_equal(key->name, name) && value_begins(value, key->beginning))
             bits |= 1ULL << i;
     }
     return bits;
@@ -134,7 +143,8 @@ int sniffer_ask(const struct sniffer *sniffer, struct span payload)
         if (at == text.size || text.data[at] != ':')
             return -1;
         at = skip_blanks(text, at + 1);
-        uint64_t bits = key_bits(sniffer, span_make(text.data + start, end - 1 - start), text, at);
+        uint64_t bits = key_bits(sniffer, span_make(text.data + start, end - 1 - start),
+                                 span_make(text.data + at, text.size - at));
         if (bits & ~seen) {
             seen |= bits;
             answer = sign_answer(sniffer, seen);

@@ -8,7 +8,7 @@ enum { SNIFF_KEYS_MAX = 64, SNIFF_SIGNS_MAX = 64, SNIFF_HEADS = 32 };
 
 struct sniffer {
     struct sniff_key {
-        struct span name, beginning; /* of a text value; empty: any value */
+        struct span name, beginning; /* of the value; empty: any value */
     } keys[SNIFF_KEYS_MAX];
     struct sniff_sign {
         uint64_t keys; /* bit i: keys[i]; all must be there */
@@ -19,8 +19,8 @@ struct sniffer {
 };
 
 /* Signs are alternatives parted by '|', each of some keys parted by blanks; `key=beginning` asks for a text
- * that begins so. The texts are borrowed. The sign that a message completes first, reading on from its
- * beginning, answers. */
+ * that begins so, `key={` for an object. The texts are borrowed. The sign that a message completes first,
+ * reading on from its beginning, answers. */
 void sniffer_add(struct sniffer *sniffer, const char *signs, unsigned answer);
 /* The answer, or -1. */
 int sniffer_ask(const struct sniffer *sniffer, struct span payload);

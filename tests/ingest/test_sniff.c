@@ -44,7 +44,11 @@ static void test_foreign(void **state)
         "an Argo Workflows object");
     assert_string_equal(sniff_foreign(span_of("{\"specversion\":\"1.0\",\"id\":\"i\",\"source\":\"s\"}")),
                         "a CloudEvents message");
+    assert_string_equal(sniff_foreign(span_of("{\"context\":{},\"subject\": {}}")), "a CDEvents message");
     assert_null(sniff_foreign(span_of("{\"type\":\"task-sent\"}")));
+    /* somebody's own words */
+    assert_null(sniff_foreign(span_of("{\"object\":{},\"type\":\"created\"}")));
+    assert_null(sniff_foreign(span_of("{\"context\":\"a\",\"subject\":{}}")));
 }
 
 static void test_registry_header(void **state)
