@@ -242,6 +242,11 @@ static void kafka_advance(struct source *source, int64_t now_us)
         send_commits(source);
 }
 
+static bool kafka_endless(const struct source *source)
+{
+    return true;
+}
+
 static bool kafka_ready(const struct source *source)
 {
     return source->ready;
@@ -409,7 +414,7 @@ const struct source_type kafka_source = {
     .option_count = sizeof kafka_options / sizeof *kafka_options,
     .settings_size = sizeof(struct kafka_settings),
     .open = kafka_open,
-    .endless = true,
+    .endless = kafka_endless,
     .ready = kafka_ready,
     .refusal = kafka_refusal,
     .advance = kafka_advance,

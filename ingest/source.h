@@ -44,9 +44,9 @@ enum poll_state {
 
 struct source_type {
     const char *name, *help;
-    bool endless; /* without `once` more may always come, even from partitions that do not exist yet */
     const struct option *options;
     size_t option_count, settings_size;
+    const char *const *labels; /* what its messages have under `labels`; ends with NULL; may be NULL */
 
     /* Takes over nothing; `settings` outlive the source. */
     enum status (*open)(const void *settings, const struct source_context *context,
@@ -58,6 +58,9 @@ struct source_type {
 
     /* With `once`: why there is nothing to read at all (a topic that does not exist); NULL: all is well. */
     const char *(*refusal)(const struct source *source);
+
+    /* Without `once` more may always come, even from partitions that do not exist yet. NULL: never. */
+    bool (*endless)(const struct source *source);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);

@@ -208,6 +208,7 @@ bool stage_poll(struct worker *worker, int64_t now_us)
 
 static void place_row(struct worker *worker, const struct message *message, uint32_t row)
 {
+    const struct plan_source *source = input_of(worker, worker->at)->plan;
     struct event_batch *batch = &worker->batch;
 
     batch->partition[row] = worker->at->number;
@@ -215,7 +216,9 @@ static void place_row(struct worker *worker, const struct message *message, uint
     batch->arrival_us[row] = message->arrival_us;
     batch->payload[row] = message->payload;
     if (batch->source[row].size == 0)
-        batch->source[row] = span_of(input_of(worker, worker->at)->plan->name);
+        batch->source[row] = span_of(source->name);
+    for (size_t i = 0; i < source->labels_given.count; i++)
+        batch->labels[source->labels[i].column][row] = source->labels[i].value;
 }
 
 /* A message without any good row becomes one malformed row, so that nothing is lost in silence. */
@@ -479,13 +482,18 @@ static int64_t local_watermark(const struct worker *worker, bool firm, int64_t n
     return least;
 }
 
+static bool is_endless(const struct input *input)
+{
+    return input->plan->type->endless && input->plan->type->endless(input->source);
+}
+
 bool worker_has_read_all(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->partition_count; i++)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready || (worker->shared->live && worker->inputs[i].plan->type->endless))
+        if (!worker->inputs[i].ready || (worker->shared->live && is_endless(&worker->inputs[i])))
             return false;
     return !worker->at && !worker->refusal;
 }
