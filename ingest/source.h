@@ -22,8 +22,14 @@ struct source_context {
      * `can_repeat` it is the lowest offset that is still owed something, else the first that was not read.
      * May be NULL. */
     int64_t (*resume)(void *resume_owner, const char *topic, int32_t partition, bool can_repeat);
+    /* Each note of this source that the store has, for sources that write some; asked like resume. May be
+     * NULL. */
+    void (*recall)(void *resume_owner, void (*take)(void *owner, struct span topic, struct span note),
+                   void *owner);
     void *resume_owner;
 };
+
+enum { SOURCE_NOTE_MAX = 8192 };
 
 struct source_partition {
     const char *topic;    /* topic, or path of the file; lives as long as the source */
@@ -33,6 +39,8 @@ struct source_partition {
     /* The file or topic has become shorter than where it was to be read on, so what comes from now on has
      * offsets that older messages had. May be set by advance and poll. */
     bool anew;
+    struct span note; /* what the source must know of it after a restart, at most SOURCE_NOTE_MAX bytes: kept
+                       * with the offsets of each cut. Valid until the next advance or poll */
 };
 
 enum poll_state {

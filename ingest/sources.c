@@ -6,11 +6,7 @@
 extern const struct source_type file_source, host_source, kafka_source, stdin_source;
 
 const struct source_type *const source_types[] = {
-    &file_source,
-    &host_source,
-    &kafka_source,
-    &stdin_source,
-    NULL,
+    &file_source, &host_source, &kafka_source, &stdin_source, NULL,
 };
 
 const struct source_type *source_type_find(const char *name)

@@ -45,6 +45,13 @@ static int64_t resume(void *owner, const char *topic, int32_t number, bool can_r
     return can_repeat ? place.low_offset : place.next_offset;
 }
 
+static void recall(void *owner, void (*take)(void *owner, struct span topic, struct span note), void *taker)
+{
+    const struct input *input = owner;
+
+    restart_notes(&input->worker->shared->restart, span_of(input->plan->name), take, taker);
+}
+
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
                                struct error *error)
 {
@@ -64,6 +71,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,
                                          .resume = resume,
+                                         .recall = recall,
                                          .resume_owner = input};
         struct format_context format_context = {.labels = (struct label_names *)&plan->labels};
 
