@@ -63,6 +63,15 @@ static void start_anew(struct source *source, struct stream *stream)
     stream->partition.anew = true;
 }
 
+/* False: the file is not what it was, and follow.c finds out. */
+static bool fill(struct source *source, struct stream *stream)
+{
+    if (source->follower && !follow_may_read(source, stream))
+        return false;
+    lines_fill(&stream->lines);
+    return true;
+}
+
 /* Towards the line where to read on, at most a buffer; true: it stands there. */
 static bool pass_over(struct source *source, struct stream *stream)
 {
@@ -77,10 +86,9 @@ static bool pass_over(struct source *source, struct stream *stream)
             stream->next_offset++;
         } else if (lines->state != READ_MORE) {
             start_anew(source, stream);
-        } else if (filled) {
+        } else if (filled || !fill(source, stream)) {
             return false;
         } else {
-            lines_fill(lines);
             filled = true;
         }
     }
@@ -128,7 +136,8 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
         }
         if (count > 0 || filled || lines->state == READ_DONE || lines->descriptor < 0)
             break;
-        lines_fill(lines);
+        if (!fill(source, stream))
+            break;
         filled = true;
         stream->quiet = lines->goes_on && lines->state == READ_END_FOR_NOW;
     }

@@ -35,7 +35,7 @@ struct stream {
     struct buffer note;      /* the marks, for a restart */
     bool quiet;              /* all that was written when last looked at is read */
     bool over;               /* nothing to read is in sight */
-    unsigned still;          /* times looked at since it grew last */
+    unsigned still;          /* times it had not grown although it has a successor */
     unsigned cut;            /* times looked at since it was cut off */
     int64_t size, changed_ns;
 };
@@ -61,6 +61,7 @@ void file_warn(struct source *source, const char *path, int64_t offset, const ch
 struct follower *follow_open(void);
 void follow_close(struct follower *follower);
 void follow_advance(struct source *source, int64_t now_us);         /* looks for files, now and then */
+bool follow_may_read(struct source *source, struct stream *stream); /* its file is the one it was */
 bool follow_ready(const struct source *source);                     /* has looked at least once */
 void follow_finished(struct source *source, struct stream *stream); /* the file has been read to its end */
 void follow_too_short(struct source *source, struct stream *stream);

@@ -380,12 +380,14 @@ void follow_too_short(struct source *source, struct stream *stream)
 }
 
 /* The open file still begins as it did, and has what was read of it. A longer beginning tells more. */
-static bool is_intact(struct stream *stream, const struct stat *about)
+static bool is_intact(struct stream *stream)
 {
     struct file_mark *mark = &stream->marks[stream->mark];
     char head[HEAD_BYTES];
+    struct stat about;
 
-    if (about->st_size < lseek(stream->lines.descriptor, 0, SEEK_CUR))
+    if (fstat(stream->lines.descriptor, &about) != 0 ||
+        about.st_size < lseek(stream->lines.descriptor, 0, SEEK_CUR))
         return false;
     if (stream->lines.zstd)
         return true;
@@ -398,6 +400,15 @@ static bool is_intact(struct stream *stream, const struct stat *about)
         write_note(stream);
     }
     return true;
+}
+
+bool follow_may_read(struct source *source, struct stream *stream)
+{
+    if (is_intact(stream))
+        return true;
+    stream->quiet = true;
+    stream->size = -1;
+    return false;
 }
 
 /* What was not read of a file cut off is read in its copy, if there is one. */
@@ -415,8 +426,12 @@ static void go_to_copy(struct source *source, struct stream *stream)
         file_warn(source, stream->lines.path, stream->next_offset,
                   "the file was cut off; what had not been read of it is lost");
         mark->head_size = 0; /* fits nothing: what comes now is new */
-        stream->lines.state = READ_DONE;
         write_note(stream);
+        stream->lines.state = READ_DONE; /* what is in the buffer is still given */
+        if (stream->next_offset < stream->first_offset) {
+            stream->next_offset = stream->first_offset;
+            follow_finished(source, stream);
+        }
     }
 }
 
@@ -424,10 +439,10 @@ static void look_at(struct source *source, struct stream *stream)
 {
     struct stat about;
 
-    if (fstat(stream->lines.descriptor, &about) != 0 || !stream->lines.goes_on)
+    if (fstat(stream->lines.descriptor, &about) != 0)
         return;
     bool same = about.st_size == stream->size && changed_at(&about) == stream->changed_ns;
-    if (stream->cut || (!same && !is_intact(stream, &about))) {
+    if (stream->cut || (!same && !is_intact(stream))) {
         go_to_copy(source, stream);
         return;
     }
@@ -436,8 +451,8 @@ static void look_at(struct source *source, struct stream *stream)
         stream->changed_ns = changed_at(&about);
         stream->still = 0;
         stream->quiet = false;
-    } else if (stream->quiet && ++stream->still >= STILL_SCANS &&
-               (about.st_nlink == 0 || find_successor(source, stream))) {
+    } else if (stream->quiet && stream->lines.goes_on &&
+               (about.st_nlink == 0 || find_successor(source, stream)) && ++stream->still >= STILL_SCANS) {
         stream->lines.goes_on = stream->quiet = false; /* a last line without its end is given too */
     }
 }

@@ -367,36 +367,37 @@ static void test_random(void **state)
     }
 }
 
-/* A single name: what is renamed is read to its end as long as it is open. */
+/* A single name: what is renamed is read to its end as long as it is open, also what its writer, who has not
+ * heard of it yet, writes while the new file is there. */
 static void test_rename(void **state)
 {
     struct world *world = world_new("app.log", 5);
+    char line[64];
 
     pass_seconds(world, 2);
     assert_int_equal(type->partition_count(world->source), 0);
     assert_true(type->ready(world->source));
     assert_non_null(strstr(world->warning, "no such file yet"));
+    append(world, "app.log", "");
     for (unsigned i = 0; i < 5; i++) {
-        world->half = false;
-        append(world, "app.log", "");
         write_lines(world, "app.log", 30);
         pass_seconds(world, 8);
-        if (world->half)
-            append(world, "app.log", "\n");
-        world->half = false;
+        write_lines(world, "app.log", 0);
         assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "old")), 0);
+        world->written += 2;
+        snprintf(line, sizeof line, "this is line %d\n", world->written - 1);
+        append(world, "app.log", line);
         pass_seconds(world, 2);
-        append(world, "old", "this is line "); /* the writer has not heard of it yet */
+        append(world, "old", "this is line ");
         pass_seconds(world, 2);
-        char rest[32];
-        snprintf(rest, sizeof rest, "%d\n", world->written++);
-        append(world, "old", rest);
+        snprintf(line, sizeof line, "%d\n", world->written - 2);
+        append(world, "old", line);
     }
-    append(world, "app.log", "this is line 0\n");
-    world->given[0] = 0;
     check_all_given(world);
     assert_int_equal(type->partition_count(world->source), 1);
-    assert_int_equal(world->topics[0].next, world->written + 1); /* one stream of lines */
+    assert_int_equal(world->topics[0].next, world->written); /* one stream of lines */
+    for (int i = 0; i < world->written; i++)
+        assert_int_equal(world->topics[0].line_of[i], i);
     assert_int_equal(world->warnings, 0);
     world_free(world);
 }
@@ -423,6 +424,12 @@ static void test_gone(void **state)
     check_all_given(world);
     assert_int_equal(world->topics[0].next, 5);
     assert_non_null(strstr(world->warning, "the file was cut off"));
+    assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+    pass_seconds(world, 5);
+    world->given[4] = 0;
+    append(world, "app.log", "this is line 4\n"); /* the same once more, but seen to be new */
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, 6);
     world_free(world);
 }
 
