@@ -283,6 +283,17 @@ static enum status open_arrivals(struct source *source, const char *path, struct
     return STATUS_OK;
 }
 
+static enum status file_check(const void *settings, const struct source_context *context,
+                              struct error *ret_error)
+{
+    const struct file_settings *file = settings;
+
+    if (file->arrivals && (file->follow || file_is_pattern(file->path)))
+        return node_fail(node_find(context->node, "arrivals"), ret_error,
+                         "arrivals: only for one file that is not followed");
+    return STATUS_OK;
+}
+
 static enum status open_files(const struct file_settings *settings, const struct source_context *context,
                               struct source **ret_source, struct error *ret_error)
 {
@@ -290,9 +301,7 @@ static enum status open_files(const struct file_settings *settings, const struct
     enum status status = STATUS_OK;
 
     *source = (struct source){.context = *context, .settings = settings, .arrivals.descriptor = -1};
-    if (settings->arrivals && (settings->follow || file_is_pattern(settings->path)))
-        status = fail(ret_error, "%s: arrivals go with one file that is not followed", context->name);
-    else if (context->worker != 0)
+    if (context->worker != 0)
         status = STATUS_OK;
     else if (settings->follow)
         source->follower = follow_open();
@@ -349,6 +358,7 @@ const struct source_type file_source = {
     .options = file_options,
     .option_count = sizeof file_options / sizeof *file_options,
     .settings_size = sizeof(struct file_settings),
+    .check = file_check,
     .open = file_open,
     .ready = file_ready,
     .endless = file_endless,

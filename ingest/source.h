@@ -56,7 +56,11 @@ struct source_type {
     size_t option_count, settings_size;
     const char *const *labels; /* what its messages have under `labels`; ends with NULL; may be NULL */
 
-    /* Takes over nothing; `settings` outlive the source. */
+    /* At load: what the option rows cannot tell of the settings. `context` has a name and a node, nothing
+     * else. NULL: nothing. */
+    enum status (*check)(const void *settings, const struct source_context *context, struct error *ret_error);
+
+    /* Takes over nothing; `settings` outlive the source and are checked. */
     enum status (*open)(const void *settings, const struct source_context *context,
                         struct source **ret_source, struct error *ret_error);
 

@@ -181,6 +181,7 @@ static enum status read_source(struct plan *plan, const struct node *map, void *
 {
     struct plan_source *source = entry;
     const struct source_type *type = find_type(source_types, map, "source", error);
+    struct source_context context;
 
     if (!type)
         return STATUS_FATAL;
@@ -189,6 +190,9 @@ static enum status read_source(struct plan *plan, const struct node *map, void *
     if (read_typed(map, &source_rows, source, type->options, type->option_count, type->settings_size,
                    &source->settings, NULL, NULL, error) != STATUS_OK ||
         add_labels(plan, source, error) != STATUS_OK)
+        return STATUS_FATAL;
+    context = (struct source_context){.name = source->name, .node = map};
+    if (type->check && type->check(source->settings, &context, error) != STATUS_OK)
         return STATUS_FATAL;
     return find_format(plan, map, source->format_name, &source->format, error);
 }

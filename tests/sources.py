@@ -200,6 +200,11 @@ def refused(folder):
         ("{name: a, type: file, path: x, labels: {'a b': c}}", "labels: 'a b' is no name of a label"),
         ("{name: a, type: file, path: x, labels: [a]}", "labels"),
         ("{name: a, type: host, every: 10ms}", "every"),
+        ("{name: a, type: file, path: x, follow: true, arrivals: y}", "arrivals: only for one file that is not followed"),
+        *(("{name: a, type: kafka, brokers: 'b:1', topics: [t], start: %s}" % start, f"start: '{text}' is not latest, earliest,")
+          for start, text in (("yesterday", "yesterday"), ("1h", "1h"), ("'2026-13-01T00:00:00Z'", "2026-13-01T00:00:00Z"),
+                              ("-1h30", "-1h30"), ("''", ""), ("Earliest", "Earliest"))),
+        ("{name: a, type: kafka, brokers: 'b:1', topics: ['^a.*']}", "topics: '^a.*' is no exact name"),
         ("{name: a, type: file, path: x, folow: true}", "did you mean 'follow'"),
     )
     for entry, said in wrong:
