@@ -194,7 +194,8 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         return false;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         struct partition *partition = &worker->partitions[worker->next_partition];
-        bool full = worker->order.bytes > (size_t)worker->plan->limits.order_bytes;
+        bool full =
+            worker->order.bytes + worker->unique.order.bytes > (size_t)worker->plan->limits.order_bytes;
 
         worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
         if (partition->done || beyond_horizon(worker, partition) ||
@@ -358,7 +359,7 @@ bool stage_clean(struct worker *worker, int64_t now_us)
 bool stage_judge_events(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again)
+    if (worker->at && !worker->again && !worker->unique_step)
         judge_rows(worker->judge, RULE_EVENT, &worker->batch);
     return worker->at != NULL;
 }
@@ -366,7 +367,7 @@ bool stage_judge_events(struct worker *worker, int64_t now_us)
 bool stage_fold(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (!worker->at || worker->again)
+    if (!worker->at || worker->again || worker->unique_step)
         return worker->at != NULL;
     fold_rows(worker->fold, &worker->batch);
     memcpy(worker->too_late, fold_late_rows(worker->fold), worker->batch.rows);
@@ -376,7 +377,10 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->plan->wants_runs)
+    if (worker->at && !worker->again && worker->unique_step)
+        unique_send(&worker->unique, worker->unique_step, worker->plan, &worker->batch, worker->port,
+                    worker->shared->workers);
+    else if (worker->at && !worker->again && worker->plan->wants_runs)
         rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
     return worker->at != NULL;
 }
@@ -534,7 +538,8 @@ bool stage_send(struct worker *worker, int64_t now_us)
             if (worker->partitions[i].greatest_us > mark.time_us)
                 mark.time_us = worker->partitions[i].greatest_us;
     }
-    fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
+    if (!worker->unique_step)
+        fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
     worker_tell(worker, &mark);
     return false;
 }

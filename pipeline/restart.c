@@ -123,6 +123,7 @@ static enum status restore_times(struct worker *const *workers, unsigned count, 
         struct worker *worker = workers[i];
 
         worker->rows_us = times[0];
+        worker->events_us = times[3]; /* no more than what was applied is known */
         worker->firm_us = times[1];
         worker->runs_us = times[2];
         worker->applied_us = times[3];
@@ -166,6 +167,14 @@ static enum status restore_series(struct restart *restart, struct worker *const 
     return STATUS_OK;
 }
 
+static enum status restore_shard_seen(struct worker *const *workers, unsigned count,
+                                      const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner - CLEAN_SHARD);
+
+    return owner ? cleaner_restore(owner->cleaner, key, bytes, error) : not_here(error);
+}
+
 enum status restart_value(struct restart *restart, struct worker *const *workers, unsigned count,
                           const struct state_key *key, struct span bytes, struct error *ret_error)
 {
@@ -178,8 +187,12 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         return STATUS_OK;
     case STATE_TIMES:
         return restore_times(workers, count, bytes, ret_error);
-    case STATE_PARTITION:
     case STATE_SEEN:
+        if (key->owner >= CLEAN_SHARD)
+            return restore_shard_seen(workers, count, key, bytes, ret_error);
+        keep(restart, key, bytes);
+        return STATUS_OK;
+    case STATE_PARTITION:
         keep(restart, key, bytes);
         return STATUS_OK;
     case STATE_PANES:
@@ -194,6 +207,9 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         forget(restart, key);
         return rows_restore(workers[0]->plan, bytes, workers[0]->port, workers[0]->shared->workers,
                             ret_error);
+    case STATE_UNIQUE:
+        forget(restart, key);
+        return unique_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error);
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);
@@ -243,6 +259,7 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
+        cleaner_restored(worker->cleaner);
         if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
                              ret_error) != STATUS_OK)
             return STATUS_FATAL;

@@ -129,9 +129,10 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .warn = deliver->warn,
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
-    worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
+    worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
+    unique_init(&worker->unique);
     saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -141,6 +142,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
         worker_close(worker);
         return STATUS_FATAL;
     }
+    worker->unique_step = cleaner_unique(worker->cleaner);
     return STATUS_OK;
 }
 
@@ -168,6 +170,7 @@ void worker_close(struct worker *worker)
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
         free(worker->heard[stage]);
     cleaner_close(worker->cleaner);
+    unique_free(&worker->unique);
     order_free(&worker->order);
     windows_free(worker->windows);
     runs_free(worker->runs);

@@ -193,6 +193,81 @@ def labels(folder):
             raise AssertionError(f"labels {document['labels']} of source {document['weir']['source']}")
 
 
+def mirror(folder, rows):
+    """The same events in two files, each in an order of its own within the lateness, at first only in one of them; a copy
+    differs in `value`, so that it shows which one counts."""
+    dice, paths, events = random.Random(SEED), [], {}
+    for number in range(rows):
+        state = ("running", "success", "failed")[number % 3]
+        events[number] = {"time": stamp(number // 10), "id": f"e{number}", "workflow": f"w{number % 5}", "run": f"r{number // 3}",
+                          "state": state if state == "running" or number % 7 == 0 else "success"}
+    for name in ("a", "b"):
+        paths.append(os.path.join(folder, f"{name}.lineage.jsonl"))
+        order = sorted(events, key=lambda number: number // 10 + dice.random() * 8)
+        kept = [number for number in order if name == "a" or number >= rows // 10]
+        write(paths[-1], "".join(json.dumps({**events[n], "value": dice.randrange(100)}) + "\n" for n in kept for _ in
+                                 range(2 if dice.random() < 0.01 else 1)))
+    settings = configuration(folder, [{"name": os.path.basename(path)[0], "type": "file", "path": path} for path in paths])
+    settings["clean"] = [{"dedupe": "id", "scope": "all", "within": "10m"}]
+    settings["measures"].append({"name": "ends", "on": "run", "by": ["workflow"], "every": "1m", "where": 'state != "running"',
+                                 "statistics": ["count"]})
+    settings["rules"] = [{"name": "odd", "on": "event", "by": ["workflow"], "when": "value > 97.0", "keep_firing_for": "2s"}]
+    settings["sinks"] = [{"name": kind, "type": "file", "path": os.path.join(folder, kind + ".jsonl"), "send": [kind]}
+                         for kind in ("buckets", "alerts", "runs")]
+    return settings, rows
+
+
+def mirrored(folder):
+    """Of each event one copy counts, the same one with any number of workers, batch size and order of sources."""
+    settings, rows = mirror(folder, 12000)
+    path = os.path.join(folder, "replay.yaml")
+    write(path, json.dumps(settings))
+    told = set()
+    for options in ((), ("workers=1",), ("workers=3", "batch_rows=7"), ("workers=5", "batch_rows=1"), ("time.max_skew_ahead=20s",)):
+        outputs = [os.path.join(folder, f"replayed.{kind}") for kind in ("buckets", "alerts", "runs")]
+        command = [services.program(), "replay", path, "--buckets", outputs[0], "--alerts", outputs[1], "--runs", outputs[2]]
+        subprocess.run([*command, *(part for option in options for part in ("--set", option))], check=True, timeout=60)
+        told.add(tuple(open(output, encoding="utf-8").read() for output in outputs))
+    if len(told) != 1:
+        raise AssertionError(f"{len(told)} different results")
+    buckets, alerts, _ = ([json.loads(line) for line in part.splitlines()] for part in told.pop())
+    whole = (rows // 10 - 1) // 60 * 600  # rows of the last minute are in no closed bucket
+    counted = sum(bucket["count"] for bucket in buckets if bucket["measure"] == "load")
+    if counted != whole or not alerts or not any(bucket["measure"] == "ends" for bucket in buckets):
+        raise AssertionError(f"{counted} events counted, not {whole}; {len(alerts)} alerts")
+
+
+def mirrored_under_kills(folder):
+    """Rows that wait and ids that were seen outlive the process: each line once, as without kills."""
+    settings, _ = mirror(folder, 12000)
+    settings["batch_rows"] = 4
+    kinds = [sink["name"] for sink in settings["sinks"]]
+    calm_folder = os.path.join(folder, "calm")
+    os.mkdir(calm_folder)
+    calm = json.loads(json.dumps(settings).replace(os.path.join(folder, "weir.db"), os.path.join(calm_folder, "weir.db")))
+    for sink in calm["sinks"]:
+        sink["path"] = os.path.join(calm_folder, sink["name"] + ".jsonl")
+    started = time.monotonic()
+    services.Weir(calm_folder, calm, "--once").wait(60)
+    length = time.monotonic() - started
+    dice, kills = random.Random(SEED), 0
+    for _ in range(12):
+        weir = services.Weir(folder, settings, "--once", "--set", f"workers={dice.randrange(1, 4)}")
+        try:
+            time.sleep(length * dice.uniform(0.1, 0.5))
+            kills += weir.process.poll() is None
+        finally:
+            weir.end()
+    services.Weir(folder, settings, "--once").wait(60)
+    for kind in kinds:
+        found, expected = (sorted(json.dumps(line) for line in lines(place, kind)) for place in (folder, calm_folder))
+        if found != expected:
+            raise AssertionError(f"{kind}: {len(expected)} lines without kills, {len(found)} with {kills}; "
+                                 f"{sorted(set(found) ^ set(expected))[:2]}")
+    if kills < 3:
+        raise AssertionError(f"only {kills} kills")
+
+
 def refused(folder):
     """What an entry says wrongly is told with file, line and key."""
     path = os.path.join(folder, "wrong.yaml")
@@ -214,7 +289,7 @@ def refused(folder):
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, refused)
+CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, mirrored, mirrored_under_kills, refused)
 
 
 def run(report, names):
