@@ -1,6 +1,6 @@
-/* Files that grow, are rotated and appear. Each second the files of the pattern are looked at; one that has
- * not been seen under any name begins a stream, or goes on with the stream of its name once the file before it
- * is read to its end. So a log is one stream of lines, in order, however often it is rotated.
+/* Files that grow, are rotated and appear. Each second the files of the pattern are looked at; one that
+ * has not been seen under any name begins a stream, or goes on with the stream of its name once the file
+ * before it is read to its end. So a log is one stream of lines, in order, however often it is rotated.
  *
  * A file is known by its mark: how it begins, at least a line and at most HEAD_BYTES, decompressed. Renamed,
  * copied (copytruncate) and packed files are thereby the ones they were, also after a restart, when the
@@ -465,7 +465,7 @@ static bool is_name_of_stream(const struct source *source, const struct candidat
     return false;
 }
 
-/* Two files that begin alike while the one that was read is still there: a copy, for all that can be known. */
+/* Two files begin alike, and the one that was read is still there: a copy, for all that can be known. */
 static void tell_copy(struct source *source, struct candidate *file, const struct file_mark *mark)
 {
     const struct candidate *other = find_file(source, mark, false);

@@ -1,5 +1,5 @@
-/* Followed files: a writer, a rotation and a reader in random order, with restarts; each line must come once, in
- * order, with an offset of its own, whatever happened to the files meanwhile. Then each way to rotate alone. */
+/* Followed files: a writer, a rotation and a reader in random order, with restarts; each line must come once,
+ * in order, with an offset of its own, whatever happened to the files. Then each way to rotate alone. */
 #include "tests/base/random.h"
 #include "tests/ingest/support.h"
 

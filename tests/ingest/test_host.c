@@ -1,5 +1,5 @@
-/* The host source over a made-up /proc: each figure as worked out by hand, rates over the time between samples,
- * counters that go back, what is left out; and when it samples. */
+/* The host source over a made-up /proc: each figure as worked out by hand, rates over the time between
+ * samples, counters that go back, what is left out; and when it samples. */
 #include "tests/ingest/support.h"
 
 #include "base/memory.h"
