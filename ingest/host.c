@@ -1,7 +1,7 @@
 /* CPU, memory, swap, disks, load and network of this machine, from /proc and statvfs. A sample is one
- * message: a JSON list of rows with the pipeline's own field names, which the format `fields` reads as they are. Runs
- * every few seconds. A sample's offset is its time in milliseconds, so that offsets rise from one process to
- * the next; it cannot be read again. Rates are over the time since the sample before.
+ * message: a JSON list of rows with the pipeline's own field names, which the format `fields` reads as they
+ * are. Runs every few seconds. A sample's offset is its time in milliseconds, so that offsets rise from one
+ * process to the next; it cannot be read again. Rates are over the time since the sample before.
  * Left out: network and other remote file systems, where statvfs may hang; read-only images, which are always
  * full; virtual network interfaces, unless there are no others. */
 #include "base/json_writer.h"

@@ -76,8 +76,8 @@ struct clean_step_type {
 clean_open clean_filter_open, clean_dedupe_open, clean_throttle_open;
 clean_apply clean_keep_apply, clean_drop_apply, clean_dedupe_apply, clean_throttle_apply;
 
-/* What the step remembers of a partition, or with scope all of a shard (CLEAN_SHARD + its number); valid until
- * the next call. */
+/* What the step remembers of a partition, or with scope all of a shard (CLEAN_SHARD + its number); valid
+ * until the next call. */
 struct seen *clean_partition(struct clean_step *step, uint64_t number);
 
 /* The fields that name a row; false: all are absent. */

@@ -283,6 +283,14 @@ def refused(folder):
         ("{name: a, type: kafka, brokers: 'b:1', topics: ['^a.*']}", "topics: '^a.*' is no exact name"),
         ("{name: a, type: file, path: x, folow: true}", "did you mean 'follow'"),
     )
+    for clean, rest, said in (
+            ("[{dedupe: id, scope: all}, {drop: 'true'}]", "", "dedupe: with scope all it must be the last step"),
+            ("[{dedupe: id, scope: world}]", "", "scope"),
+            ("[{dedupe: id, scope: all}]", "time: {late: dead_letter}\n", "time.late must be drop or correct")):
+        write(path, f"name: wrong\nsources: [{{name: a, type: file, path: x}}]\nclean: {clean}\n{rest}")
+        answer = subprocess.run([services.program(), "check", path], capture_output=True, text=True, timeout=20)
+        if answer.returncode != 2 or said not in answer.stderr or f"{path}:3:" not in answer.stderr:
+            raise AssertionError(f"{clean}: exit {answer.returncode}, {answer.stderr}")
     for entry, said in wrong:
         write(path, f"name: wrong\nsources:\n  - {entry}\n")
         answer = subprocess.run([services.program(), "check", path], capture_output=True, text=True, timeout=20)
