@@ -194,7 +194,8 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         return false;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         struct partition *partition = &worker->partitions[worker->next_partition];
-        bool full = worker->order.bytes > (size_t)worker->plan->limits.order_bytes;
+        bool full =
+            worker->order.bytes + worker->unique.order.bytes > (size_t)worker->plan->limits.order_bytes;
 
         worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
         if (partition->done || beyond_horizon(worker, partition) ||
@@ -208,6 +209,7 @@ bool stage_poll(struct worker *worker, int64_t now_us)
 
 static void place_row(struct worker *worker, const struct message *message, uint32_t row)
 {
+    const struct plan_source *source = input_of(worker, worker->at)->plan;
     struct event_batch *batch = &worker->batch;
 
     batch->partition[row] = worker->at->number;
@@ -215,7 +217,9 @@ static void place_row(struct worker *worker, const struct message *message, uint
     batch->arrival_us[row] = message->arrival_us;
     batch->payload[row] = message->payload;
     if (batch->source[row].size == 0)
-        batch->source[row] = span_of(input_of(worker, worker->at)->plan->name);
+        batch->source[row] = span_of(source->name);
+    for (size_t i = 0; i < source->labels_given.count; i++)
+        batch->labels[source->labels[i].column][row] = source->labels[i].value;
 }
 
 /* A message without any good row becomes one malformed row, so that nothing is lost in silence. */
@@ -355,7 +359,7 @@ bool stage_clean(struct worker *worker, int64_t now_us)
 bool stage_judge_events(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again)
+    if (worker->at && !worker->again && !worker->unique_step)
         judge_rows(worker->judge, RULE_EVENT, &worker->batch);
     return worker->at != NULL;
 }
@@ -363,7 +367,7 @@ bool stage_judge_events(struct worker *worker, int64_t now_us)
 bool stage_fold(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (!worker->at || worker->again)
+    if (!worker->at || worker->again || worker->unique_step)
         return worker->at != NULL;
     fold_rows(worker->fold, &worker->batch);
     memcpy(worker->too_late, fold_late_rows(worker->fold), worker->batch.rows);
@@ -373,7 +377,10 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->plan->wants_runs)
+    if (worker->at && !worker->again && worker->unique_step)
+        unique_send(&worker->unique, worker->unique_step, worker->plan, &worker->batch, worker->port,
+                    worker->shared->workers);
+    else if (worker->at && !worker->again && worker->plan->wants_runs)
         rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
     return worker->at != NULL;
 }
@@ -479,13 +486,18 @@ static int64_t local_watermark(const struct worker *worker, bool firm, int64_t n
     return least;
 }
 
+static bool is_endless(const struct input *input)
+{
+    return input->plan->type->endless && input->plan->type->endless(input->source);
+}
+
 bool worker_has_read_all(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->partition_count; i++)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready || (worker->shared->live && worker->inputs[i].plan->type->endless))
+        if (!worker->inputs[i].ready || (worker->shared->live && is_endless(&worker->inputs[i])))
             return false;
     return !worker->at && !worker->refusal;
 }
@@ -526,7 +538,8 @@ bool stage_send(struct worker *worker, int64_t now_us)
             if (worker->partitions[i].greatest_us > mark.time_us)
                 mark.time_us = worker->partitions[i].greatest_us;
     }
-    fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
+    if (!worker->unique_step)
+        fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
     worker_tell(worker, &mark);
     return false;
 }

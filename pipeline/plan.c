@@ -135,17 +135,64 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
     return options_read(NULL, &table, 1, error);
 }
 
+/* Labels get their columns before the first batch is made. */
+static enum status add_label(struct plan *plan, const struct node *map, const char *name,
+                             unsigned *ret_column, struct error *error)
+{
+    char text[sizeof "labels." + LABEL_NAME_MAX] = "labels.";
+    size_t size = strlen(name), prefix = strlen(text);
+    struct field_ref ref;
+
+    if (size <= LABEL_NAME_MAX) {
+        memcpy(text + prefix, name, size + 1);
+        if (field_ref_parse(span_of(text), &plan->labels, &ref)) {
+            *ret_column = ref.label;
+            return STATUS_OK;
+        }
+    }
+    return node_fail(
+        map, error,
+        "labels: '%.64s' is no name of a label (1 to %d characters without blanks), differs from "
+        "another one only by '.' and '_', or is beyond the limit of %d labels",
+        name, LABEL_NAME_MAX, LABELS_MAX);
+}
+
+static enum status add_labels(struct plan *plan, struct plan_source *source, struct error *error)
+{
+    const struct option_pairs *given = &source->labels_given;
+
+    source->labels = memory_new(given->count * sizeof *source->labels);
+    for (size_t i = 0; i < given->count; i++) {
+        source->labels[i].value = span_of(given->items[i].value);
+        if (add_label(plan, node_find(source->node, "labels"), given->items[i].key, &source->labels[i].column,
+                      error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    for (const char *const *name = source->type->labels; name && *name; name++) {
+        unsigned column;
+
+        if (add_label(plan, source->node, *name, &column, error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    return STATUS_OK;
+}
+
 static enum status read_source(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_source *source = entry;
     const struct source_type *type = find_type(source_types, map, "source", error);
+    struct source_context context;
 
     if (!type)
         return STATUS_FATAL;
     source->type = type;
     source->node = map;
     if (read_typed(map, &source_rows, source, type->options, type->option_count, type->settings_size,
-                   &source->settings, NULL, NULL, error) != STATUS_OK)
+                   &source->settings, NULL, NULL, error) != STATUS_OK ||
+        add_labels(plan, source, error) != STATUS_OK)
+        return STATUS_FATAL;
+    context = (struct source_context){.name = source->name, .node = map};
+    if (type->check && type->check(source->settings, &context, error) != STATUS_OK)
         return STATUS_FATAL;
     return find_format(plan, map, source->format_name, &source->format, error);
 }
@@ -413,6 +460,7 @@ static void free_lists(struct plan *plan)
     }
     for (unsigned i = 0; i < plan->source_count; i++) {
         free_rows(&source_rows, &plan->sources[i]);
+        free(plan->sources[i].labels);
         if (plan->sources[i].type)
             free_typed(plan->sources[i].type->options, plan->sources[i].type->option_count,
                        plan->sources[i].settings);

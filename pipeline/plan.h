@@ -58,12 +58,19 @@ struct plan_format {
     void *settings;
 };
 
+struct plan_label { /* a constant one of a source's rows */
+    unsigned column;
+    struct span value;
+};
+
 struct plan_source {
     char *name, *type_name, *format_name;
+    struct option_pairs labels_given;
     const struct source_type *type;
     void *settings;
     const struct node *node;
     unsigned format;
+    struct plan_label *labels; /* one each of `labels_given` */
 };
 
 /* One series of buckets a key: what to add up of which rows. */

@@ -415,7 +415,12 @@ static enum status try_parts(struct plan *plan, struct error *error)
     }
     if (cleaner_open(plan->general.clean, &plan->labels, &cleaner, error) != STATUS_OK)
         return STATUS_FATAL;
+    bool late_goes_nowhere = cleaner_unique(cleaner) && plan->time.late == LATE_DEAD_LETTER;
     cleaner_close(cleaner);
+    if (late_goes_nowhere)
+        return node_fail(plan->general.clean, error,
+                         "dedupe with scope all finds late rows when their messages are gone: time.late "
+                         "must be drop or correct");
     return STATUS_OK;
 }
 

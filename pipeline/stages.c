@@ -17,6 +17,7 @@ const struct stage stages[] = {
     {"encode", "cleaned rows become raw documents; bad ones dead letters", stage_encode, false},
     {"release", "give the messages back to the source", stage_release, false},
     {"send", "send panes that the local watermark has passed, then the watermark", stage_send, false},
+    {"unique", "rows with copies in other partitions: the first one is judged, folded and sent on", stage_unique, false},
     {"apply", "apply ordered rows to the run table; transitions are judged and folded", stage_apply, false},
     {"close", "close buckets that the watermark has passed: score, judge, tell", stage_close, false},
     {"notify", "alert owner: conditions become episodes, in order of time", stage_notify, false},

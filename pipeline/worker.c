@@ -45,6 +45,13 @@ static int64_t resume(void *owner, const char *topic, int32_t number, bool can_r
     return can_repeat ? place.low_offset : place.next_offset;
 }
 
+static void recall(void *owner, void (*take)(void *owner, struct span topic, struct span note), void *taker)
+{
+    const struct input *input = owner;
+
+    restart_notes(&input->worker->shared->restart, span_of(input->plan->name), take, taker);
+}
+
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
                                struct error *error)
 {
@@ -64,6 +71,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,
                                          .resume = resume,
+                                         .recall = recall,
                                          .resume_owner = input};
         struct format_context format_context = {.labels = (struct label_names *)&plan->labels};
 
@@ -121,9 +129,10 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .warn = deliver->warn,
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
-    worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
+    worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
+    unique_init(&worker->unique);
     saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -133,6 +142,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
         worker_close(worker);
         return STATUS_FATAL;
     }
+    worker->unique_step = cleaner_unique(worker->cleaner);
     return STATUS_OK;
 }
 
@@ -160,6 +170,7 @@ void worker_close(struct worker *worker)
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
         free(worker->heard[stage]);
     cleaner_close(worker->cleaner);
+    unique_free(&worker->unique);
     order_free(&worker->order);
     windows_free(worker->windows);
     runs_free(worker->runs);

@@ -12,6 +12,7 @@
 #include "pipeline/parcels.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
+#include "pipeline/unique.h"
 #include "pipeline/windows.h"
 
 #include <stdatomic.h>
@@ -106,6 +107,8 @@ struct worker {
     bool again;        /* the batch at hand was read before the restart */
     uint8_t *too_late; /* a row of the batch: too late for every bucket of some measure */
 
+    struct unique unique;
+    const struct clean_step *unique_step; /* NULL: rows are not told from copies in other partitions */
     struct order order;
     struct order_frozen frozen_rows; /* of the cut that is being saved */
     uint32_t frozen_rows_block;
@@ -113,10 +116,11 @@ struct worker {
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
+    int64_t events_us;                 /* what rows before it gave is here; rows_us without unique_step */
     int64_t applied_us, closed_us, notified_us;
     int64_t expire_due_us;
     uint64_t committed_cut; /* its offsets have been handed to the sources */
-    bool rows_final, runs_final, applied_final, closed_final, notified_final;
+    bool rows_final, events_final, runs_final, applied_final, closed_final, notified_final;
 
     const char *refusal; /* a source or its state cannot be read at all: the run ends with this */
     void (*warn)(void *owner, const char *text);
@@ -177,5 +181,5 @@ struct stage {
 extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
-    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify,
-    stage_deliver, stage_save, stage_commit;
+    stage_order, stage_encode, stage_unique, stage_release, stage_send, stage_apply, stage_close,
+    stage_notify, stage_deliver, stage_save, stage_commit;
