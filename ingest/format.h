@@ -36,7 +36,22 @@ struct format_type {
     enum status (*decode)(struct format *format, const struct message *message, struct event_batch *batch,
                           const char **ret_reason);
     void (*close)(struct format *format);
+
+    /* Records of several messages, as text files have them: NULL where a message is always whole. `joins`
+     * says at once whether there can be any with these settings. `continues` says whether `line` belongs
+     * to the record that `before` holds so far, its messages joined by newlines; the whole record is then
+     * decoded as one message. Its answer depends on nothing else. */
+    bool (*joins)(const struct format *format);
+    bool (*continues)(struct format *format, struct span before, struct span line);
+};
+
+/* A name for a type of format with its `preset` set: sources may name it like a type. */
+struct format_preset {
+    const char *name;
+    const struct format_type *type;
+    const char *help;
 };
 
 extern const struct format_type *const format_types[]; /* ends with NULL */
 const struct format_type *format_type_find(const char *name);
+bool format_preset_find(const char *name, struct format_preset *ret_preset);

@@ -1,15 +1,12 @@
 /* The list of formats; one line each. Looked through at load only. */
-#include "ingest/format.h"
+#include "ingest/line.h"
 
 #include <string.h>
 
-extern const struct format_type celery_format, fields_format, openlineage_format;
+extern const struct format_type celery_format, fields_format, line_format, openlineage_format;
 
 const struct format_type *const format_types[] = {
-    &openlineage_format,
-    &celery_format,
-    &fields_format,
-    NULL,
+    &openlineage_format, &celery_format, &fields_format, &line_format, NULL,
 };
 
 const struct format_type *format_type_find(const char *name)
@@ -18,4 +15,14 @@ const struct format_type *format_type_find(const char *name)
         if (strcmp(format_types[i]->name, name) == 0)
             return format_types[i];
     return NULL;
+}
+
+bool format_preset_find(const char *name, struct format_preset *ret_preset)
+{
+    for (size_t i = 0; line_presets[i].name; i++)
+        if (strcmp(line_presets[i].name, name) == 0) {
+            *ret_preset = (struct format_preset){name, &line_format, line_presets[i].help};
+            return true;
+        }
+    return false;
 }

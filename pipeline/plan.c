@@ -111,11 +111,12 @@ static enum status unknown_format(const struct plan *plan, const struct node *ma
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The index of a named format, adding a built-in one with its defaults when the name is a type. */
+/* The index of a named format, adding a built-in one with its defaults when the name is a type or a preset. */
 static enum status find_format(struct plan *plan, const struct node *map, const char *name,
                                unsigned *ret_index, struct error *error)
 {
     const struct format_type *type;
+    struct format_preset preset = {0};
     struct plan_format *format;
 
     for (unsigned i = 0; i < plan->format_count; i++)
@@ -124,6 +125,8 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
             return STATUS_OK;
         }
     type = format_type_find(name);
+    if (!type && format_preset_find(name, &preset))
+        type = preset.type;
     if (!type)
         return unknown_format(plan, map, name, error);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
@@ -132,7 +135,10 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         .name = memory_text(name, strlen(name)), .type = type, .settings = memory_new(type->settings_size)};
     *ret_index = plan->format_count++;
     struct option_table table = {type->options, type->option_count, format->settings};
-    return options_read(NULL, &table, 1, error);
+    enum status status = options_read(NULL, &table, 1, error);
+    return status || !preset.name ? status
+                                  : option_assign(type->options, type->option_count, format->settings,
+                                                  "preset", preset.name, error);
 }
 
 static enum status read_source(struct plan *plan, const struct node *map, void *entry, struct error *error)
