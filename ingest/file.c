@@ -373,6 +373,7 @@ static void find_place(struct source *source)
                          : OFFSET_NONE;
 
     source->first_offset = offset == OFFSET_NONE ? 0 : offset;
+    source->partition.passing = !can_repeat;
     if (!can_repeat)
         source->next_offset = source->first_offset;
 }

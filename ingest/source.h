@@ -33,6 +33,7 @@ struct source_partition {
     /* The file or topic has become shorter than where it was to be read on, so what comes from now on has
      * offsets that older messages had. May be set by advance and poll. */
     bool anew;
+    bool passing; /* what was polled cannot be polled again, not even by another process: a pipe */
 };
 
 enum poll_state {

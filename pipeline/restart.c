@@ -271,6 +271,8 @@ bool restart_find(const struct restart *restart, uint64_t partition, struct rest
         ret_place->greatest_us = unpack_i64(&in);
         ret_place->jump_rows = unpack_u32(&in);
         ret_place->rows = unpack_text(&in);
+        if (in.at < in.end)
+            ret_place->record_ends = unpack_text(&in);
         return unpack_ended(&in);
     }
     return false;
@@ -291,12 +293,6 @@ enum status restart_seen(const struct restart *restart, uint32_t partition, stru
     return status;
 }
 
-/* The first offset that is owed something. */
-static int64_t low_offset(const struct partition *partition)
-{
-    return partition->ledger.first ? partition->ledger.first->first_offset : partition->ledger.next_offset;
-}
-
 static void pack_rows(const struct partition *partition, struct buffer *out)
 {
     size_t count = partition->again_count - partition->again_next;
@@ -312,6 +308,19 @@ static void pack_rows(const struct partition *partition, struct buffer *out)
                (partition->again_count - partition->again_next) * sizeof(struct ledger_row));
 }
 
+/* Mostly there are none, and then nothing is written. */
+static void pack_record_ends(struct partition *partition, struct buffer *out)
+{
+    struct held_record *held = &partition->held;
+
+    held_record_forget(held, partition->cut_offset);
+    if (held->end_count == 0)
+        return;
+    pack_u32(out, (uint32_t)(held->end_count * sizeof *held->ends));
+    for (size_t i = 0; i < held->end_count; i++)
+        pack_i64(out, held->ends[i]);
+}
+
 void partitions_freeze(struct worker *worker)
 {
     struct saver *saver = &worker->saving.saver;
@@ -323,7 +332,7 @@ void partitions_freeze(struct worker *worker)
         ledger_advance(&partition->ledger);
         if (next == OFFSET_NONE)
             continue;
-        partition->cut_offset = low_offset(partition);
+        partition->cut_offset = ledger_low_offset(&partition->ledger);
         partition->cut_watermark_us =
             partition->ledger.first ? partition->ledger.first->watermark_us : partition->watermark_us;
         partition->cut = true;
@@ -334,6 +343,7 @@ void partitions_freeze(struct worker *worker)
         pack_i64(&saver->bytes, partition->greatest_us);
         pack_u32(&saver->bytes, partition->jump_rows);
         pack_rows(partition, &saver->bytes);
+        pack_record_ends(partition, &saver->bytes);
         saver_put(saver, (struct state_key){.kind = STATE_PARTITION, .owner = partition->id});
     }
 }
