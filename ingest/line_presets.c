@@ -16,7 +16,9 @@ const struct line_preset line_presets[] = {
     {.name = "airflow_text",
      .help = "Airflow 2: tasks, scheduler, workers: [time] {file:line} LEVEL - message",
      .begins = "\\[" ISO_DAY "[T ]" CLOCK,
-     .pattern = "\\[(?<time>" ISO_TIME ")\\] \\{(?<logger>[^}:]*+):(?<line>\\d++)\\} (?<level>[A-Z]++) - " REST,
+     .pattern = "\\[(?:(?<time>" ISO_TIME ")\\] \\{(?<logger>[^}:]*+):(?<line>\\d++)\\} (?<level>[A-Z]++) - |"
+                "(?<time>" ISO_DAY " " CLOCK " [+-]\\d{4})\\] \\[(?<pid>\\d++)\\] \\[(?<level>[A-Z]++)\\] )" REST,
+     .layouts = {"%Y-%m-%d %H:%M:%S %z"}, /* of Gunicorn, which serves the logs */
      .engine = "airflow"},
     {.name = "airflow3_text",
      .help = "Airflow 3: console of scheduler, DAG processor and others: time [level] message [logger] key=value",
@@ -67,7 +69,7 @@ const struct line_preset line_presets[] = {
      .layouts = {"%d/%b/%Y:%H:%M:%S %z"}, .metric = "response_bytes", .unit = "bytes"},
     {.name = "openstack",
      .help = "OpenStack services, with or without the file's name in front",
-     .pattern = "(?:[^ ]++\\.log[^ ]*+ )?+(?<time>" ISO_TIME ") (?<pid>\\d++) (?<level>[A-Z]++) (?<logger>[\\w.-]++) "
+     .pattern = "(?:[^ ]*?\\.log[^ ]*+ )?+(?<time>" ISO_TIME ") (?<pid>\\d++) (?<level>[A-Z]++) (?<logger>[\\w.-]++) "
                 "(?:\\[(?:-|(?:(?<trace>req-[\\w-]++)[^\\]]*+))\\] )?+" REST},
     {.name = NULL},
 };
