@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-extern const struct format_type celery_format, fields_format, line_format, openlineage_format;
+extern const struct format_type celery_format, cri_format, fields_format, line_format, logfmt_format,
+    openlineage_format;
 
 const struct format_type *const format_types[] = {
     &openlineage_format, &celery_format, &fields_format, &line_format, NULL,

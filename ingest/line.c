@@ -5,7 +5,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "ingest/line.h"
 #include "base/memory.h"
-#include "ingest/json.h"
+#include "ingest/text_field.h"
 #include "ingest/trace.h"
 
 #include <assert.h>
@@ -265,18 +265,6 @@ static int match(struct format *format, const pcre2_code *code, struct span line
     return pcre2_match(code, (PCRE2_SPTR)line.data, line.size, 0, 0, format->match, format->context);
 }
 
-static const char *store_time(const struct format *format, struct span text, int64_t arrival_us,
-                              int64_t *ret_us)
-{
-    int64_t reference_us = format->year_us == TIME_NONE ? arrival_us : format->year_us;
-
-    for (size_t i = 0; i < format->form_count; i++)
-        if (time_read(text, &format->forms[i], reference_us, ret_us))
-            return NULL;
-    return reference_us == TIME_NONE ? "is not a time, or one without a year, which 'year' could tell"
-                                     : "is not a time";
-}
-
 /* The message's severity names the level unless the pattern has found one; RFC 5424, section 6.2.1. */
 static const char *store_priority(const struct format *format, struct span text, struct event_batch *batch,
                                   uint32_t row)
@@ -301,46 +289,11 @@ static const char *store_priority(const struct format *format, struct span text,
 static const char *store(const struct format *format, const struct group *group, struct span text,
                          const struct message *message, struct event_batch *batch, uint32_t row)
 {
-    const struct json_value value = {.type = JSON_TEXT, .text = text};
-    void *column;
-    int64_t integer;
-    const char *problem;
-    bool is_small;
+    int64_t reference_us = format->year_us == TIME_NONE ? message->arrival_us : format->year_us;
 
     if (group->is_priority)
         return store_priority(format, text, batch, row);
-    if (group->ref.field == FIELD_COUNT) {
-        batch->labels[group->ref.label][row] = text;
-        return NULL;
-    }
-    column = event_column(batch, group->ref.field);
-    switch (field_rows[group->ref.field].type) {
-    case FIELD_TIME:
-        return store_time(format, text, message->arrival_us, (int64_t *)column + row);
-    case FIELD_TEXT:
-        ((struct span *)column)[row] = text;
-        return NULL;
-    case FIELD_NUMBER:
-        return json_value_number(&value, (double *)column + row);
-    case FIELD_INTEGER:
-    case FIELD_SMALL:
-        is_small = field_rows[group->ref.field].type == FIELD_SMALL;
-        problem = json_value_integer(&value, is_small ? 0 : INT32_MIN + 1, is_small ? UINT16_MAX : INT32_MAX,
-                                     &integer);
-        if (!problem && is_small)
-            ((uint16_t *)column)[row] = (uint16_t)integer;
-        else if (!problem)
-            ((int32_t *)column)[row] = (int32_t)integer;
-        return problem;
-    case FIELD_STATE:
-        ((uint8_t *)column)[row] =
-            (uint8_t)(run_state_find(text) == STATE_COUNT ? STATE_UNKNOWN : run_state_find(text));
-        return NULL;
-    case FIELD_KIND:
-        ((uint8_t *)column)[row] = span_is(text, event_kind_names[KIND_METRIC]) ? KIND_METRIC : KIND_EVENT;
-        return NULL;
-    }
-    return NULL;
+    return text_field_store(batch, row, group->ref, text, format->forms, format->form_count, reference_us);
 }
 
 /* The lines behind the first: a stack trace, and what the message has before it. Where the message is the end

@@ -41,7 +41,7 @@ const struct line_preset line_presets[] = {
                 " (?:-|(?<action>\\S++)) (?:-|(?:\\[[^ \\]]++(?: [^=\\s]++=\"(?:[^\"\\\\]|\\\\.)*+\")*+\\])++)"
                 "(?: (?:\\xef\\xbb\\xbf)?(?<message>.*+))?$|"
                 "(?<time>[A-Z][a-z]{2} [ \\d]\\d " CLOCK "(?:\\.\\d{1,9})?|" ISO_TIME ") (?<host>\\S++) "
-                "(?:(?<logger>[^\\[\\]:\\s](?:[^\\[\\]:]*+[^\\[\\]:\\s])?)(?:\\[(?<pid>[^\\]]*+)\\])?+: ?+)?+" REST ")"},
+                "(?: *+(?<logger>[^\\[\\]:\\s][^\\[\\]:]{0,47}+)(?:\\[(?<pid>[^\\]]*+)\\])?+: ?+)?+" REST ")"},
     {.name = "log4j",
      .help = "log4j and logback as HDFS, Hadoop, Spark, ZooKeeper and Kafka set them up",
      .begins = "\\[?(?:" ISO_DAY " " CLOCK "|\\d\\d/\\d\\d/\\d\\d " CLOCK "|\\d{6} \\d{6} )",
