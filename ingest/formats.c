@@ -3,12 +3,22 @@
 
 #include <string.h>
 
-extern const struct format_type celery_format, cri_format, fields_format, line_format, logfmt_format,
-    openlineage_format;
+extern const struct format_type airflow_json_format, airflow3_json_format, celery_format, cri_format,
+    fields_format, line_format, logfmt_format, openlineage_format;
 
+// clang-format off
 const struct format_type *const format_types[] = {
-    &openlineage_format, &celery_format, &fields_format, &line_format, NULL,
+    &openlineage_format,
+    &celery_format,
+    &airflow_json_format,
+    &airflow3_json_format,
+    &fields_format,
+    &line_format,
+    &logfmt_format,
+    &cri_format,
+    NULL,
 };
+// clang-format on
 
 const struct format_type *format_type_find(const char *name)
 {

@@ -296,35 +296,25 @@ static const char *store(const struct format *format, const struct group *group,
     return text_field_store(batch, row, group->ref, text, format->forms, format->form_count, reference_us);
 }
 
-/* The lines behind the first: a stack trace, and what the message has before it. Where the message is the end
- * of its line it simply goes on. */
+/* The lines behind the first go on with the message, which mostly ends where its line does. */
 static bool add_lines(struct event_batch *batch, uint32_t row, struct span first, struct span payload)
 {
-    struct span rest = span_make(payload.data + first.size + 1, payload.size - first.size - 1);
+    struct span rest = span_make(payload.data + first.size, payload.size - first.size);
     struct span *message = &batch->message[row];
-    struct trace trace = {.start = rest.size};
-    char *text;
 
-    if (trace_find(rest, &trace)) {
-        batch->stack_trace[row] = span_make(rest.data + trace.start, rest.size - trace.start);
-        batch->error[row] = trace.error;
-        batch->error_type[row] = trace.type;
+    if (message->size > 0 && message->data + message->size == rest.data) {
+        message->size += rest.size;
+    } else {
+        char *text = arena_take(&batch->text, (size_t)message->size + rest.size);
+
+        if (!text)
+            return false;
+        if (message->size)
+            memcpy(text, message->data, message->size);
+        memcpy(text + message->size, rest.data, rest.size);
+        *message = span_make(text, (size_t)message->size + rest.size);
     }
-    if (trace.start == 0)
-        return true;
-    rest.size = trace.start < rest.size ? trace.start - 1 : rest.size;
-    if (message->data && message->data + message->size + 1 == rest.data) {
-        message->size += 1 + rest.size;
-        return true;
-    }
-    text = arena_take(&batch->text, message->size + 1 + (size_t)rest.size);
-    if (!text)
-        return false;
-    if (message->size)
-        memcpy(text, message->data, message->size);
-    text[message->size] = '\n';
-    memcpy(text + message->size + 1, rest.data, rest.size);
-    *message = span_make(text, message->size + 1 + (size_t)rest.size);
+    trace_split(batch, row);
     return true;
 }
 

@@ -1,6 +1,13 @@
+/* Runs once a record of several lines, over its lines. */
 #include "ingest/trace.h"
 
 #include <ctype.h>
+
+struct trace {
+    uint32_t start;    /* bytes before it in the text */
+    struct span error; /* the line that names the exception; empty when none does */
+    struct span type;  /* its class */
+};
 
 static bool next_line(struct span text, uint32_t *at, struct span *ret_line)
 {
@@ -54,6 +61,18 @@ static void name_error(struct trace *trace, struct span line)
     trace->type = type;
 }
 
+/* "failed: x" is no exception, "java.io.IOException: x" and "TypeError: x" are. */
+static bool names_exception(struct span line)
+{
+    struct span type = class_of(line);
+
+    for (uint32_t i = 0; i < type.size; i++)
+        if (type.data[i] == '.' ||
+            (i > 0 && (begins_at(type, i, "Error") || begins_at(type, i, "Exception"))))
+            return true;
+    return false;
+}
+
 /* From its "Traceback" line on: frames are indented, and the first line that is not tells the exception. Of
  * several the last one counts. */
 static void read_python(struct span text, struct trace *trace)
@@ -75,7 +94,7 @@ static void read_python(struct span text, struct trace *trace)
     }
 }
 
-bool trace_find(struct span text, struct trace *ret_trace)
+static bool trace_find(struct span text, struct trace *ret_trace)
 {
     struct trace trace = {0};
     struct span line, before = {0};
@@ -83,19 +102,33 @@ bool trace_find(struct span text, struct trace *ret_trace)
 
     for (; next_line(text, &at, &line); before = line, before_start = line_start, line_start = at) {
         uint32_t indent = indent_of(line);
+        bool is_python = begins_at(line, indent, "Traceback (most recent call last):");
 
-        if (begins_at(line, indent, "Traceback (most recent call last):")) {
-            trace.start = line_start;
+        if (!is_python && (indent == 0 || !begins_at(line, indent, "at ")))
+            continue;
+        trace.start = line_start;
+        if (is_python) {
             read_python(text, &trace);
-            *ret_trace = trace;
-            return true;
-        }
-        if (indent > 0 && begins_at(line, indent, "at ")) {
+        } else if (names_exception(before)) {
             name_error(&trace, before);
-            trace.start = trace.type.size ? before_start : line_start;
-            *ret_trace = trace;
-            return true;
+            trace.start = before_start;
         }
+        *ret_trace = trace;
+        return true;
     }
     return false;
+}
+
+void trace_split(struct event_batch *batch, uint32_t row)
+{
+    struct span text = batch->message[row], first;
+    struct trace trace;
+    uint32_t at = 0;
+
+    if (!next_line(text, &at, &first) || at >= text.size || !trace_find(text, &trace))
+        return;
+    batch->stack_trace[row] = span_make(text.data + trace.start, text.size - trace.start);
+    batch->error[row] = trace.error;
+    batch->error_type[row] = trace.type;
+    batch->message[row].size = trace.start > 0 ? trace.start - 1 : first.size;
 }

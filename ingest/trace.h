@@ -1,14 +1,9 @@
-/* Stack traces in the text of a log record: where one begins, and what was thrown. Looked for in records of
- * several lines only. */
+/* Stack traces in the text of a log record. */
 #pragma once
-#include "base/span.h"
+#include "schemas/event.h"
 
-struct trace {
-    uint32_t start;    /* bytes before it in the text */
-    struct span error; /* the line that names the exception; empty when none does */
-    struct span type;  /* its class */
-};
-
-/* Python's traceback, of chained ones the last; a Java, JavaScript or .NET trace ("at ..." lines) with the
- * exception that was thrown, not its causes. False: there is none. */
-bool trace_find(struct span text, struct trace *ret_trace);
+/* Looks for a stack trace in the row's message: Python's, of chained ones the last exception counts; or a
+ * Java, JavaScript or .NET one ("at ..." lines), with the exception that was thrown, not its causes. If there
+ * is one it goes to stack_trace, the line that names the exception to error, its class to error_type, and the
+ * message keeps what stands before, at least its first line. Copies nothing. */
+void trace_split(struct event_batch *batch, uint32_t row);
