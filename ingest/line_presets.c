@@ -25,7 +25,7 @@ const struct line_preset line_presets[] = {
      .begins = ISO_DAY "[T ]" CLOCK ".{0,16} \\[",
      .pattern = "(?<time>" ISO_TIME ") \\[(?<level>\\w++) *+\\] "
                 KEY("workflow", "dag_id", "[^ ,]++") KEY("task", "task_id", "[^ ,]++") KEY("run_name", "run_id", "[^ ,]++")
-                KEY("attempt", "try_number", "\\d++") KEY("map_index", "map_index", "\\d++")
+                KEY("attempt", "try_number", "\\d++") KEY("map_index", "map_index", "-?\\d++")
                 "(?:(?<message>.*?) *+\\[(?<logger>[\\w.]++)\\](?: \\w++=.*+)?$|" REST ")",
      .engine = "airflow"},
     {.name = "celery_text",
