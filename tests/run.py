@@ -18,6 +18,7 @@ import time
 import examples
 import formats
 import operation
+import records
 import tidy
 from integration import scenarios, services
 from report import Report, Skip
@@ -142,6 +143,7 @@ class Run:
             part(self.report, "examples", examples.run, self.names)
         if "formats" in self.parts:
             part(self.report, "formats", formats.run, self.names)
+            part(self.report, "records", records.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
         if "integration" in self.parts:
