@@ -33,10 +33,10 @@ struct time_form {
 /* As time_parse; a layout without a year takes it from the reference. */
 bool time_read(struct span text, const struct time_form *form, int64_t reference_us, int64_t *ret_us);
 
-/* A layout is a text with these directives, after strptime: %Y year, %y its last two digits (69 is 1969), %m %d
- * %H %M two digits, %d also a blank and one digit, %S seconds with or without a fraction after '.' or ',', %b
- * Jan, %a Mon, %z zone, which may be missing at the end, %% itself. Month, day, hour, minute and second must
- * be there. Returns NULL, or what is wrong as static text. */
+/* A layout is a text with these directives, after strptime: %Y year, %y its last two digits (69 is 1969),
+ * %m %d %H %M two digits, %d also a blank and one digit, %S seconds with or without a fraction after '.' or
+ * ',', %b Jan, %a Mon, %z zone, which may be missing at the end, %% itself. Month, day, hour, minute and
+ * second must be there. Returns NULL, or what is wrong as static text. */
 const char *time_layout_check(const char *layout);
 
 /* "Z", "+02:00", "-0730": what stands east of UTC. */

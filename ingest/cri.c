@@ -1,7 +1,8 @@
 /* Lines as Kubernetes' container runtimes write them, one file a container: RFC 3339 time, stream, P for a
- * part or F for the end of a line, the text. The runtime cuts long lines and may put lines of the other stream
- * between the parts, so a record goes on while a stream has an unfinished line, and gives a row for each line
- * that ends in it. Source: CRI logging design, kubernetes/design-proposals-archive node/kubelet-cri-logging.md. */
+ * part or F for the end of a line, the text. The runtime cuts long lines and may put lines of the other
+ * stream between the parts, so a record goes on while a stream has an unfinished line, and gives a row for
+ * each line in it. Source: CRI logging design, kubernetes/design-proposals-archive,
+ * node/kubelet-cri-logging.md. */
 #include "base/memory.h"
 #include "ingest/json.h"
 

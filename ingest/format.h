@@ -15,6 +15,7 @@ struct format;
 
 struct format_context {         /* borrowed while the format lives */
     struct label_names *labels; /* formats may add names while opening, never later */
+    const struct node *node;    /* its entry in `formats:`, for messages; NULL: none, or opened again */
 };
 
 struct format_type {
@@ -52,6 +53,10 @@ struct format_preset {
     const char *help;
 };
 
+/* What is wrong with a key of the entry: "FILE:LINE:COLUMN: key: text". Returns STATUS_FATAL. */
+enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,
+                          const char *text, ...) __attribute__((format(printf, 4, 5)));
+
 extern const struct format_type *const format_types[]; /* ends with NULL */
 const struct format_type *format_type_find(const char *name);
-bool format_preset_find(const char *name, struct format_preset *ret_preset);
+bool format_preset_at(size_t index, struct format_preset *ret_preset); /* false: there are no more */

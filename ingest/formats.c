@@ -1,6 +1,7 @@
 /* The list of formats; one line each. Looked through at load only. */
 #include "ingest/line.h"
 
+#include <stdio.h>
 #include <string.h>
 
 extern const struct format_type airflow_json_format, airflow3_json_format, celery_format, cri_format,
@@ -28,12 +29,26 @@ const struct format_type *format_type_find(const char *name)
     return NULL;
 }
 
-bool format_preset_find(const char *name, struct format_preset *ret_preset)
+bool format_preset_at(size_t index, struct format_preset *ret_preset)
 {
-    for (size_t i = 0; line_presets[i].name; i++)
-        if (strcmp(line_presets[i].name, name) == 0) {
-            *ret_preset = (struct format_preset){name, &line_format, line_presets[i].help};
-            return true;
-        }
-    return false;
+    const struct line_preset *preset = &line_presets[index];
+
+    if (!preset->name)
+        return false;
+    *ret_preset = (struct format_preset){preset->name, &line_format, preset->help};
+    return true;
+}
+
+enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,
+                          const char *text, ...)
+{
+    const struct node *entry = context->node, *value = entry ? node_find(entry, key) : NULL;
+    char reason[sizeof ret_error->text];
+    va_list arguments;
+
+    va_start(arguments, text);
+    vsnprintf(reason, sizeof reason, text, arguments);
+    va_end(arguments);
+    return entry ? node_fail(value ? value : entry, ret_error, "%s: %s", key, reason)
+                 : fail(ret_error, "%s: %s", key, reason);
 }

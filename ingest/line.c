@@ -56,8 +56,7 @@ static const struct option line_options[] = {
     {.name = "preset",
      .type = OPTION_TEXT,
      .offset = offsetof(struct line_settings, preset),
-     .help = "What writes the lines: airflow_text, airflow3_text, celery_text, syslog, log4j, apache_error, "
-             "combined or openstack; a source's `format` may name it at once."},
+     .help = "What writes the lines, one of the presets below, instead of a pattern."},
     {.name = "pattern",
      .type = OPTION_TEXT,
      .offset = offsetof(struct line_settings, pattern),
@@ -106,7 +105,8 @@ static void line_close(struct format *format)
     free(format);
 }
 
-static pcre2_code *compile(const char *name, const char *pattern, struct error *ret_error)
+static pcre2_code *compile(const char *name, const char *pattern, const struct format_context *context,
+                           struct error *ret_error)
 {
     const uint32_t options = PCRE2_ANCHORED | PCRE2_DUPNAMES | PCRE2_DOLLAR_ENDONLY;
     unsigned char reason[128];
@@ -117,7 +117,7 @@ static pcre2_code *compile(const char *name, const char *pattern, struct error *
 
     if (!compiled) {
         pcre2_get_error_message(code, reason, sizeof reason);
-        fail(ret_error, "%s: at character %zu: %s", name, at + 1, reason);
+        format_refuse(context, name, ret_error, "at character %zu: %s", at + 1, reason);
         return NULL;
     }
     pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* without it the interpreter runs, with equal results */
@@ -125,8 +125,8 @@ static pcre2_code *compile(const char *name, const char *pattern, struct error *
 }
 
 /* "level" is the field, "client" a label. */
-static enum status read_group(struct format *format, struct group *group, struct label_names *labels,
-                              struct error *ret_error)
+static enum status read_group(struct format *format, struct group *group,
+                              const struct format_context *context, struct error *ret_error)
 {
     char label[sizeof "labels." + LABEL_NAME_MAX];
     struct field_ref facility;
@@ -134,8 +134,9 @@ static enum status read_group(struct format *format, struct group *group, struct
     group->is_priority = strcmp(group->name, "priority") == 0;
     if (group->is_priority) {
         group->ref.field = F_LEVEL;
-        if (!field_ref_parse(SPAN_LITERAL("labels.facility"), labels, &facility))
-            return fail(ret_error, "pattern: no room for the label 'facility' (at most %d)", LABELS_MAX);
+        if (!field_ref_parse(SPAN_LITERAL("labels.facility"), context->labels, &facility))
+            return format_refuse(context, "pattern", ret_error,
+                                 "no room for the label 'facility' (at most %d)", LABELS_MAX);
         format->facility = facility.label;
         return STATUS_OK;
     }
@@ -145,12 +146,14 @@ static enum status read_group(struct format *format, struct group *group, struct
         return STATUS_OK;
     }
     snprintf(label, sizeof label, "labels.%s", group->name);
-    if (!field_ref_parse(span_of(label), labels, &group->ref))
-        return fail(ret_error, "pattern: no room for the label '%s' (at most %d)", group->name, LABELS_MAX);
+    if (!field_ref_parse(span_of(label), context->labels, &group->ref))
+        return format_refuse(context, "pattern", ret_error, "no room for the label '%s' (at most %d)",
+                             group->name, LABELS_MAX);
     return STATUS_OK;
 }
 
-static enum status read_groups(struct format *format, struct label_names *labels, struct error *ret_error)
+static enum status read_groups(struct format *format, const struct format_context *context,
+                               struct error *ret_error)
 {
     PCRE2_SPTR names;
     uint32_t count, size;
@@ -159,33 +162,35 @@ static enum status read_groups(struct format *format, struct label_names *labels
     pcre2_pattern_info(format->pattern, PCRE2_INFO_NAMEENTRYSIZE, &size);
     pcre2_pattern_info(format->pattern, PCRE2_INFO_NAMETABLE, &names);
     if (count == 0)
-        return fail(ret_error, "pattern: has no named group, so nothing of a line would be kept");
+        return format_refuse(context, "pattern", ret_error,
+                             "has no named group, so nothing of a line would be kept");
     format->groups = memory_new(count * sizeof *format->groups);
     format->count = count;
     for (uint32_t i = 0; i < count; i++, names += size) {
         format->groups[i].number = (uint32_t)names[0] << 8 | names[1];
         format->groups[i].name = (const char *)names + 2;
-        if (read_group(format, &format->groups[i], labels, ret_error))
+        if (read_group(format, &format->groups[i], context, ret_error))
             return STATUS_FATAL;
     }
     return STATUS_OK;
 }
 
 static enum status read_times(struct format *format, const struct line_settings *settings,
-                              struct error *ret_error)
+                              const struct format_context *context, struct error *ret_error)
 {
     struct time_form form = {.unit = (enum time_unit)settings->time_unit};
     const char *problem = NULL;
 
     if (!time_zone_parse(span_of(settings->time_zone), &form.zone_us))
-        return fail(ret_error, "time_zone: '%s' is not an offset such as +02:00", settings->time_zone);
+        return format_refuse(context, "time_zone", ret_error, "'%s' is not an offset such as +02:00",
+                             settings->time_zone);
     if (settings->time_layouts.count > 2)
-        return fail(ret_error, "time_layout: at most two");
+        return format_refuse(context, "time_layout", ret_error, "at most two");
     for (size_t i = 0; i < settings->time_layouts.count; i++) {
         form.layout = settings->time_layouts.items[i];
         problem = time_layout_check(form.layout);
         if (problem)
-            return fail(ret_error, "time_layout: '%s' %s", form.layout, problem);
+            return format_refuse(context, "time_layout", ret_error, "'%s' %s", form.layout, problem);
         format->forms[format->form_count++] = form;
     }
     if (format->form_count == 0)
@@ -199,8 +204,8 @@ static enum status read_times(struct format *format, const struct line_settings 
     return STATUS_OK;
 }
 
-static enum status find_preset(const char *name, const struct line_preset **ret_preset,
-                               struct error *ret_error)
+static enum status find_preset(const char *name, const struct format_context *context,
+                               const struct line_preset **ret_preset, struct error *ret_error)
 {
     const char *names[32];
     size_t count = 0;
@@ -213,30 +218,30 @@ static enum status find_preset(const char *name, const struct line_preset **ret_
         names[count] = line_presets[count].name;
     }
     const char *near = nearest_name(name, names, count);
-    return fail(ret_error, "preset: there is no '%s'%s%s%s", name, near ? "; did you mean '" : "",
-                near ? near : "", near ? "'?" : "");
+    return format_refuse(context, "preset", ret_error, "there is no '%s'%s%s%s", name,
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static enum status line_read(struct format *format, const struct line_settings *settings,
-                             struct label_names *labels, struct error *ret_error)
+                             const struct format_context *context, struct error *ret_error)
 {
     const char *pattern = settings->pattern, *begins = settings->begins;
 
     if (!settings->preset == !settings->pattern)
-        return fail(ret_error, "needs a 'pattern' or a 'preset', not both");
+        return format_refuse(context, "pattern", ret_error, "it is this or a 'preset', one of both");
     if (settings->preset) {
-        if (find_preset(settings->preset, &format->preset, ret_error))
+        if (find_preset(settings->preset, context, &format->preset, ret_error))
             return STATUS_FATAL;
         pattern = format->preset->pattern;
         begins = begins ? begins : format->preset->begins;
     }
-    format->pattern = compile("pattern", pattern, ret_error);
+    format->pattern = compile("pattern", pattern, context, ret_error);
     if (!format->pattern)
         return STATUS_FATAL;
-    format->begins = begins ? compile("begins", begins, ret_error) : NULL;
+    format->begins = begins ? compile("begins", begins, context, ret_error) : NULL;
     if (begins && !format->begins)
         return STATUS_FATAL;
-    if (read_groups(format, labels, ret_error) || read_times(format, settings, ret_error))
+    if (read_groups(format, context, ret_error) || read_times(format, settings, context, ret_error))
         return STATUS_FATAL;
     format->match = pcre2_match_data_create_from_pattern(format->pattern, NULL);
     format->context = pcre2_match_context_create(NULL);
@@ -252,7 +257,7 @@ static enum status line_open(const void *settings, const struct format_context *
 {
     struct format *format = memory_new(sizeof *format);
 
-    if (line_read(format, settings, context->labels, ret_error)) {
+    if (line_read(format, settings, context, ret_error)) {
         line_close(format);
         return STATUS_FATAL;
     }

@@ -8,7 +8,7 @@
 #define UUID     "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 #define REST     "(?<message>.*+)"
 
-/* Airflow 3 writes what belongs to a task instance as key=value behind the message, in no order that holds. */
+/* Airflow 3 writes what belongs to a task instance as key=value behind the message, in any order. */
 #define KEY(name, key, value) "(?=(?:.*? " key "=(?<" name ">" value ")(?= |$))?)"
 
 // clang-format off
@@ -35,7 +35,7 @@ const struct line_preset line_presets[] = {
                 "(?<message>(?:Task )?+(?:(?<workflow>[\\w.:-]++)\\[(?<run>" UUID ")\\])?+.*+)",
      .engine = "celery"},
     {.name = "syslog",
-     .help = "syslog, RFC 5424 and RFC 3164, with or without <priority>",
+     .help = "syslog, RFC 5424 and RFC 3164, with or without the priority in front",
      .pattern = "(?:<(?<priority>\\d{1,3})>)?+(?:"
                 "1 (?:(?<time>" ISO_TIME ")|-) (?:-|(?<host>\\S++)) (?:-|(?<logger>\\S++)) (?:-|(?<pid>\\S++))"
                 " (?:-|(?<action>\\S++)) (?:-|(?:\\[[^ \\]]++(?: [^=\\s]++=\"(?:[^\"\\\\]|\\\\.)*+\")*+\\])++)"

@@ -64,7 +64,7 @@ static enum status logfmt_open(const void *settings, const struct format_context
         struct field_ref ref;
 
         if (!field_ref_parse(span_of(logfmt->map.items[i].key), context->labels, &ref)) {
-            fail(ret_error, "map: no field '%s'", logfmt->map.items[i].key);
+            format_refuse(context, "map", ret_error, "no field '%s'", logfmt->map.items[i].key);
             logfmt_close(format);
             return STATUS_FATAL;
         }

@@ -116,6 +116,8 @@ void records_take(struct records *records, struct held_record *held, struct form
     if (all && is_open(&joining))
         finish(&joining);
     held->text.limit = SIZE_MAX;
+    if (held->text.capacity > 2 * RECORD_BYTES_MAX) /* after a huge message */
+        buffer_free(&held->text);
     buffer_clear(&held->text);
     buffer_put(&held->text, records->text.data + joining.start, records->text.size - joining.start);
     for (size_t i = 0; i < records->count; i++)

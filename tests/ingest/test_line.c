@@ -213,7 +213,7 @@ static void test_every_preset_has_an_example(void **state)
         struct format_preset found;
         size_t count = 0;
 
-        assert_true(format_preset_find(line_presets[i].name, &found));
+        assert_true(format_preset_at(i, &found));
         assert_string_equal(found.type->name, "line");
         for (size_t e = 0; e < sizeof examples / sizeof *examples; e++)
             count += strcmp(examples[e].preset, found.name) == 0;
@@ -353,8 +353,8 @@ static void test_refused_settings(void **state)
     static const struct {
         const char *yaml, *problem;
     } cases[] = {
-        {NULL, "needs a 'pattern' or a 'preset', not both"},
-        {"preset: syslog\npattern: '(?<message>.*)'\n", "needs a 'pattern' or a 'preset', not both"},
+        {NULL, "pattern: it is this or a 'preset', one of both"},
+        {"preset: syslog\npattern: '(?<message>.*)'\n", "pattern: it is this or a 'preset', one of both"},
         {"preset: syslogg\n", "preset: there is no 'syslogg'; did you mean 'syslog'?"},
         {"pattern: '(?<message>.*'\n", "pattern: at character 14: missing closing parenthesis"},
         {"pattern: '.*'\n", "pattern: has no named group, so nothing of a line would be kept"},

@@ -1,5 +1,5 @@
-/* Records of several messages against a naive model: any cutting into polls gives the same records, and what is
- * read again after a restart gives those that were given before, also where the clock has ended one. */
+/* Records of several messages: any cutting into polls gives the same, and what is read again after a restart
+ * gives those that were given before, also where the clock has ended one. */
 #include "pipeline/records.h"
 
 #include "base/memory.h"
