@@ -163,6 +163,7 @@ static void find_place(struct source *source, struct stream *stream)
         context->resume ? context->resume(context->resume_owner, stream->topic, 0, can_repeat) : OFFSET_NONE;
 
     stream->first_offset = offset == OFFSET_NONE ? 0 : offset;
+    stream->partition.passing = !can_repeat;
     if (!can_repeat)
         stream->next_offset = stream->first_offset;
 }

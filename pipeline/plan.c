@@ -88,6 +88,7 @@ static enum status read_format(struct plan *plan, const struct node *map, void *
     if (!type)
         return STATUS_FATAL;
     shell.type = type;
+    shell.node = map;
     status = read_typed(map, &format_rows, &shell, type->options, type->option_count, type->settings_size,
                         &shell.settings, &extra, &type_text, error);
     free(type_text);
@@ -99,24 +100,38 @@ static enum status unknown_format(const struct plan *plan, const struct node *ma
                                   struct error *error)
 {
     const char *names[TYPE_NAMES_MAX], *near;
+    struct format_preset preset;
     size_t count = 0;
 
     for (unsigned i = 0; i < plan->format_count && count < TYPE_NAMES_MAX; i++)
         names[count++] = plan->formats[i].name;
     for (size_t i = 0; format_types[i] && count < TYPE_NAMES_MAX; i++)
         names[count++] = format_types[i]->name;
+    for (size_t i = 0; count < TYPE_NAMES_MAX && format_preset_at(i, &preset); i++)
+        names[count++] = preset.name;
     near = nearest_name(name, names, count);
     return node_fail(node_find(map, "format"), error,
                      "format: '%s' is neither under formats nor built in%s%s%s", name,
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The index of a named format, adding a built-in one with its defaults when the name is a type. */
+static bool find_preset(const char *name, struct format_preset *ret_preset)
+{
+    for (size_t i = 0; format_preset_at(i, ret_preset); i++)
+        if (strcmp(ret_preset->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The index of a named format, adding a built-in one with its defaults when the name is a type's or a
+ * preset's. */
 static enum status find_format(struct plan *plan, const struct node *map, const char *name,
                                unsigned *ret_index, struct error *error)
 {
     const struct format_type *type;
+    struct format_preset preset;
     struct plan_format *format;
+    bool is_preset;
 
     for (unsigned i = 0; i < plan->format_count; i++)
         if (strcmp(plan->formats[i].name, name) == 0) {
@@ -124,6 +139,9 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
             return STATUS_OK;
         }
     type = format_type_find(name);
+    is_preset = !type && find_preset(name, &preset);
+    if (is_preset)
+        type = preset.type;
     if (!type)
         return unknown_format(plan, map, name, error);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
@@ -132,7 +150,10 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         .name = memory_text(name, strlen(name)), .type = type, .settings = memory_new(type->settings_size)};
     *ret_index = plan->format_count++;
     struct option_table table = {type->options, type->option_count, format->settings};
-    return options_read(NULL, &table, 1, error);
+    enum status status = options_read(NULL, &table, 1, error);
+    return status || !is_preset ? status
+                                : option_assign(type->options, type->option_count, format->settings, "preset",
+                                                preset.name, error);
 }
 
 /* Labels get their columns before the first batch is made. */

@@ -56,6 +56,7 @@ struct plan_format {
     char *name;
     const struct format_type *type;
     void *settings;
+    const struct node *node; /* NULL: built in, with its defaults */
 };
 
 struct plan_label { /* a constant one of a source's rows */

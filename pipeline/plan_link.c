@@ -409,6 +409,7 @@ static enum status try_parts(struct plan *plan, struct error *error)
         struct plan_format *format = &plan->formats[i];
         struct format *opened;
 
+        context.node = format->node;
         if (format->type->open(format->settings, &context, &opened, error) != STATUS_OK)
             return STATUS_FATAL;
         format->type->close(opened);

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LAYOUT = 1, PARTITION_LAYOUT = 2 /* 1: without notes */ };
+enum { LAYOUT = 1, PARTITION_LAYOUT = 2 /* 1: without notes and ends of records */ };
 
 void restart_free(struct restart *restart)
 {
@@ -290,6 +290,8 @@ static bool read_place(const struct kept_value *value, struct restart_place *ret
         ret_place->topic = unpack_text(&in);
         ret_place->note = unpack_text(&in);
     }
+    if (layout > 1 && in.at < in.end)
+        ret_place->record_ends = unpack_text(&in);
     return unpack_ended(&in);
 }
 
@@ -326,12 +328,6 @@ enum status restart_seen(const struct restart *restart, uint32_t partition, stru
     return status;
 }
 
-/* The first offset that is owed something. */
-static int64_t low_offset(const struct partition *partition)
-{
-    return partition->ledger.first ? partition->ledger.first->first_offset : partition->ledger.next_offset;
-}
-
 static void pack_rows(const struct partition *partition, struct buffer *out)
 {
     size_t count = partition->again_count - partition->again_next;
@@ -359,6 +355,19 @@ static void pack_note(const struct worker *worker, const struct partition *parti
     pack_text(out, place->note);
 }
 
+/* Mostly there are none, and then nothing is written. */
+static void pack_record_ends(struct partition *partition, struct buffer *out)
+{
+    struct held_record *held = &partition->held;
+
+    held_record_forget(held, partition->cut_offset);
+    if (held->end_count == 0)
+        return;
+    pack_u32(out, (uint32_t)(held->end_count * sizeof *held->ends));
+    for (size_t i = 0; i < held->end_count; i++)
+        pack_i64(out, held->ends[i]);
+}
+
 void partitions_freeze(struct worker *worker)
 {
     struct saver *saver = &worker->saving.saver;
@@ -370,7 +379,7 @@ void partitions_freeze(struct worker *worker)
         ledger_advance(&partition->ledger);
         if (next == OFFSET_NONE)
             continue;
-        partition->cut_offset = low_offset(partition);
+        partition->cut_offset = ledger_low_offset(&partition->ledger);
         partition->cut_watermark_us =
             partition->ledger.first ? partition->ledger.first->watermark_us : partition->watermark_us;
         partition->cut = true;
@@ -382,6 +391,7 @@ void partitions_freeze(struct worker *worker)
         pack_u32(&saver->bytes, partition->jump_rows);
         pack_rows(partition, &saver->bytes);
         pack_note(worker, partition, &saver->bytes);
+        pack_record_ends(partition, &saver->bytes);
         saver_put(saver, (struct state_key){.kind = STATE_PARTITION, .owner = partition->id});
     }
 }

@@ -42,6 +42,7 @@ struct restart_place {
     unsigned jump_rows;
     struct span rows;                /* struct ledger_row of what is delivered again, two bytes each */
     struct span source, topic, note; /* of sources that keep notes */
+    struct span record_ends; /* packed i64: offsets where the clock has ended a record of several messages */
 };
 bool restart_find(const struct restart *restart, uint64_t partition, struct restart_place *ret_place);
 

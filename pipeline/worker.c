@@ -81,6 +81,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
         if (format->type->open(format->settings, &format_context, &input->format, error) != STATUS_OK ||
             source->type->open(source->settings, &context, &input->source, error) != STATUS_OK)
             return STATUS_FATAL;
+        input->joins = format->type->joins && format->type->joins(input->format);
     }
     return STATUS_OK;
 }
@@ -103,7 +104,7 @@ static void open_parts(struct worker *worker)
     worker->windows = windows_new(plan, worker->number, workers, worker->judge, &output);
     worker->runs = runs_new(plan, tell_run, worker);
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
-    worker->messages = memory_new(BATCH_ROWS_MAX * sizeof *worker->messages);
+    worker->polled = memory_new(BATCH_ROWS_MAX * sizeof *worker->polled);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
     event_batch_init(&worker->transitions, TRANSITION_ROWS, &plan->labels);
@@ -150,8 +151,8 @@ void worker_close(struct worker *worker)
 {
     if (worker->at && worker->inputs[worker->at->source].source)
         worker->inputs[worker->at->source].plan->type->release(worker->inputs[worker->at->source].source,
-                                                               worker->at->index, worker->messages,
-                                                               worker->message_count);
+                                                               worker->at->index, worker->polled,
+                                                               worker->polled_count);
     for (unsigned i = 0; i < worker->input_count; i++) {
         struct input *input = &worker->inputs[i];
 
@@ -164,6 +165,7 @@ void worker_close(struct worker *worker)
         deliver_close(worker->deliver);
     for (size_t i = 0; i < worker->partition_count; i++) {
         ledger_free(&worker->partitions[i].ledger);
+        held_record_free(&worker->partitions[i].held);
         free(worker->partitions[i].again);
     }
     saving_close(worker);
@@ -181,7 +183,8 @@ void worker_close(struct worker *worker)
     event_batch_free(&worker->batch);
     event_batch_free(&worker->transitions);
     free(worker->partitions);
-    free(worker->messages);
+    free(worker->polled);
+    records_free(&worker->records);
     free(worker->too_late);
     free(worker->inputs);
 }
@@ -231,7 +234,7 @@ static uint64_t work_of(const struct worker *worker)
 static void tell_checkpoint(struct worker *worker, bool stopping)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
-    bool at_end = stopping ? !worker->at : worker_has_read_all(worker);
+    bool at_end = stopping ? !worker->at && !must_let_go(worker) : worker_has_read_all(worker);
 
     atomic_store_explicit(&checkpoint->work[worker->place], work_of(worker), memory_order_relaxed);
     atomic_store(&checkpoint->drained[worker->place], at_end && deliver_pending(worker->deliver) == 0);

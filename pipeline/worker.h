@@ -10,6 +10,7 @@
 #include "pipeline/judge.h"
 #include "pipeline/order.h"
 #include "pipeline/parcels.h"
+#include "pipeline/records.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
 #include "pipeline/unique.h"
@@ -54,6 +55,7 @@ struct partition {
     enum poll_state state;
     bool idle, done;
     struct ledger ledger;
+    struct held_record held; /* read, but perhaps not to its end */
 
     /* Offsets below it were read before a restart: their raw documents are delivered again, nothing else. */
     int64_t again_until;
@@ -69,6 +71,7 @@ struct input { /* a source as this worker sees it */
     const struct plan_source *plan;
     struct source *source;
     struct format *format;
+    bool joins; /* the format has records of several messages */
     bool ready;
 };
 
@@ -101,7 +104,10 @@ struct worker {
 
     struct partition *at; /* partition of the batch at hand; NULL: none was taken */
     struct ledger_entry *entry;
-    struct message *messages;
+    struct message *polled; /* to be released with the batch */
+    size_t polled_count;
+    struct records records;         /* what became of them where the format joins; they are released then */
+    const struct message *messages; /* one of both */
     size_t message_count, message_next;
     struct event_batch batch, transitions;
     bool again;        /* the batch at hand was read before the restart */
@@ -163,6 +169,9 @@ struct span cut_metadata(const struct partition *partition, char ret_text[CUT_ME
 void partitions_freeze(struct worker *worker);
 void times_freeze(struct worker *worker);
 void inbox_freeze(struct worker *worker); /* of a task: how far it had read, what it had heard */
+
+/* A record is held back that cannot be read again: a stop must let it go. */
+bool must_let_go(const struct worker *worker);
 
 /* All sources of this worker have ended for good. */
 bool worker_has_read_all(const struct worker *worker);
