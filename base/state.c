@@ -152,6 +152,7 @@ const char *state_kind_name(uint32_t kind)
         [STATE_ROWS] = "rows",           [STATE_CORRECTIONS] = "corrections",
         [STATE_EPISODES] = "episodes",   [STATE_CONDITIONS] = "conditions",
         [STATE_OUTLET] = "outlet",       [STATE_INBOX] = "inbox",
+        [STATE_WATCH] = "watch",         [STATE_WATCH_WORDS] = "watch_words",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

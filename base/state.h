@@ -66,6 +66,8 @@ enum state_kind {
     STATE_CONDITIONS = 11, /* part cut: all conditions not applied yet, and the keys prompted */
     STATE_OUTLET = 12,     /* owner sink's identity, part worker: where its output stood */
     STATE_INBOX = 13,      /* of a task: where its inbox stood, the watermarks it had heard */
+    STATE_WATCH = 14,      /* owner shard: blocks of what the watch knows */
+    STATE_WATCH_WORDS = 15, /* owner worker, part cut: all words to the watch that wait for their time */
 };
 
 const char *state_kind_name(uint32_t kind); /* "series"; "unknown" when it is not in the list */

@@ -14,6 +14,7 @@ enum record_type {
     RECORD_ROW,        /* struct row_record, runs.h */
     RECORD_CONDITION,  /* struct condition */
     RECORD_WATERMARK,  /* struct watermark_record */
+    RECORD_WATCH,      /* struct watch_word, watch.h */
 };
 
 struct record {

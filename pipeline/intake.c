@@ -373,9 +373,12 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->plan->wants_runs)
+    if (!worker->at || worker->again)
+        return worker->at != NULL;
+    if (worker->plan->wants_runs)
         rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
-    return worker->at != NULL;
+    watch_events(worker->watch, &worker->batch);
+    return true;
 }
 
 static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason,

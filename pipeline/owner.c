@@ -40,6 +40,9 @@ static void take_record(struct worker *worker, struct record *record, struct blo
                                                          .block = block});
         break;
     }
+    case RECORD_WATCH:
+        watch_take(worker->watch, (const struct watch_word *)record, block);
+        break;
     case RECORD_CONDITION:
         if (worker->shared->live)
             lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
@@ -223,6 +226,15 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     return applied > 0;
 }
 
+bool stage_watch(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    worker->watched_us = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
+    worker->watched_final = worker->runs_final && worker->rows_final;
+    watch_advance(worker->watch, worker->watched_us, worker->firm_us, worker->watched_final);
+    return false;
+}
+
 bool stage_close(struct worker *worker, int64_t now_us)
 {
     struct windows_time time = {.events_us = worker->rows_us,
@@ -230,8 +242,8 @@ bool stage_close(struct worker *worker, int64_t now_us)
                                 .firm_us = worker->firm_us,
                                 .partial_us = atomic_load(&worker->shared->partial_us),
                                 .final = worker->runs_final};
-    int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
-    bool final = worker->runs_final && worker->rows_final;
+    int64_t until = worker->watched_us;
+    bool final = worker->watched_final;
 
     (void)now_us;
     if (deliver_full(worker->deliver) || exchange_full(worker->port))

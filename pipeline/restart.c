@@ -166,6 +166,19 @@ static enum status restore_series(struct restart *restart, struct worker *const 
     return STATUS_OK;
 }
 
+static enum status restore_watch(struct restart *restart, struct worker *const *workers, unsigned count,
+                                 const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner);
+
+    if (!owner)
+        return not_here(error);
+    if (owner->plan->general.watch)
+        return watch_restore(owner->watch, key, bytes, error);
+    forget(restart, key);
+    return STATUS_OK;
+}
+
 enum status restart_value(struct restart *restart, struct worker *const *workers, unsigned count,
                           const struct state_key *key, struct span bytes, struct error *ret_error)
 {
@@ -194,6 +207,13 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         forget(restart, key);
         return rows_restore(workers[0]->plan, bytes, workers[0]->port, workers[0]->shared->workers,
                             ret_error);
+    case STATE_WATCH:
+        return restore_watch(restart, workers, count, key, bytes, ret_error);
+    case STATE_WATCH_WORDS:
+        forget(restart, key);
+        return workers[0]->plan->general.watch ? watch_words_restore(bytes, workers[0]->port,
+                                                                     workers[0]->shared->workers, ret_error)
+                                               : STATUS_OK;
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);
@@ -243,6 +263,7 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
+        watch_restored(worker->watch);
         if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
                              ret_error) != STATUS_OK)
             return STATUS_FATAL;

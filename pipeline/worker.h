@@ -12,6 +12,7 @@
 #include "pipeline/parcels.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
+#include "pipeline/watch.h"
 #include "pipeline/windows.h"
 
 #include <stdatomic.h>
@@ -90,6 +91,7 @@ struct worker {
     struct fold *fold, *run_fold;
     struct windows *windows;
     struct runs *runs;
+    struct watch *watch;
     struct deliver *deliver;
     struct lifecycle *lifecycle; /* alert owner only */
 
@@ -113,10 +115,10 @@ struct worker {
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
-    int64_t applied_us, closed_us, notified_us;
+    int64_t applied_us, watched_us, closed_us, notified_us;
     int64_t expire_due_us;
     uint64_t committed_cut; /* its offsets have been handed to the sources */
-    bool rows_final, runs_final, applied_final, closed_final, notified_final;
+    bool rows_final, runs_final, applied_final, watched_final, closed_final, notified_final;
 
     const char *refusal; /* a source or its state cannot be read at all: the run ends with this */
     void (*warn)(void *owner, const char *text);
@@ -177,5 +179,5 @@ struct stage {
 extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
-    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify,
+    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_watch, stage_close, stage_notify,
     stage_deliver, stage_save, stage_commit;
