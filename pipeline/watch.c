@@ -12,10 +12,11 @@
 
 enum {
     LEARNED = 5,                  /* durations that make a task known */
+    REMEMBERED = 50,              /* a mean is about that of the last so many */
     SLOW_FACTOR = 3,              /* times the mean duration */
     OVERDUE_FACTOR = 3,           /* times the longest duration */
-    EXCESS_US = 10 * SECOND_US,   /* and so much longer */
-    SILENCE_FACTOR = 5,           /* times the longest interval of a source */
+    EXCESS_US = 2 * SECOND_US,    /* and so much longer */
+    SILENCE_FACTOR = 5,           /* times the longest pause of a source */
     SILENCE_US = 300 * SECOND_US, /* and at least so long */
     BEAT_FACTOR = 10,             /* times the mean interval of a host */
     BEAT_US = 30 * SECOND_US,     /* and at least so long */
@@ -346,6 +347,12 @@ static double seconds(double us)
     return us / SECOND_US;
 }
 
+static void learn(struct watch_entry *entry, double value_us)
+{
+    entry->count++;
+    entry->mean_us += (value_us - entry->mean_us) / (entry->count < REMEMBERED ? entry->count : REMEMBERED);
+}
+
 /* Sources and hosts. */
 
 static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entry_sort sort,
@@ -362,7 +369,7 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
     if (interval_us > entry->longest_us)
         entry->longest_us = interval_us;
     if (interval_us > 0 && !was_away) /* the time away says nothing of how often it beats */
-        entry->mean_us += ((double)interval_us - entry->mean_us) / ++entry->count;
+        learn(entry, (double)interval_us);
     /* a beat of the second in which the host said that it goes may be from before */
     if (sort == ENTRY_SOURCE || word->order_us - SECOND_US >= entry->told_us)
         tell_end(
@@ -562,7 +569,7 @@ static void judge_duration(struct watch *watch, struct watch_entry *task, const 
         tell(watch, task, &finding, CONDITION_TRUE);
     else
         tell_end(watch, task, finding);
-    task->mean_us += (run_us - task->mean_us) / ++task->count;
+    learn(task, run_us);
     if (run_us > (double)task->longest_us)
         task->longest_us = (int64_t)run_us;
 }
@@ -637,8 +644,7 @@ void watch_take(struct watch *watch, const struct watch_word *word, struct block
     order_push(&watch->words, &(struct order_entry){.order_us = word->order_us,
                                                     .time_us = (int64_t)word->version,
                                                     .rank = word->sort,
-                                                    .offset = (int64_t)(word->run.high ^ word->key.high),
-                                                    .partition = (uint32_t)(word->run.low ^ word->key.low),
+                                                    .offset = (int64_t)word->run.high,
                                                     .record = &word->head,
                                                     .block = block});
 }

@@ -40,7 +40,7 @@ struct watch_word {
     uint32_t shard;
     uint64_t version;               /* of the run; orders its words of equal time */
     struct id128 key;               /* of the task (of all its runs), source or host */
-    struct id128 run;               /* of this run or attempt; all 0 for sources and hosts */
+    struct id128 run;               /* of this run or attempt; of sources and hosts the key again */
     int64_t order_us;               /* for a second: its end */
     int64_t started_us;             /* TIME_NONE absent */
     double duration_ms;             /* NaN absent */

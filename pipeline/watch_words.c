@@ -46,6 +46,8 @@ void watch_word_send(const struct watch_word *word, struct exchange_port *port, 
     record->head = head;
     record->shard = shard;
     record->key = key;
+    if (word->sort < WORD_STARTED)
+        record->run = key;
     char *cursor = (char *)(record + 1);
     for (unsigned t = 0; t < WATCH_TEXTS; t++)
         record->texts[t] = record_text(&cursor, word->texts[t]);

@@ -12,7 +12,7 @@ enum {
     ROWS_LEAST = 80,
     ROWS_SPREAD = 400,
     WORKFLOWS = 4,
-    PAYLOAD_BYTES = 320,
+    PAYLOAD_BYTES = 400,
     SECTION_BYTES = 256,
     LOOK_BACK = 12
 };
@@ -24,6 +24,7 @@ static const char yaml_format[] =
     "       late: %s, skew: %s}\n"
     "runs: {keep: 7d}\n"
     "%s\n"
+    "watch: %s\n"
     "clean: [%s%s%s]\n"
     "measures:\n"
     "- {name: load, of: value, by: [workflow], every: 10s, statistics: [count, sum, min, max, mean]}\n"
@@ -67,7 +68,7 @@ static void write_yaml(struct scenario *scenario, const char *store_path, uint64
              checkpoints_ms[random_below(random, 4)], (int)(scenario->lateness_us / SIM_SECOND_US),
              (int)(scenario->max_skew_us / SIM_SECOND_US), late_names[scenario->late],
              scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter", place,
-             scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
+             scenario->watch ? "true" : "false", scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
              scenario->dedupe && scenario->throttle ? ", " : "",
              scenario->throttle ? "{throttle: [workflow], limit: 6, per: 10s}" : "");
 }
@@ -92,14 +93,17 @@ static void give_payload(struct row *row, const char *text)
 
 static void write_payload(struct row *row)
 {
-    char text[PAYLOAD_BYTES], run[64] = "", id[64] = "";
+    char text[PAYLOAD_BYTES], run[64] = "", id[64] = "", beat[96] = "";
 
     if (row->run[0])
         snprintf(run, sizeof run, ",\"run\":\"%s\",\"state\":\"%s\"", row->run, run_state_names[row->state]);
     if (row->id[0])
         snprintf(id, sizeof id, ",\"id\":\"%s\"", row->id);
-    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s}",
-             (long long)(row->time_us / 1000), row->workflow, row->value, run, id);
+    if (row->host[0])
+        snprintf(beat, sizeof beat, ",\"host\":\"%s\",\"action\":\"worker-%s\"", row->host,
+                 row->is_offline ? "offline" : "heartbeat");
+    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s%s}",
+             (long long)(row->time_us / 1000), row->workflow, row->value, run, id, beat);
     give_payload(row, text);
 }
 
@@ -114,6 +118,17 @@ static int64_t choose_time(const struct scenario *scenario, const struct queue *
     if (dice < 8)
         return time_us - scenario->lateness_us - (int64_t)random_below(random, 60000) * 1000;
     return time_us - (int64_t)random_below(random, lateness_ms) * 1000;
+}
+
+/* From numbers of its own, as the choice of a cluster is. */
+static void add_beat(struct row *row)
+{
+    uint64_t random = (uint64_t)row->time_us * 2654435761u + (uint64_t)row->offset;
+
+    if (random_below(&random, 3))
+        return;
+    snprintf(row->host, sizeof row->host, "h%u", (unsigned)random_below(&random, 2));
+    row->is_offline = random_below(&random, 30) == 0;
 }
 
 static void fill_row(struct scenario *scenario, struct queue *queue, struct row *row, int64_t clock_us,
@@ -135,6 +150,8 @@ static void fill_row(struct scenario *scenario, struct queue *queue, struct row 
                  (long long)(number - (int64_t)random_below(random, 2)));
         row->state = states[random_below(random, 6)];
     }
+    if (scenario->watch)
+        add_beat(row);
     write_payload(row);
 }
 
@@ -249,6 +266,7 @@ void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_s
     };
     choose_troubles(scenario, &random);
     choose_cluster(scenario);
+    scenario->watch = (seed * 3266489917u >> 8) % 2;
     write_yaml(scenario, store_path, &random);
     for (unsigned i = 0; i < scenario->queue_count; i++) {
         struct queue *queue = &scenario->queues[i];
