@@ -61,12 +61,12 @@ enum state_kind {
     STATE_TABLE = 6,  /* owner shard, part group's identity: what a table of series has beside them */
     STATE_RUNS = 7,   /* owner shard: blocks of runs */
     STATE_ROWS = 8,   /* owner worker, part cut: all rows that wait for their order time */
-    STATE_CORRECTIONS = 9, /* owner worker, part cut: all late panes that wait for theirs */
-    STATE_EPISODES = 10,   /* blocks of open episodes */
-    STATE_CONDITIONS = 11, /* part cut: all conditions not applied yet, and the keys prompted */
-    STATE_OUTLET = 12,     /* owner sink's identity, part worker: where its output stood */
-    STATE_INBOX = 13,      /* of a task: where its inbox stood, the watermarks it had heard */
-    STATE_WATCH = 14,      /* owner shard: blocks of what the watch knows */
+    STATE_CORRECTIONS = 9,  /* owner worker, part cut: all late panes that wait for theirs */
+    STATE_EPISODES = 10,    /* blocks of open episodes */
+    STATE_CONDITIONS = 11,  /* part cut: all conditions not applied yet, and the keys prompted */
+    STATE_OUTLET = 12,      /* owner sink's identity, part worker: where its output stood */
+    STATE_INBOX = 13,       /* of a task: where its inbox stood, the watermarks it had heard */
+    STATE_WATCH = 14,       /* owner shard: blocks of what the watch knows */
     STATE_WATCH_WORDS = 15, /* owner worker, part cut: all words to the watch that wait for their time */
 };
 

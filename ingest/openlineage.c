@@ -21,7 +21,7 @@ enum target {
     PARENT_JOB_NAME, ROOT_RUN_ID, DAG_ID, TASK_ID, DAG_RUN_ID, DAG_OF_RUN, RUN_OF_DAG, TRY_NUMBER,
     MAP_INDEX, MAPPED_INDEX, TASK_QUEUED, TASK_STARTED, DAG_STARTED, TASK_DURATION, DAG_DURATION,
     DAG_STATE, NOMINAL_START, NOMINAL_END, ERROR_MESSAGE, STACK_TRACE, OWNER, LOG_URL, INSTANCE_QUEUE,
-    TASK_QUEUE, ENGINE, INTEGRATION, CODE_VERSION, TARGET_COUNT,
+    TASK_QUEUE, ENGINE, INTEGRATION, PROCESSING, CODE_VERSION, TARGET_COUNT,
 };
 // clang-format on
 
@@ -66,6 +66,7 @@ static const char *const target_paths[TARGET_COUNT] = {
     [TASK_QUEUE] = AIRFLOW "task.queue",
     [ENGINE] = FACETS "processing_engine.name",
     [INTEGRATION] = "job.facets.jobType.integration",
+    [PROCESSING] = "job.facets.jobType.processingType",
     [CODE_VERSION] = "job.facets.sourceCodeLocation.version",
 };
 // clang-format on
@@ -282,6 +283,8 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     batch->url[row] = text_of(item, LOG_URL);
     batch->queue[row] = first_text(item, INSTANCE_QUEUE, TASK_QUEUE);
     batch->version[row] = text_of(item, CODE_VERSION);
+    if (span_is(text_of(item, PROCESSING), "STREAMING"))
+        batch->result[row] = SPAN_LITERAL("streaming");
     return JSON_ROW_KEPT;
 }
 

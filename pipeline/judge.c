@@ -69,8 +69,7 @@ void condition_send(const struct condition *condition, struct exchange_port *por
         *texts[i] = record_text(&cursor, *texts[i]);
 }
 
-struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key,
-                                  unsigned count)
+struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key, unsigned count)
 {
     struct id_builder builder;
 
@@ -324,8 +323,8 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
 {
     const struct plan_measure *measure = &judge->plan->measures[rule->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
-    struct condition condition = {.policy = rule->policy,
-                                  .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity)};
+    struct condition condition = {
+        .policy = rule->policy, .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity)};
     struct cel_value value;
 
     if (!bucket && (!*told || !rule->defined_on_empty))

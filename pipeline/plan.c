@@ -222,7 +222,8 @@ static enum status read_rule(struct plan *plan, const struct node *map, void *en
     struct plan_rule *rule = entry;
     (void)plan;
     rule->node = map;
-    if (read_one(map, &rule_rows, rule, error) != STATUS_OK || check_name(map, rule->name, error) != STATUS_OK)
+    if (read_one(map, &rule_rows, rule, error) != STATUS_OK ||
+        check_name(map, rule->name, error) != STATUS_OK)
         return STATUS_FATAL;
     return read_annotations(rule->annotations_node, &rule->annotations, error);
 }

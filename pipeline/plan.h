@@ -191,7 +191,7 @@ struct plan {
     struct plan_rule *rules;
     struct plan_sink *sinks;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
-    struct alert_policy *policies; /* rules first, then detectors, then those of the watch */
+    struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
     int64_t longest_window_us;
     bool wants_runs; /* somebody reads runs: a sink, the page, a measure or rule on them */

@@ -211,9 +211,9 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         return restore_watch(restart, workers, count, key, bytes, ret_error);
     case STATE_WATCH_WORDS:
         forget(restart, key);
-        return workers[0]->plan->general.watch ? watch_words_restore(bytes, workers[0]->port,
-                                                                     workers[0]->shared->workers, ret_error)
-                                               : STATUS_OK;
+        return workers[0]->plan->general.watch
+                   ? watch_words_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error)
+                   : STATUS_OK;
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);

@@ -19,7 +19,7 @@ struct row { /* one message; the meaning is set for good ones */
     enum row_sort sort;
     int64_t offset, arrival_us, time_us;
     char workflow[WORKFLOW_BYTES], run[RUN_BYTES], id[ROW_ID_BYTES]; /* "": absent */
-    char host[WORKFLOW_BYTES]; /* which beats, or goes */
+    char host[WORKFLOW_BYTES];                                       /* which beats, or goes */
     bool is_offline;
     enum run_state state;
     int value;
