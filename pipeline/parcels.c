@@ -281,8 +281,12 @@ static void read_word(struct reading *reading)
     struct watch_word word;
 
     watch_word_unpack(&reading->in, &word);
-    if (!reading->in.broken && reading->parcels->plan->general.watch)
+    if (reading->in.broken)
+        return;
+    if (reading->parcels->plan->general.watch)
         watch_word_send(&word, reading->port, reading->parcels->workers);
+    else
+        reading->left_out++;
 }
 
 static void read_watermark(struct reading *reading)

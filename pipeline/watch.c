@@ -1,6 +1,6 @@
 /* Owner side of the watch. What is normal for a task, a source or a host is a count, a mean and a longest
  * value, learned from all that was seen; the factors below say how far beyond is too far. Timers live in one
- * heap of a worker: an entry has at most one that counts, looked at again when its time has moved meanwhile. */
+ * heap of a worker: an entry has at most one that counts, and is looked at again when its time has moved. */
 #include "alerts/text.h"
 #include "base/memory.h"
 #include "pipeline/judge.h"
@@ -21,7 +21,7 @@ enum {
     BEAT_FACTOR = 10,             /* times the mean interval of a host */
     BEAT_US = 30 * SECOND_US,     /* and at least so long */
 };
-static const int64_t duration_us_max = (int64_t)1000000 * 86400 * 36500;
+#define LONGEST_US ((int64_t)SECOND_US * 86400 * 36500) /* what is longer is no duration */
 
 struct watch *watch_new(const struct plan *plan, struct exchange_port *port, unsigned workers)
 {
@@ -349,7 +349,7 @@ static double seconds(double us)
 
 static void learn(struct watch_entry *entry, double value_us)
 {
-    entry->count++;
+    entry->count += entry->count < UINT32_MAX;
     entry->mean_us += (value_us - entry->mean_us) / (entry->count < REMEMBERED ? entry->count : REMEMBERED);
 }
 
@@ -364,6 +364,8 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
     int64_t interval_us = entry->since_us == TIME_NONE ? 0 : word->order_us - entry->since_us;
     bool was_away = is_told(entry, rule);
 
+    if (interval_us > LONGEST_US)
+        interval_us = LONGEST_US;
     if (!entry->texts)
         entry->texts = watch_texts_copy(word->texts);
     if (interval_us > entry->longest_us)
@@ -510,6 +512,7 @@ static void look_at(struct watch *watch, struct watch_shard *shard, uint32_t slo
         watch_set_timer(watch, shard, slot);
         return;
     }
+    assert(task); /* or it would be looked at again */
     attempt->due_us = INT64_MAX;
     attempt->told |= 1u << WATCH_OVERDUE;
     touch(watch, shard, (uint32_t)(task - shard->entries));
@@ -563,7 +566,7 @@ static void judge_duration(struct watch *watch, struct watch_entry *task, const 
                               .summary =
                                   "{{target}} took {{actual}}; the mean of {{count}} before is {{usual}}"};
 
-    if (!(run_us >= 0 && run_us <= (double)duration_us_max))
+    if (!(run_us >= 0 && run_us <= (double)LONGEST_US))
         return;
     if (task->count >= LEARNED && run_us > SLOW_FACTOR * task->mean_us && run_us > task->mean_us + EXCESS_US)
         tell(watch, task, &finding, CONDITION_TRUE);

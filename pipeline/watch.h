@@ -65,17 +65,17 @@ struct watch_figures {
 struct watch *watch_new(const struct plan *plan, struct exchange_port *port, unsigned workers);
 void watch_free(struct watch *watch);
 
-/* Partition side: says which sources and hosts the rows are of, each once a second. Words said twice, as after
- * a restart, change nothing. */
+/* Partition side: says which sources and hosts the rows are of, each once a second. Words said twice, as
+ * after a restart, change nothing. */
 void watch_events(struct watch *watch, const struct event_batch *batch);
 void watch_run(struct watch *watch, const struct run_record *run); /* run owner: a transition */
 
 /* Owner side: the word is kept, with its block, until its time is passed. */
 void watch_take(struct watch *watch, const struct watch_word *word, struct block *block);
 
-/* Everything before `until_us` is known: applies the words and timers before it, in order. What a timer finds
- * beyond `firm_us` is provisional. `final`: the input has ended at until_us: applies all words, and the timers
- * that fell due up to it. */
+/* Everything before `until_us` is known: applies the words and timers before it, in order. What a timer
+ * finds beyond `firm_us` is provisional. `final`: the input has ended at until_us: applies all words, and the
+ * timers that fell due up to it. */
 void watch_advance(struct watch *watch, int64_t until_us, int64_t firm_us, bool final);
 
 /* State (base/state.h), as in windows.h: STATE_WATCH in blocks by shard, STATE_WATCH_WORDS whole at every cut

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define FAR_US ((int64_t)1 << 61) /* times stay so near that sums of them do not overflow */
+
 enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20 };
 
 void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uint64_t cut, uint64_t before)
@@ -20,7 +22,8 @@ void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uin
     for (unsigned s = 0; s < SHARDS; s++)
         blocks_freeze(&watch->shards[s].blocks);
     order_freeze(&watch->words, &watch->frozen_words);
-    saver_drop(saver, STATE_WATCH_WORDS, worker, before);
+    if (watch->plan->general.watch)
+        saver_drop(saver, STATE_WATCH_WORDS, worker, before);
 }
 
 static void pack_entry(const struct watch_entry *entry, struct buffer *out)
@@ -60,7 +63,10 @@ static void unpack_entry(struct unpack *in, struct watch_entry *ret_entry, struc
     for (unsigned t = 0; ret_entry->sort != ENTRY_TASK && t < WATCH_KEPT_TEXTS; t++)
         ret_texts[t] = unpack_text(in);
     in->broken |= ret_entry->sort >= ENTRY_SORTS || ret_entry->place == 0 || !(ret_entry->mean_us >= 0) ||
-                  isinf(ret_entry->mean_us) || ret_entry->longest_us < 0;
+                  isinf(ret_entry->mean_us) || ret_entry->longest_us < 0 ||
+                  ret_entry->longest_us > FAR_US / 8 || ret_entry->due_us < -FAR_US ||
+                  (ret_entry->due_us > FAR_US && ret_entry->due_us != INT64_MAX) ||
+                  (ret_entry->sort == ENTRY_ATTEMPT && ret_entry->since_us == TIME_NONE);
 }
 
 void watch_block_save(struct watch *watch, struct watch_shard *shard, uint32_t block)

@@ -1,6 +1,6 @@
-/* Words to the watch, on their way to the owner of their key. Rows of a source or of a host's heartbeat become
- * one word a second: it stands at the second's end, which no watermark has passed when its first row comes, so
- * that the seconds that are said do not depend on how rows come in batches. */
+/* Words to the watch, on their way to the owner of their key. Rows of a source or of a host's heartbeat
+ * become one word a second: it stands at the second's end, which no watermark has passed when its first row
+ * comes, so that the seconds that are said do not depend on how rows come in batches. */
 #include "pipeline/watch_table.h"
 
 #include <math.h>
