@@ -229,6 +229,7 @@ bool stage_apply(struct worker *worker, int64_t now_us)
 bool stage_watch(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
+    /* a run owner may be heard before the partition sides that it has heard */
     worker->watched_us = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
     worker->watched_final = worker->runs_final && worker->rows_final;
     watch_advance(worker->watch, worker->watched_us, worker->firm_us, worker->watched_final);

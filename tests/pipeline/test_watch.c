@@ -109,7 +109,9 @@ static void say_run(struct rig *rig, struct run_record *run, int64_t time_us, en
     run->id = run_id(rig->plan->name, run);
     if (state == STATE_RUNNING)
         run->started_us = time_us;
-    run->duration_ms = run_state_is_terminal(state) ? (double)(time_us - run->started_us) / 1000 : NAN;
+    run->duration_ms = NAN;
+    if (run_state_is_terminal(state) && run->started_us != TIME_NONE)
+        run->duration_ms = (double)(time_us - run->started_us) / 1000;
     watch_run(rig->watch, run);
     pump(rig);
 }

@@ -63,9 +63,6 @@ PATCHES = {
         "pipeline/watch_state.c", "while (save_words(watch));", "while (0 && save_words(watch));", None),
     "watch_seconds_at_their_beginning": (
         "pipeline/watch_words.c", "(second + 1) * SECOND_US", "second * SECOND_US", None),
-    "watch_ahead_of_rows": (
-        "pipeline/owner.c", "worker->watched_us = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;",
-        "worker->watched_us = worker->runs_us;", None),
     "heard_watermarks_not_restored": (
         "pipeline/restart.c", "worker->heard[mark.stage][mark.sender] = mark;", "(void)mark; /* forgotten */", None),
 }
