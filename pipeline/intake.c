@@ -449,15 +449,24 @@ bool stage_fold(struct worker *worker, int64_t now_us)
     return true;
 }
 
+void worker_send_rows(struct worker *worker, struct event_batch *batch)
+{
+    if (worker->plan->wants_runs)
+        rows_send(worker->plan, batch, worker->port, worker->shared->workers);
+    watch_events(worker->watch, batch);
+}
+
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->unique_step)
+    if (!worker->at || worker->again)
+        return worker->at != NULL;
+    if (worker->unique_step)
         unique_send(&worker->unique, worker->unique_step, worker->plan, &worker->batch, worker->port,
                     worker->shared->workers);
-    else if (worker->at && !worker->again && worker->plan->wants_runs)
-        rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
-    return worker->at != NULL;
+    else
+        worker_send_rows(worker, &worker->batch);
+    return true;
 }
 
 static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason,

@@ -8,6 +8,7 @@ struct figures {
     struct worker_figures worker;
     struct windows_figures windows;
     struct runs_figures runs;
+    struct watch_figures watch;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
     struct checkpoint_figures checkpoint;
@@ -45,6 +46,8 @@ static const struct metric {
     {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, AT(runs.ignored)},
     {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, AT(runs.evicted)},
     {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, AT(runs.entries)},
+    {{"watch_evicted_total", NULL, COUNTER_TOTAL, "entries of the watch forgotten because of limits.runs"}, AT(watch.evicted)},
+    {{"watch_kept", NULL, COUNTER_GAUGE, "tasks, running attempts, sources and hosts that the watch knows"}, AT(watch.entries)},
     {{"series", NULL, COUNTER_GAUGE, "series kept"}, AT(windows.series)},
     {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, AT(windows.open_panes)},
     {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, AT(windows.state_bytes)},
@@ -113,6 +116,7 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
     *ret_figures = (struct figures){.worker = worker->figures, .checkpoint = worker->saving.figures};
     windows_figures(worker->windows, &ret_figures->windows);
     runs_figures(worker->runs, &ret_figures->runs);
+    watch_figures(worker->watch, &ret_figures->watch);
     lifecycle_figures(worker->lifecycle, &ret_figures->alerts);
     deliver_figures(worker->deliver, &ret_figures->deliver);
     ret_figures->errors = judge_errors(worker->judge) + worker->figures.clean.errors;

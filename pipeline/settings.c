@@ -30,6 +30,7 @@ static const struct option general_options[] = {
     {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
+    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
 };
