@@ -41,7 +41,7 @@ function valueTicks(low, high, most) {
 }
 
 /* Round local times within from..to. */
-function timeTicks(from, to, most) {
+export function timeTicks(from, to, most) {
   const step = TIME_STEPS.find((size) => (to - from) / size <= most) || TIME_STEPS.at(-1);
   const shift = new Date(from).getTimezoneOffset() * MINUTE;
   const ticks = [];
@@ -49,7 +49,7 @@ function timeTicks(from, to, most) {
   return { step, ticks };
 }
 
-function timeLabel(at, step) {
+export function timeLabel(at, step) {
   const date = new Date(at);
   const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
   if (step >= DAY || midnight) return day.format(date);
@@ -91,8 +91,21 @@ function readPoints(lines, statistic, banded) {
   });
 }
 
+/* What a figure has beside the drawing; an empty one is filled with it. */
+function furnish(figure) {
+  const svg = shape("svg", { tabindex: "0", role: "img" });
+  const tooltip = Object.assign(document.createElement("div"), { className: "tooltip", hidden: true });
+  const caption = document.createElement("figcaption");
+  tooltip.setAttribute("role", "status");
+  for (const [name, text] of [["line", "measured"], ["band", "expected"], ["anomaly", "anomaly"]])
+    caption.append(Object.assign(document.createElement("span"), { className: `key key-${name}`, textContent: text }));
+  caption.append(Object.assign(document.createElement("span"), { className: "latest" }));
+  figure.append(svg, tooltip, caption);
+}
+
 export class Chart {
   constructor(figure) {
+    furnish(figure);
     this.figure = figure;
     this.svg = figure.querySelector("svg");
     this.tooltip = figure.querySelector(".tooltip");
@@ -106,11 +119,15 @@ export class Chart {
     this.svg.addEventListener("keydown", (event) => this.step(event));
   }
 
-  /* `banded`: the band and the anomalies of the lines are about this statistic. */
-  show(lines, statistic, name, banded) {
-    const before = this.points[this.chosen];
+  /* `banded`: the band and the anomalies of the lines are about this statistic. `episode`: {from, to} in ms is
+     shaded. */
+  show(lines, statistic, name, banded, episode) {
+    const before = this.points[this.chosen], last = lines.findLast((line) => Number.isFinite(line[statistic]));
     this.points = readPoints(lines, statistic, banded);
     this.statistic = statistic;
+    this.episode = episode;
+    for (const key of this.figure.querySelectorAll(".key-band, .key-anomaly")) key.hidden = !banded;
+    this.figure.querySelector(".latest").textContent = `${statistic}, latest ${exact.format(last[statistic])}`;
     this.chosen = before ? this.points.findIndex((point) => point.at === before.at) : -1;
     this.svg.setAttribute("aria-label", this.describe(name));
     this.draw();
@@ -157,11 +174,17 @@ export class Chart {
     }
     const frame = this.scale();
     this.svg.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
-    this.svg.replaceChildren(...this.axes(frame), ...this.bands(), ...this.line(), ...this.anomalies());
+    this.svg.replaceChildren(...this.shade(frame), ...this.axes(frame), ...this.bands(), ...this.line(), ...this.anomalies());
     this.cursor = shape("g", {});
     this.bottom = frame.bottom;
     this.svg.append(this.cursor);
     this.choose(this.chosen);
+  }
+
+  shade({ from, to, bottom }) {
+    if (!this.episode || this.episode.from > to || this.episode.to < from) return [];
+    const x = this.x(Math.max(from, this.episode.from)), end = this.x(Math.min(to, this.episode.to));
+    return [shape("rect", { class: "episode", x, y: MARGIN.top, width: Math.max(2, end - x), height: bottom - MARGIN.top })];
   }
 
   axes({ right, bottom, ticks, from, to }) {

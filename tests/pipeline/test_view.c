@@ -115,7 +115,7 @@ static void lists_agree_with_a_sorted_array(void **state)
         for (size_t k = 0; k < used && k < limit; k++)
             buffer_print(&expected, "%s%u", k ? "," : "", all[k].number);
         buffer_put(&expected, "]", 2);
-        view_list(view, DOC_ALERT, limit, &out);
+        view_list(view, DOC_ALERT, &(struct view_query){.limit = limit}, &out);
         assert_out(&out, expected.data);
         buffer_clear(&expected);
     }
@@ -131,7 +131,7 @@ static void kinds_are_kept_apart_and_others_ignored(void **state)
     struct buffer out;
 
     buffer_init(&out, OUT_LIMIT);
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[]");
     view_series(view, &out);
     assert_out(&out, "[]");
@@ -139,9 +139,9 @@ static void kinds_are_kept_apart_and_others_ignored(void **state)
     put_number(view, DOC_RUN, 1, 1, 12);
     put_number(view, DOC_EVENT, 1, 1, 13);
     put_number(view, DOC_SIGNAL, 1, 1, 14);
-    view_list(view, DOC_ALERT, 10, &out);
+    view_list(view, DOC_ALERT, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[11]");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[12]");
     assert_false(view_points(view, group_id(1), &out));
     assert_int_equal(out.size, 0);
@@ -159,13 +159,13 @@ static void runs_are_bounded_by_number_and_by_bytes(void **state)
     buffer_init(&out, OUT_LIMIT);
     for (unsigned i = 0; i < VIEW_RUNS_MAX + 10; i++)
         put_number(view, DOC_RUN, i, i, 100000 + i);
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX + 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX + 10}, &out);
     assert_int_equal(count(&out, ",") + 1, VIEW_RUNS_MAX);
     buffer_clear(&out);
     memset(large, 'x', size);
     for (unsigned i = 0; i < 20; i++)
         put(view, DOC_RUN, i, 1000000 + i, span_make(large, size));
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX}, &out);
     assert_in_range(out.size, 6 * size, VIEW_LINES_BYTES);
     free(large);
     buffer_free(&out);
@@ -304,14 +304,14 @@ static void an_older_line_does_not_replace_a_newer_one(void **state)
     buffer_init(&out, OUT_LIMIT);
     hear(view, DOC_RUN, 1, 10, 5, "5");
     hear(view, DOC_RUN, 1, 20, 4, "4");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[5]");
     hear(view, DOC_RUN, 1, 9, 6, "6");
     hear(view, DOC_RUN, 1, 8, 6, "7");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[7]");
     put_number(view, DOC_RUN, 1, 7, 8);
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[7]");
 
     hear(view, DOC_BUCKET, 2, 10, 5, "{\"measure\":\"m\",\"key\":{},\"count\":5}");
@@ -371,7 +371,7 @@ static void readers_and_writers_at_a_time(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&writers[i], NULL, write_all, view), 0);
     for (unsigned i = 0; i < 200; i++) {
-        view_list(view, DOC_ALERT, 50, &out);
+        view_list(view, DOC_ALERT, &(struct view_query){.limit = 50}, &out);
         assert_true(out.data[0] == '[' && out.data[out.size - 1] == ']');
         assert_true(count(&out, ",") < 50);
         view_series(view, &out);
@@ -380,9 +380,9 @@ static void readers_and_writers_at_a_time(void **state)
     }
     for (int i = 0; i < 2; i++)
         pthread_join(writers[i], NULL);
-    view_list(view, DOC_ALERT, 1, &out);
+    view_list(view, DOC_ALERT, &(struct view_query){.limit = 1}, &out);
     assert_out(&out, "[105999]");
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX}, &out);
     assert_int_equal(count(&out, ",") + 1, 100);
     buffer_free(&out);
     view_free(view);
