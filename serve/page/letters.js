@@ -1,6 +1,21 @@
 /* Dead letters of this process: why, where from, and the bytes, shown as text and as hexadecimal digits. */
-import { address, ask, askIfAny, backLink, byId, element, facts, fill, fillSelect, integer, isWide, query, showList, sizeText,
-  timeNode } from "./parts.js";
+import {
+  address,
+  ask,
+  askIfAny,
+  backLink,
+  byId,
+  element,
+  facts,
+  fill,
+  fillSelect,
+  integer,
+  isWide,
+  query,
+  showList,
+  sizeText,
+  timeNode
+} from "./parts.js";
 
 const PAGE = 50;
 const STAGES = {
@@ -13,14 +28,16 @@ const STAGES = {
 const section = byId("letters");
 const topics = new Set();
 
-const placeText = (letter) => `${letter.topic || letter.source || ""} ${letter.partition} @ ${letter.offset}`.trim();
+const placeText = (letter) =>
+    `${letter.topic || letter.source || ""} ${letter.partition} @ ${letter.offset}`.trim();
 
 function rowNode(letter, values) {
-  return element("a", { href: address("letters", { ...values, id: String(letter.id) }), class: "row" },
-      element("span", { class: "first" }, element("b", {}, letter.sink ? `sink ${letter.sink}` : placeText(letter)),
-          element("span", { class: "when" }, timeNode(letter.at))),
-      element("span", { class: "second" }, element("span", { class: "state" }, letter.stage),
-          element("span", { class: "text" }, letter.reason)));
+  return element("a", {href: address("letters", {...values, id: String(letter.id)}), class: "row"},
+      element("span", {class: "first"},
+          element("b", {}, letter.sink ? `sink ${letter.sink}` : placeText(letter)),
+          element("span", {class: "when"}, timeNode(letter.at))),
+      element("span", {class: "second"}, element("span", {class: "state"}, letter.stage),
+          element("span", {class: "text"}, letter.reason)));
 }
 
 /* Sixteen bytes a row: place, digits, what is printable. */
@@ -46,8 +63,10 @@ function readable(text) {
 
 function bytesNodes(title, text, bytes) {
   if (!text) return [];
-  return [element("h3", {}, `${title} (${sizeText(bytes)})`),
-    element("pre", { tabindex: "0", "aria-label": title }, readable(text))];
+  return [
+    element("h3", {}, `${title} (${sizeText(bytes)})`),
+    element("pre", {tabindex: "0", "aria-label": title}, readable(text))
+  ];
 }
 
 function detailNodes(letter, values) {
@@ -59,7 +78,7 @@ function detailNodes(letter, values) {
     facts([
       ["At", timeNode(letter.at)], ["Source", letter.source], ["Topic", letter.topic],
       ["Partition", String(letter.partition)], ["Offset", String(letter.offset)], ["Item", String(letter.item)],
-      ["Sink", letter.sink], ["Try again", element("code", {}, `weir dead-letters replay ${letter.id}`)]
+      ["Sink", letter.sink], ["In a shell", element("code", {}, `weir dead-letters show ${letter.id}`)]
     ]),
     ...bytesNodes("Payload", letter.payload, letter.payload_bytes),
     ...bytesNodes("Document", letter.document, letter.document_bytes),
@@ -71,35 +90,34 @@ function detailNodes(letter, values) {
 }
 
 /* "Show older" asks for pages before the last letter shown; a new list begins anew. */
-async function loadPages({ text, stage, topic }, pages) {
+async function loadPages({text, stage, topic}, pages) {
   const list = [];
   let more = true;
   for (let page = 0; page < pages && more; page++) {
-    const { told } = await ask("/api/dead-letters?" + query({ text, stage, topic, before: list.at(-1)?.id, limit: PAGE }));
+    const {told} =
+        await ask("/api/dead-letters?" + query({text, stage, topic, before: list.at(-1)?.id, limit: PAGE}));
     list.push(...told);
     more = told.length === PAGE;
   }
-  return { list, more };
+  return {list, more};
 }
 
 export const letters = {
   section,
-  amount: {
-    reset() {
-      this.pages = 1;
-    },
-    more() {
-      this.pages++;
-    }
-  },
+  amount: {reset() { this.pages = 1;}, more() { this.pages++;}},
 
   async load(values, amount) {
-    const { list, more } = await loadPages(values, amount.pages);
+    const {list, more} = await loadPages(values, amount.pages);
     const id = values.id || (isWide() && list[0] ? String(list[0].id) : undefined);
-    return { list, more, id, letter: id ? await askIfAny(`/api/dead-letters/${encodeURIComponent(id)}`) : undefined };
+    return {
+      list,
+      more,
+      id,
+      letter: id ? await askIfAny(`/api/dead-letters/${encodeURIComponent(id)}`) : undefined
+    };
   },
 
-  show({ list, more, id, letter }, values) {
+  show({list, more, id, letter}, values) {
     for (const one of list)
       if (one.topic) topics.add(one.topic);
     fillSelect(section.querySelector("[name=topic]"), topics, values.topic);
@@ -108,10 +126,12 @@ export const letters = {
       chosen: id,
       build: (one) => rowNode(one, values),
       total: list.length + more,
-      awaited: "No dead letters. A message that cannot be decoded, cleaned or delivered is kept here with its reason.",
+      awaited:
+          "No dead letters. A message that cannot be decoded, cleaned or delivered is kept here with its reason.",
       filtered: Boolean(values.text || values.stage || values.topic)
     });
-    section.querySelector(".shown").textContent = list.length ? `${integer.format(list.length)} newest${more ? ", there are more" : ""}` : "";
+    section.querySelector(".shown").textContent =
+        list.length ? integer.format(list.length) + (more ? ", there are more" : "") : "";
     fill(section.querySelector(".told"), [letter, id, values], () => {
       if (letter) return detailNodes(letter, values);
       return id ? [backLink("letters", values), element("p", { class: "empty" }, "There is no such letter any more.")] : [];

@@ -1,7 +1,23 @@
 /* Measures: one series of closed buckets a key, drawn with the band that its detector expected. */
-import { Chart } from "./chart.js";
-import { address, Amount, ask, askIfAny, backLink, byId, element, facts, fill, fillSelect, integer, isWide, number,
-  showList, table, timeNode } from "./parts.js";
+import {Chart} from "./chart.js";
+import {
+  address,
+  Amount,
+  ask,
+  askIfAny,
+  backLink,
+  byId,
+  element,
+  facts,
+  fill,
+  fillSelect,
+  integer,
+  isWide,
+  number,
+  showList,
+  table,
+  timeNode
+} from "./parts.js";
 
 const STATISTICS =
     ["count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99", "distinct", "ratio"];
@@ -12,51 +28,60 @@ const choice = section.querySelector("form.statistic");
 const keyText = (series) => Object.values(series.key).join(" · ");
 
 /* The words are looked for in the measure and its key. */
-function matches(series, { text, measure, which }) {
+function matches(series, {text, measure, which}) {
   const all = `${series.measure} ${Object.entries(series.key).flat().join(" ")}`.toLowerCase();
   return (!measure || series.measure === measure) && (which !== "anomalous" || series.anomaly_at) &&
-      (text || "").toLowerCase().split(/\s+/).every((word) => all.includes(word));
+         (text || "").toLowerCase().split(/\s+/).every((word) => all.includes(word));
 }
 
 /* The one with the newest anomaly, else the first. */
 function firstChoice(list) {
-  const newest = list.reduce((best, one) => one.anomaly_at && !(best?.anomaly_at >= one.anomaly_at) ? one : best, null);
+  const newest =
+      list.reduce((best, one) => one.anomaly_at && !(best?.anomaly_at >= one.anomaly_at) ? one : best, null);
   return (newest || list[0])?.series;
 }
 
 function rowNode(series, values) {
-  return element("a", { href: address("measures", { ...values, id: series.series, statistic: "" }), class: "row" },
-      element("span", { class: "first" }, element("b", {}, keyText(series) || series.measure),
-          element("span", { class: "when" }, timeNode(series.newest))),
-      element("span", { class: "second" }, element("span", { class: "state" }, series.measure),
+  return element("a",
+      {href: address("measures", {...values, id: series.series, statistic: ""}), class: "row"},
+      element("span", {class: "first"}, element("b", {}, keyText(series) || series.measure),
+          element("span", {class: "when"}, timeNode(series.newest))),
+      element("span", {class: "second"}, element("span", {class: "state"}, series.measure),
           series.anomaly_at
-              ? element("span", { class: "spoke" }, "anomaly ", timeNode(series.anomaly_at))
-              : element("span", { class: "text" }, `${integer.format(series.points)} bucket${series.points === 1 ? "" : "s"}`)));
+              ? element("span", {class: "spoke"}, "anomaly ", timeNode(series.anomaly_at))
+              : element("span", {class: "text"},
+                    `${integer.format(series.points)} bucket${series.points === 1 ? "" : "s"}`)));
 }
 
 function anomalyNodes(points, statistic) {
   const found = points.filter((line) => line.anomaly).reverse();
-  if (!found.length) return [element("p", { class: "note" }, "No anomalies in what is shown.")];
-  const rows = found.map((line) => [
-    timeNode(line.start), Number.isFinite(line[statistic]) ? number.format(line[statistic]) : "–",
-    line.expected ? line.expected.map((value) => number.format(value)).join(" to ") : "–",
-    Number.isFinite(line.score) ? number.format(line.score) : "–"
-  ]);
+  if (!found.length) return [element("p", {class: "note"}, "No anomalies in what is shown.")];
+  const rows =
+      found.map((line) => [timeNode(line.start),
+                    Number.isFinite(line[statistic]) ? number.format(line[statistic]) : "–",
+                    line.expected ? line.expected.map((value) => number.format(value)).join(" to ") : "–",
+                    Number.isFinite(line.score) ? number.format(line.score) : "–"]);
   return [table("Anomalies, newest first", ["Bucket from", statistic, "Expected", "Score"], rows)];
 }
 
-function detailNodes({ series, points }, values) {
+function detailNodes({series, points}, values) {
   const last = points.at(-1), banded = points.filter((line) => line.expected).at(-1);
   return [
     backLink("measures", values),
     element("h2", {}, element("b", {}, series.measure), keyText(series) ? ` · ${keyText(series)}` : ""),
     facts([
-      ...Object.entries(series.key),
-      ["Buckets", integer.format(points.length)],
+      ...Object.entries(series.key), ["Buckets", integer.format(points.length)],
       ["Newest", last ? timeNode(last.start) : undefined],
-      ["Watched", banded ? `${banded.statistic}, last expected ${banded.expected.map((value) => number.format(value)).join(" to ")}`
-                         : "no detector has an opinion yet"],
-      ["Late rows", points.some((line) => line.late) ? integer.format(points.reduce((sum, line) => sum + line.late, 0)) : undefined]
+      [
+        "Watched", banded ? `${banded.statistic}, last expected ${
+                                banded.expected.map((value) => number.format(value)).join(" to ")}`
+                          : "no detector has an opinion yet"
+      ],
+      [
+        "Late rows", points.some((line) => line.late)
+                         ? integer.format(points.reduce((sum, line) => sum + line.late, 0))
+                         : undefined
+      ]
     ])
   ];
 }
@@ -84,15 +109,15 @@ export const measures = {
   amount: new Amount(),
 
   async load(values) {
-    const { told: all } = await ask("/api/series");
+    const {told: all} = await ask("/api/series");
     const list = all.filter((series) => matches(series, values));
     const id = values.id || (isWide() ? firstChoice(list) : undefined);
     const series = all.find((one) => one.series === id);
     const points = series && await askIfAny(`/api/series/${id}`);
-    return { all, list, detail: id ? { id, series, points: points || [] } : undefined };
+    return {all, list, detail: id ? {id, series, points: points || []} : undefined};
   },
 
-  show({ all, list, detail }, values, amount) {
+  show({all, list, detail}, values, amount) {
     fillSelect(section.querySelector("[name=measure]"), all.map((series) => series.measure), values.measure);
     showList(section, list.slice(0, amount.rows), {
       key: (series) => series.series,

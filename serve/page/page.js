@@ -1,14 +1,35 @@
 /* The page: the address says which view is shown, with which filter, and what is chosen. Asks the API every
    two seconds, and at once when the address changes, and redraws what changed. */
-import { alerts } from "./alerts.js";
-import { health } from "./health.js";
-import { letters } from "./letters.js";
-import { measures } from "./measures.js";
-import { address, ageAll, ask, byId, clockText, element, event, fill, integer, number, readAddress, setCurrent, spanText, timeNode } from "./parts.js";
-import { runs } from "./runs.js";
+import {alerts} from "./alerts.js";
+import {health} from "./health.js";
+import {letters} from "./letters.js";
+import {measures} from "./measures.js";
+import {
+  address,
+  ageAll,
+  ask,
+  byId,
+  clockText,
+  element,
+  event,
+  fill,
+  integer,
+  number,
+  readAddress,
+  setCurrent,
+  spanText,
+  timeNode
+} from "./parts.js";
+import {runs} from "./runs.js";
 
 const REFRESH_MS = 2000, FIRST_VIEW = "alerts";
-const views = { alerts, runs, measures, letters, health };
+const views = {
+  alerts,
+  runs,
+  measures,
+  letters,
+  health
+};
 
 let before = null;   /* rows and time of the last refresh, for the rate */
 let answered = null; /* time of the last answer */
@@ -16,30 +37,29 @@ let under_way = 0;   /* number of the newest refresh */
 let told = null;     /* the last /api/health */
 
 function route() {
-  const { view, values } = readAddress();
-  return views[view] ? { view, values } : { view: FIRST_VIEW, values: {} };
+  const {view, values} = readAddress();
+  return views[view] ? {view, values} : {view: FIRST_VIEW, values: {}};
 }
 
 /* The address decides what the forms show; typing is left alone. */
-function showRoute({ view, values }) {
-  for (const [name, { section }] of Object.entries(views)) section.hidden = name !== view;
-  for (const anchor of document.querySelectorAll("nav a"))
-    setCurrent(anchor, anchor.hash === `#${view}`);
-  const { section } = views[view];
+function showRoute({view, values}) {
+  for (const [name, {section}] of Object.entries(views)) section.hidden = name !== view;
+  for (const anchor of document.querySelectorAll("nav a")) setCurrent(anchor, anchor.hash === `#${view}`);
+  const {section} = views[view];
   section.toggleAttribute("data-chosen", Boolean(values.id));
   for (const field of section.querySelectorAll(".list [name]"))
-    if (field !== document.activeElement && (!field.dataset.any || [...field.options].some((option) => option.value === (values[field.name] || ""))))
+    if (field !== document.activeElement &&
+        (!field.dataset.any ||
+            [...field.options].some((option) => option.value === (values[field.name] || ""))))
       field.value = values[field.name] || "";
 }
 
-function showState(state) {
-  byId("state").textContent = byId("state").dataset.state = state;
-}
+function showState(state) { byId("state").textContent = byId("state").dataset.state = state; }
 
 function showHeader() {
   const now = performance.now(), rows = told.rows;
   const rate = before ? Math.max(0, rows - before.rows) / (now - before.now) * 1000 : NaN;
-  before = { rows, now };
+  before = {rows, now};
   event.now = Date.parse(told.watermark);
   byId("name").textContent = told.pipeline;
   showState(!told.ready ? "not ready" : rate > 0 ? "reading" : rate === 0 ? "idle" : "ready");
@@ -50,7 +70,7 @@ function showHeader() {
   fill(byId("watermark"), told.watermark || null, () => {
     const behind = Date.parse(told.at) - event.now;
     const aside = behind > 0 && behind < 86400000 ? ` ${spanText(behind)} ago` : "";
-    return told.watermark ? [timeNode(told.watermark), element("span", { class: "aside" }, aside)] : ["–"];
+    return told.watermark ? [timeNode(told.watermark), element("span", {class: "aside"}, aside)] : ["–"];
   });
 }
 
@@ -58,7 +78,7 @@ function showProblems() {
   byId("problems").hidden = !told.problems.length;
   byId("wrong").textContent = told.problems.length || "";
   fill(byId("problems"), told.problems,
-      () => told.problems.map((one) => element("li", { "data-severity": one.severity }, one.text)));
+      () => told.problems.map((one) => element("li", {"data-severity": one.severity}, one.text)));
 }
 
 function showFiring(total) {
@@ -77,9 +97,9 @@ function showTrouble(error) {
 }
 
 async function refresh() {
-  const number_ = ++under_way, { view, values } = route();
+  const number_ = ++under_way, {view, values} = route();
   const chosen = views[view];
-  showRoute({ view, values });
+  showRoute({view, values});
   try {
     const [now, firing] = await Promise.all([ask("/api/health"), ask("/api/alerts?state=firing&limit=1")]);
     if (number_ !== under_way) return;
@@ -105,7 +125,7 @@ async function run() {
 
 /* Filters change the address in place: going back leaves the view, not one letter. */
 function changeFilter(form, view) {
-  const { values } = readAddress();
+  const {values} = readAddress();
   for (const field of form.querySelectorAll("[name]")) values[field.name] = field.value.trim();
   if (form.closest(".list")) {
     values.id = "";
@@ -115,7 +135,7 @@ function changeFilter(form, view) {
   refresh();
 }
 
-for (const [view, { section, amount }] of Object.entries(views)) {
+for (const [view, {section, amount}] of Object.entries(views)) {
   amount?.reset();
   for (const form of section.querySelectorAll("form")) {
     form.addEventListener("input", () => changeFilter(form, view));
@@ -128,7 +148,8 @@ for (const [view, { section, amount }] of Object.entries(views)) {
 }
 addEventListener("hashchange", () => {
   refresh();
-  if (route().values.id) views[route().view].section.querySelector(".detail")?.scrollIntoView({ block: "nearest" });
+  if (route().values.id)
+    views[route().view].section.querySelector(".detail")?.scrollIntoView({block: "nearest"});
 });
 byId("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
 health.show(null);

@@ -4,22 +4,23 @@
 const TIMEOUT_MS = 8000, ROWS_STEP = 200;
 
 const clock = new Intl.DateTimeFormat(
-    undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+    undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 const date = new Intl.DateTimeFormat(
-    undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const full =
-    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+    undefined, {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
+const full = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "medium", hourCycle: "h23"});
 
-export const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
+export const number = new Intl.NumberFormat(undefined, {maximumSignificantDigits: 4});
 export const integer = new Intl.NumberFormat();
-const size = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const size = new Intl.NumberFormat(undefined, {maximumSignificantDigits: 3});
 
 export const byId = (id) => document.getElementById(id);
 export const clockText = (at) => clock.format(at);
 
 /* Ages are told in event time, against the watermark: the page of a replayed day says what that day's would
    have said. */
-export const event = { now: NaN };
+export const event = {
+  now: NaN
+};
 
 export function element(name, attributes, ...children) {
   const node = document.createElement(name);
@@ -49,12 +50,12 @@ export function sizeText(bytes) {
 export function timeNode(iso) {
   const at = new Date(iso), now = new Date(Number.isFinite(event.now) ? event.now : Date.now());
   const today = at.toDateString() === now.toDateString();
-  return element("time", { datetime: iso, title: full.format(at) }, (today ? clock : date).format(at));
+  return element("time", {datetime: iso, title: full.format(at)}, (today ? clock : date).format(at));
 }
 
 /* Time from `from` up to the watermark; kept going by ageAll. */
 export function ageNode(from) {
-  return element("span", { "data-from": Date.parse(from) }, spanText(event.now - Date.parse(from)));
+  return element("span", {"data-from": Date.parse(from)}, spanText(event.now - Date.parse(from)));
 }
 
 export function ageAll() {
@@ -70,24 +71,25 @@ export function targetText(target) {
 }
 
 export function link(url) {
-  return /^https?:\/\//i.test(url || "")
-      ? element("a", { href: url, rel: "noreferrer", target: "_blank" }, url)
-      : url;
+  return /^https?:\/\//i.test(url || "") ? element("a", {href: url, rel: "noreferrer", target: "_blank"}, url)
+                                         : url;
 }
 
 /* Rows of name and value; those without a value are left out. */
 export function facts(rows) {
   const told = rows.filter(([, value]) => value !== undefined && value !== "");
-  return element("dl", { class: "facts" },
+  return element("dl", {class: "facts"},
       ...told.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
 }
 
 /* The last column of numbers is aligned by its class in style.css. */
 export function table(caption, heads, rows) {
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption},
       element("table", {}, element("caption", {}, caption),
-          element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-          element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
+          element(
+              "thead", {}, element("tr", {}, ...heads.map((head) => element("th", {scope: "col"}, head)))),
+          element("tbody", {},
+              ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
 }
 
 /* "#runs?state=failed": what the address says of a view. Empty values are left out. */
@@ -98,22 +100,16 @@ export function address(view, values) {
 
 export function readAddress() {
   const [view, query] = location.hash.slice(1).split("?");
-  return { view, values: Object.fromEntries(new URLSearchParams(query || "")) };
+  return {view, values: Object.fromEntries(new URLSearchParams(query || ""))};
 }
 
 /* What a list was asked for of all that there is. */
 export class Amount {
-  constructor() {
-    this.reset();
-  }
+  constructor() { this.reset(); }
 
-  reset() {
-    this.rows = ROWS_STEP;
-  }
+  reset() { this.rows = ROWS_STEP; }
 
-  more() {
-    this.rows += ROWS_STEP;
-  }
+  more() { this.rows += ROWS_STEP; }
 }
 
 export class Refused extends Error {
@@ -124,10 +120,10 @@ export class Refused extends Error {
 }
 
 export async function ask(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store" });
+  const answer = await fetch(path, {signal: AbortSignal.timeout(TIMEOUT_MS), cache: "no-store"});
   const told = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, told.error || `${path}: ${answer.status}`);
-  return { told, total: Number(answer.headers.get("X-Total-Count")) };
+  return {told, total: Number(answer.headers.get("X-Total-Count"))};
 }
 
 /* Null when there is no such thing. */
@@ -141,26 +137,34 @@ export async function askIfAny(path) {
 }
 
 export function query(values) {
-  return new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined && value !== "")).toString();
+  return new URLSearchParams(
+      Object.entries(values).filter(([, value]) => value !== undefined && value !== ""))
+      .toString();
 }
 
 const nameOf = (node) => node.getAttribute("aria-label") || node.getAttribute("href");
 
 /* Builds a node's content anew when what it is built from has changed; focus and scrolling stay. */
 export function fill(node, from, build) {
-  const text = JSON.stringify(from), focused = node.contains(document.activeElement) && document.activeElement;
+  const text = JSON.stringify(from),
+        focused = node.contains(document.activeElement) && document.activeElement;
   if (node.shown === text) return;
   const scrolled = new Map([...node.querySelectorAll("[tabindex]")].map((one) => [nameOf(one), one]));
   const places = new Map([...scrolled].map(([name, one]) => [name, [one.scrollLeft, one.scrollTop]]));
   node.shown = text;
   node.replaceChildren(...build().filter((child) => child !== undefined && child !== ""));
   for (const one of node.querySelectorAll("[tabindex]")) one.scrollTo(...(places.get(nameOf(one)) || [0, 0]));
-  if (focused) [...node.querySelectorAll("a, [tabindex]")].find((one) => nameOf(one) === nameOf(focused))?.focus({ preventScroll: true });
+  if (focused)
+    [...node.querySelectorAll("a, [tabindex]")].find((one) => nameOf(one) === nameOf(focused))?.focus({
+      preventScroll: true
+    });
 }
 
 export function setCurrent(node, current) {
-  if (current) node.setAttribute("aria-current", "true");
-  else node.removeAttribute("aria-current");
+  if (current)
+    node.setAttribute("aria-current", "true");
+  else
+    node.removeAttribute("aria-current");
 }
 
 /* Brings a list's nodes up to date and keeps those whose item did not change, so that focus stays. */
@@ -191,8 +195,9 @@ export function showList(section, items, asked) {
   empty.textContent = asked.filtered ? "Nothing matches the filter." : asked.awaited;
   section.querySelector(".more").hidden = asked.total <= items.length;
   section.querySelector(".shown").textContent =
-      !items.length ? "" : asked.total > items.length ? `${integer.format(items.length)} of ${integer.format(asked.total)}`
-                                                      : integer.format(items.length);
+      !items.length                ? ""
+      : asked.total > items.length ? `${integer.format(items.length)} of ${integer.format(asked.total)}`
+                                   : integer.format(items.length);
 }
 
 /* The choices of a select that come from data; what is chosen stays one. */
@@ -200,8 +205,8 @@ export function fillSelect(select, values, chosen) {
   const options = [...new Set([...values, chosen])].filter(Boolean).sort();
   const text = JSON.stringify(options);
   if (select.options_shown !== text) {
-    const any = select.dataset.any ? [element("option", { value: "" }, select.dataset.any)] : [];
-    select.replaceChildren(...any, ...options.map((value) => element("option", { value }, value)));
+    const any = select.dataset.any ? [element("option", {value: ""}, select.dataset.any)] : [];
+    select.replaceChildren(...any, ...options.map((value) => element("option", {value}, value)));
     select.options_shown = text;
   }
   select.value = chosen || "";
@@ -210,5 +215,5 @@ export function fillSelect(select, values, chosen) {
 export const isWide = () => matchMedia("(min-width: 901px)").matches;
 
 export function backLink(view, values) {
-  return element("a", { class: "back", href: address(view, { ...values, id: "" }) }, "‹ Back to the list");
+  return element("a", {class: "back", href: address(view, {...values, id: ""})}, "‹ Back to the list");
 }

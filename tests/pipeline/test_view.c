@@ -388,6 +388,123 @@ static void readers_and_writers_at_a_time(void **state)
     view_free(view);
 }
 
+/* Asks for lines by members ("name=TEXT", as JSON writes it) and words; compares the answer and the total. */
+static void assert_found(struct view *view, const char *const *members, const char *words, size_t skip,
+                         size_t limit, size_t total, const char *expected)
+{
+    struct view_match matches[4];
+    struct span texts[4];
+    struct view_query query = {.matches = matches, .words = texts, .skip = skip, .limit = limit};
+    char names[4][16];
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    for (; members && members[query.match_count]; query.match_count++) {
+        const char *member = members[query.match_count], *equals = strchr(member, '=');
+        char *name = names[query.match_count];
+
+        snprintf(name, sizeof names[0], "%.*s", (int)(equals - member), member);
+        matches[query.match_count] = (struct view_match){.member = name, .text = span_of(equals + 1)};
+    }
+    while (*(words += strspn(words, " "))) {
+        texts[query.word_count++] = span_make(words, strcspn(words, " "));
+        words += strcspn(words, " ");
+    }
+    assert_int_equal(view_list(view, DOC_ALERT, &query, &out), total);
+    assert_out(&out, expected);
+    buffer_free(&out);
+}
+
+#define FIRST  "{\"state\":\"firing\",\"x\":{\"rule\":\"b\",\"state\":\"z\"},\"rule\":\"a:b\",\"n\":1}"
+#define SECOND "{\"state\":\"resolved\",\"why\":[{\"rule\":\"c\"},\"state\"],\"task\":\"say \\\"Hi\\\"\"}"
+#define THIRD  "{\"rule\":\"a:b\",\"state\":\"pending\",\"target\":\"orders\\\\\"}"
+
+static void lists_are_filtered_by_members_and_words(void **state)
+{
+    static const char *const texts[] = {THIRD, SECOND, FIRST};
+    static const char *const firing[] = {"state=\"firing\"", NULL},
+                             *const open[] = {"state=\"firing\"", "state=\"pending\"", NULL},
+                             *const both[] = {"state=\"pending\"", "rule=\"a:b\"", NULL},
+                             *const escaped[] = {"task=\"say \\\"Hi\\\"\"", NULL},
+                             *const inner[] = {"rule=\"b\"", NULL}, *const absent[] = {"rule=", NULL},
+                             *const number[] = {"n=1", NULL}, *const value[] = {"firing=\"x\"", NULL};
+    struct view *view = view_new();
+
+    for (unsigned i = 0; i < 3; i++)
+        put(view, DOC_ALERT, i, i, span_of(texts[i]));
+    assert_found(view, NULL, "", 0, 9, 3, "[" FIRST "," SECOND "," THIRD "]");
+    assert_found(view, firing, "", 0, 9, 1, "[" FIRST "]");
+    assert_found(view, open, "", 0, 9, 2, "[" FIRST "," THIRD "]");
+    assert_found(view, open, "", 1, 9, 2, "[" THIRD "]");
+    assert_found(view, open, "", 0, 1, 2, "[" FIRST "]");
+    assert_found(view, open, "", 5, 1, 2, "[]");
+    assert_found(view, both, "", 0, 9, 1, "[" THIRD "]");
+    assert_found(view, escaped, "", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, inner, "", 0, 9, 0, "[]");
+    assert_found(view, absent, "", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, number, "", 0, 9, 0, "[]");
+    assert_found(view, value, "", 0, 9, 0, "[]");
+    assert_found(view, NULL, "SAY hi", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, NULL, "state", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, NULL, "target", 0, 9, 0, "[]");
+    assert_found(view, NULL, "ORDERS\\\\", 0, 9, 1, "[" THIRD "]");
+    assert_found(view, NULL, "a:b fir", 0, 9, 1, "[" FIRST "]");
+    view_free(view);
+}
+
+static void an_alert_keeps_its_lines(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    char text[16];
+
+    buffer_init(&out, OUT_LIMIT);
+    hear(view, DOC_ALERT, 1, 10, 1, "1");
+    hear(view, DOC_ALERT, 1, 20, 2, "2");
+    hear(view, DOC_ALERT, 1, 20, 2, "22");
+    hear(view, DOC_ALERT, 1, 15, 1, "11");
+    hear(view, DOC_ALERT, 1, 30, 3, "3");
+    hear(view, DOC_ALERT, 2, 30, 1, "other");
+    assert_true(view_history(view, group_id(1), &out));
+    assert_out(&out, "[1,22,3]");
+    assert_false(view_history(view, group_id(3), &out));
+    assert_int_equal(out.size, 0);
+    for (unsigned i = 4; i < 4 + 2 * VIEW_HISTORY_MAX; i++) {
+        snprintf(text, sizeof text, "%u", i);
+        hear(view, DOC_ALERT, 1, 30 + i, i, text);
+    }
+    assert_true(view_history(view, group_id(1), &out));
+    assert_int_equal(count(&out, ","), VIEW_HISTORY_MAX);
+    assert_int_equal(strncmp(out.data, "[53,54,", 7), 0);
+    buffer_free(&out);
+    view_free(view);
+}
+
+/* Many lines of few alerts stay within the bytes, too. */
+static void earlier_lines_count_as_bytes(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    size_t size = VIEW_LINES_BYTES / 100;
+    char *text = memory_new(size);
+
+    memset(text, '7', size);
+    buffer_init(&out, OUT_LIMIT);
+    for (uint64_t version = 1; version <= 40; version++)
+        for (uint64_t group = 0; group < 4; group++)
+            view_hear(view, &(struct view_line){.kind = DOC_ALERT,
+                                                .group = group_id(group),
+                                                .time_us = (int64_t)version,
+                                                .version = version,
+                                                .text = span_make(text, size)});
+    for (uint64_t group = 0; group < 4; group++)
+        view_history(view, group_id(group), &out);
+    assert_true(out.size > VIEW_LINES_BYTES / 2 && out.size <= VIEW_LINES_BYTES);
+    buffer_free(&out);
+    free(text);
+    view_free(view);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +516,9 @@ int main(void)
         cmocka_unit_test(only_a_quiet_series_gives_way),
         cmocka_unit_test(series_share_the_bytes),
         cmocka_unit_test(an_older_line_does_not_replace_a_newer_one),
+        cmocka_unit_test(lists_are_filtered_by_members_and_words),
+        cmocka_unit_test(an_alert_keeps_its_lines),
+        cmocka_unit_test(earlier_lines_count_as_bytes),
         cmocka_unit_test(the_tap_has_what_was_put_and_not_what_was_heard),
         cmocka_unit_test(readers_and_writers_at_a_time),
     };
