@@ -56,8 +56,8 @@ struct view_match {
 };
 struct view_query {
     const struct view_match *matches; /* of each member that is named, one of its texts */
-    const struct span *words; /* all of them somewhere in the line's texts (not in names of members), as
-                                         JSON writes them, without quotes; capitals A-Z are as small letters */
+    const struct span *words; /* each is somewhere in the line's texts, names of members apart; as JSON writes
+                                 it, without quotes; A-Z are as a-z */
     size_t match_count, word_count;
     size_t skip, limit; /* of those that are asked for */
 };

@@ -1,7 +1,6 @@
 /* A real server with a sample view and dead letters, for page_test.py: prints its address, serves until its
- * input ends; a line `reload` takes the process away, any other line gives it back. Arguments: STORE, the file
- * for dead letters; `empty` leaves all empty; `cluster` is one of several. The sample's times end at
- * 2026-11-21T10:00:00Z. */
+ * input ends; a line `reload` takes the process away, any other gives it back. Arguments: the file for dead
+ * letters; `empty` leaves all empty; `cluster` is one process of several. Times end at 2026-11-21T10:00Z. */
 #include "pipeline/dead_letters.h"
 #include "serve/server.h"
 #include "tests/serve/process_stand_in.h"
