@@ -82,14 +82,17 @@ export function facts(rows) {
       ...told.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
 }
 
-/* The last column of numbers is aligned by its class in style.css. */
+/* Only long texts are broken into lines: a table that is too wide scrolls. */
+function cellNode(cell) {
+  return element("td", {class: typeof cell === "string" && cell.length > 40 ? "long" : undefined}, cell);
+}
+
 export function table(caption, heads, rows) {
   return element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption},
       element("table", {}, element("caption", {}, caption),
           element(
               "thead", {}, element("tr", {}, ...heads.map((head) => element("th", {scope: "col"}, head)))),
-          element("tbody", {},
-              ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
+          element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cellNode))))));
 }
 
 /* "#runs?state=failed": what the address says of a view. Empty values are left out. */

@@ -32,12 +32,12 @@ const found = {};
 const shown = () => document.querySelector("section:not([hidden])");
 const all = (selector) => [...shown().querySelectorAll(selector)];
 const texts = (selector) => all(selector).map((node) => node.innerText.replace(/\\s+/g, " "));
-const go = async (hash) => { location.hash = hash; await wait(1500); };
+const go = async (hash) => { location.hash = hash; await wait(800); };
 const set = async (name, value) => {
   const field = shown().querySelector(`[name=${name}]`);
   field.value = value;
   field.dispatchEvent(new Event("input", { bubbles: true }));
-  await wait(1500);
+  await wait(800);
 };
 const overflow = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
 const finish = () => {
@@ -68,7 +68,7 @@ found.shaded = all("svg .episode").length;
 found.links = all(".links a").map((node) => node.getAttribute("href"));
 found.script = document.querySelectorAll("main script, main img, main b b").length;
 history.back();
-await wait(1500);
+await wait(800);
 found.back = location.hash;
 found.overflow = overflow();
 """
@@ -91,7 +91,7 @@ found.outside = all(".bar").filter((bar) => {
   return box.left < track.left - 1 || box.right > track.right + 4;
 }).length;
 all(".gantt a")[5].click();
-await wait(1500);
+await wait(800);
 found.attempt = [texts(".detail h2")[0], texts(".error")[0], all(".gantt a[aria-current]").length];
 found.overflow = overflow();
 """
@@ -147,15 +147,15 @@ found.overflow = overflow();
 TROUBLE = """
 const notice = () => document.getElementById("notice").hidden ? "" : document.getElementById("notice").innerText;
 await go("alerts");
-const told = async (what) => {
+const after = async (what) => {
   await fetch("/test/" + what);
   await wait(5000);
   return [document.getElementById("state").innerText, notice(), all(".row").length];
 };
-found.reloading = await told("reload");
-found.back = await told("back");
-found.gone = await told("gone");
-found.again = await told("again");
+found.reloading = await after("reload");
+found.back = await after("back");
+found.gone = await after("gone");
+found.again = await after("again");
 """
 
 class Sample:
@@ -224,7 +224,7 @@ def visit(sample, script, size):
         proxy.sample, proxy.visit, proxy.gone = sample, script, False
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         page = browse(f"http://127.0.0.1:{proxy.server_port}/", "--dump-dom",
-                      f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=40000")
+                      f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=30000")
         proxy.shutdown()
     found = re.search(r'<pre id="found">(.*?)</pre>', page, re.S)
     return json.loads(html.unescape(found.group(1)))
@@ -358,7 +358,8 @@ class Page(unittest.TestCase):
                 for size, (width, height) in SIZES.items():
                     for scheme, flags in SCHEMES.items():
                         path = os.path.join(FOLDER, f"{view.split('?')[0]}-{size}-{scheme}.png")
-                        browse(f"{sample.address}#{view}", f"--screenshot={path}", f"--window-size={width},{height}", *flags)
+                        browse(f"{sample.address}#{view}", f"--screenshot={path}", f"--window-size={width},{height}",
+                               "--virtual-time-budget=1500", *flags)
                         with open(path, "rb") as file:
                             pictures[path] = file.read()
         self.assertGreater(min(map(len, pictures.values())), 15000)
