@@ -12,6 +12,7 @@ import {
   facts,
   fill,
   fillSelect,
+  goneNodes,
   isWide,
   link,
   number,
@@ -36,10 +37,11 @@ const REASONS = {
 
 const section = byId("alerts"), chart = new Chart(section.querySelector("figure"));
 
+/* Open ones by severity, then the newest first. */
 function compare(a, b) {
   for (const [key, order] of Object.entries(RANKS)) {
     const difference = order.indexOf(a[key]) - order.indexOf(b[key]);
-    if (difference) return difference;
+    if (difference && !(key === "severity" && a.state === "resolved")) return difference;
   }
   return b.at < a.at ? -1 : b.at > a.at ? 1 : 0;
 }
@@ -174,7 +176,7 @@ function showDetail(detail, values) {
   fill(lines, detail?.lines || null, () => detail?.lines ? linesNodes(detail.lines) : []);
   fill(told, [detail && {...detail, points: 0, measured: detail.measured?.series}, values], () => {
     if (detail?.lines) return detailNodes(detail, values);
-    return detail ? [backLink("alerts", values), element("p", { class: "empty" }, "This alert is no longer kept here.")] : [];
+    return detail ? goneNodes("alerts", values, "This alert is no longer kept here.") : [];
   });
 }
 

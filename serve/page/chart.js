@@ -120,8 +120,8 @@ export class Chart {
     this.svg.addEventListener("keydown", (event) => this.step(event));
   }
 
-  /* `banded`: the band and the anomalies of the lines are about this statistic. `episode`: {from, to} in ms is
-     shaded. */
+  /* `banded`: the band and the anomalies of the lines are about this statistic. `episode`: {from, to} in ms
+     is shaded. */
   show(lines, statistic, name, banded, episode) {
     const before = this.points[this.chosen],
           last = lines.findLast((line) => Number.isFinite(line[statistic]));

@@ -3,7 +3,7 @@
 import {timeLabel, timeTicks} from "./chart.js";
 import {address, element, spanText, stateText} from "./parts.js";
 
-const ROWS_MAX = 300, TICKS = 4;
+const ROWS_MAX = 300, TICKS = 6;
 
 const at = (iso) => iso ? Date.parse(iso) : NaN;
 

@@ -53,11 +53,11 @@ function checkpointRows(told) {
 function clusterNodes({cluster}) {
   if (!cluster) return [];
   const mine = cluster.mine.length ? cluster.mine.join(", ") : "none";
-  return [element("p", {class: "note"},
-      `This process is one of a cluster (${cluster.application_id}) of ${cluster.tasks} tasks; its own are: ${
-          mine}. ` +
-          "Alerts, runs and measures are those of the whole cluster. Health and dead letters are those of this process: " +
-          "look at the pages of the others, too.")];
+  const whose = `This process is one of a cluster (${cluster.application_id}) of ${cluster.tasks} tasks; ` +
+                `its own are: ${mine}.`;
+  return [element("p", {class: "note"}, whose,
+      " Alerts, runs and measures are those of the whole cluster. Health and dead letters are those of this" +
+          " process: look at the pages of the others, too.")];
 }
 
 function nodes(told) {

@@ -9,6 +9,7 @@ import {
   facts,
   fill,
   fillSelect,
+  goneNodes,
   integer,
   isWide,
   query,
@@ -52,40 +53,35 @@ function hexText(digits) {
   return rows.join("\n");
 }
 
-/* JSON is easier to read over several lines. */
-function readable(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
-
 function bytesNodes(title, text, bytes) {
   if (!text) return [];
   return [
     element("h3", {}, `${title} (${sizeText(bytes)})`),
-    element("pre", {tabindex: "0", "aria-label": title}, readable(text))
+    element("pre", {tabindex: "0", "aria-label": title}, text)
+  ];
+}
+
+function hexNodes(letter) {
+  if (!letter.payload_hex) return [];
+  const whole = letter.payload_bytes * 2 === letter.payload_hex.length;
+  return [
+    element("h3", {}, whole ? "Its bytes" : "Its first bytes"),
+    element("pre", {class: "hex", tabindex: "0", "aria-label": "Bytes"}, hexText(letter.payload_hex))
   ];
 }
 
 function detailNodes(letter, values) {
   return [
-    backLink("letters", values),
-    element("h2", {}, `Dead letter ${letter.id}`),
-    element("p", { class: "badges" }, element("span", { class: "badge" }, STAGES[letter.stage] || letter.stage)),
-    element("p", { class: "summary" }, letter.reason),
-    facts([
+    backLink("letters", values), element("h2", {}, `Dead letter ${letter.id}`),
+    element("p", {class: "badges"}, element("span", {class: "badge"}, STAGES[letter.stage] || letter.stage)),
+    element("p", {class: "summary"}, letter.reason), facts([
       ["At", timeNode(letter.at)], ["Source", letter.source], ["Topic", letter.topic],
-      ["Partition", String(letter.partition)], ["Offset", String(letter.offset)], ["Item", String(letter.item)],
-      ["Sink", letter.sink], ["In a shell", element("code", {}, `weir dead-letters show ${letter.id}`)]
+      ["Partition", String(letter.partition)], ["Offset", String(letter.offset)],
+      ["Item", String(letter.item)], ["Sink", letter.sink],
+      ["In a shell", element("code", {}, `weir dead-letters show ${letter.id}`)]
     ]),
-    ...bytesNodes("Payload", letter.payload, letter.payload_bytes),
-    ...bytesNodes("Document", letter.document, letter.document_bytes),
-    ...(letter.payload_hex
-        ? [element("h3", {}, letter.payload_bytes * 2 > letter.payload_hex.length ? "Its first bytes" : "Its bytes"),
-            element("pre", { class: "hex", tabindex: "0", "aria-label": "Bytes" }, hexText(letter.payload_hex))]
-        : [])
+    ...bytesNodes("Payload", letter.payload, letter.payload_bytes), ...hexNodes(letter),
+    ...bytesNodes("Document", letter.document, letter.document_bytes)
   ];
 }
 
@@ -126,15 +122,14 @@ export const letters = {
       chosen: id,
       build: (one) => rowNode(one, values),
       total: list.length + more,
-      awaited:
-          "No dead letters. A message that cannot be decoded, cleaned or delivered is kept here with its reason.",
+      awaited: "No dead letters. What cannot be decoded, cleaned or delivered is kept here with its reason.",
       filtered: Boolean(values.text || values.stage || values.topic)
     });
     section.querySelector(".shown").textContent =
         list.length ? integer.format(list.length) + (more ? ", there are more" : "") : "";
     fill(section.querySelector(".told"), [letter, id, values], () => {
       if (letter) return detailNodes(letter, values);
-      return id ? [backLink("letters", values), element("p", { class: "empty" }, "There is no such letter any more.")] : [];
+      return id ? goneNodes("letters", values, "There is no such letter any more.") : [];
     });
   }
 };

@@ -11,6 +11,7 @@ import {
   facts,
   fill,
   fillSelect,
+  goneNodes,
   integer,
   isWide,
   number,
@@ -130,7 +131,7 @@ export const measures = {
     showChart(detail?.series ? detail : undefined, values);
     fill(section.querySelector(".told"), [detail?.series, detail?.points.at(-1), detail?.id, values], () => {
       if (detail?.series) return detailNodes(detail, values);
-      return detail ? [backLink("measures", values), element("p", { class: "empty" }, "This series is no longer kept here.")] : [];
+      return detail ? goneNodes("measures", values, "This series is no longer kept here.") : [];
     });
   }
 };

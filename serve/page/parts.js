@@ -220,3 +220,8 @@ export const isWide = () => matchMedia("(min-width: 901px)").matches;
 export function backLink(view, values) {
   return element("a", {class: "back", href: address(view, {...values, id: ""})}, "‹ Back to the list");
 }
+
+/* Instead of the details of what has been chosen and is not there. */
+export function goneNodes(view, values, text) {
+  return [backLink(view, values), element("p", {class: "empty"}, text)];
+}

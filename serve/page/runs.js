@@ -12,6 +12,7 @@ import {
   facts,
   fill,
   fillSelect,
+  goneNodes,
   integer,
   isWide,
   query,
@@ -111,7 +112,7 @@ function showDetail(detail, values) {
   const open = [detail?.run, ...(detail?.attempts || [])].some((run) => run && !run.ended_at);
   fill(section.querySelector(".told"), [detail, values, open && event.now], () => {
     if (detail?.run) return detailNodes(detail, values);
-    return detail ? [backLink("runs", values), element("p", { class: "empty" }, "This run is no longer kept here.")] : [];
+    return detail ? goneNodes("runs", values, "This run is no longer kept here.") : [];
   });
 }
 
