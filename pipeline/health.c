@@ -302,6 +302,7 @@ static void write_progress(struct writing *writing)
     const struct metrics_source *metrics = &writing->source->metrics;
     int64_t watermark_us = metrics_watermark_us(metrics), now_us = writing->source->now_us;
     uint64_t lag = metrics_sum(metrics, "lag_messages");
+    uint64_t documents = metrics_sum(metrics, "outbox_documents");
     uint64_t outbox_bytes = metrics_sum(metrics, "outbox_bytes");
     unsigned workers = 0;
     struct json_writer *json = &writing->json;
@@ -313,12 +314,17 @@ static void write_progress(struct writing *writing)
     json_unsigned(json, "lag", lag);
     json_time_if(json, "watermark", watermark_us);
     json_open(json, "outbox");
-    json_unsigned(json, "documents", metrics_sum(metrics, "outbox_documents"));
+    json_unsigned(json, "documents", documents);
     json_unsigned(json, "bytes", outbox_bytes);
     json_close(json);
     if (outbox_bytes > (uint64_t)writing->plan->store.outbox_bytes)
         say(writing, "error",
-            "the input is held, because documents that sinks have not taken fill the outbox");
+            "the input is held, because %llu documents that sinks have not taken fill the outbox",
+            (unsigned long long)documents);
+    else if (documents)
+        say(writing, "warning",
+            "%llu documents wait in the store, because sinks do not take them fast enough",
+            (unsigned long long)documents);
     if (lag && watermark_us != TIME_NONE && now_us - watermark_us > BEHIND_US)
         say(writing, "warning", "%llu messages wait, and what is read now is %lld minutes old",
             (unsigned long long)lag, (long long)((now_us - watermark_us) / 60 / 1000 / 1000));

@@ -160,10 +160,39 @@ static void being_behind_is_said_only_with_messages_waiting(void **state)
     for (size_t i = 0; i < metrics_count(world->plan); i++)
         world->values[0][i] = UINT64_C(1) << 50;
     assert_tells(world, "messages wait, and what is read now is 25 minutes old");
-    assert_tells(world, "the input is held, because documents that sinks have not taken fill the outbox");
+    assert_tells(world, "documents that sinks have not taken fill the outbox");
+    world->plan->store.outbox_bytes = INT64_C(1) << 50;
+    assert_tells(world, "1125899906842624 documents wait in the store, because sinks do not take them");
     world->shared.passed_us[0] = NOW_US;
     assert_tells(world, "\"lag\":1125899906842624");
     assert_null(strstr(world->out.data, "minutes old"));
+}
+
+static enum status refuse(struct keeper_job *job, const struct keeper_stores *stores, struct error *ret_error)
+{
+    (void)job, (void)stores;
+    fail(ret_error, "the disk is full");
+    return STATUS_RETRY;
+}
+
+static void ignore(void *owner, const char *text)
+{
+    (void)owner, (void)text;
+}
+
+static void a_store_that_takes_nothing_says_why(void **state)
+{
+    struct world *world = *state;
+    struct keeper_job job = {.run = refuse};
+
+    world->shared.checkpoint.stored = 4;
+    world->shared.checkpoint.keeper = keeper_new(&(struct keeper_stores){0}, ignore, NULL);
+    assert_tells(world, "\"checkpoints\":[{\"generation\":4,\"holding\":false}]");
+    keeper_submit(world->shared.checkpoint.keeper, &job);
+    keeper_step(world->shared.checkpoint.keeper, 1);
+    assert_tells(world, "\"holding\":true}]");
+    assert_tells(world, "the input is held, because the store takes nothing: the disk is full");
+    keeper_free(world->shared.checkpoint.keeper);
 }
 
 static void rules_on_buckets_name_their_measure(void **state)
@@ -205,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(being_behind_is_said_only_with_messages_waiting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_store_that_takes_nothing_says_why, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_on_buckets_name_their_measure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_tells_of_its_partitions_and_dead_letters, set_up, tear_down),
     };
