@@ -5,6 +5,7 @@
 #include "pipeline/process.h"
 #include "tests/pipeline/support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char yaml[] =
@@ -171,7 +172,7 @@ static void being_behind_is_said_only_with_messages_waiting(void **state)
 static enum status refuse(struct keeper_job *job, const struct keeper_stores *stores, struct error *ret_error)
 {
     (void)job, (void)stores;
-    fail(ret_error, "the disk is full");
+    snprintf(ret_error->text, sizeof ret_error->text, "the disk is full");
     return STATUS_RETRY;
 }
 
