@@ -60,9 +60,14 @@ function clusterNodes({cluster}) {
           " process: look at the pages of the others, too.")];
 }
 
+function headText(told) {
+  if (told.problems.length) return "What is wrong stands above";
+  return told.ready ? "Nothing is wrong" : "Not ready yet: event time is not known from every partition";
+}
+
 function nodes(told) {
   return [
-    element("h2", {}, told.problems.length ? "What is wrong stands above" : "Nothing is wrong"),
+    element("h2", {}, headText(told)),
     ...clusterNodes(told), facts([
       ["Ready", told.ready ? "yes" : "not yet"], ["Workers", integer.format(told.workers)],
       ["Waiting to be read", `${integer.format(told.lag)} messages`],

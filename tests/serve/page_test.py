@@ -70,6 +70,10 @@ found.script = document.querySelectorAll("main script, main img, main b b").leng
 history.back();
 await wait(800);
 found.back = location.hash;
+all(".row")[2].focus();
+const focused = document.activeElement.getAttribute("href");
+await wait(4500);
+found.focus = Boolean(focused) && document.activeElement.getAttribute("href") === focused;
 found.overflow = overflow();
 """
 
@@ -280,6 +284,7 @@ class Page(unittest.TestCase):
             self.assertEqual(found["links"][:2], ["#runs?id=00000005000000000000000000000002",
                                                   "#measures?id=00000008000000000000000000000001"])
             self.assertEqual((found["script"], found["back"]), (0, "#alerts"))
+            self.assertTrue(found["focus"], "a refresh leaves the focus where it is")
 
     def test_runs(self):
         for name, found in self.visits(RUNS):
