@@ -3,7 +3,7 @@
 import {timeLabel, timeTicks} from "./chart.js";
 import {address, element, spanText, stateText} from "./parts.js";
 
-const ROWS_MAX = 300, TICKS = 6;
+const ROWS_MAX = 300, TICKS = 5, AXIS_SHARE = 0.84;
 
 const at = (iso) => iso ? Date.parse(iso) : NaN;
 
@@ -51,12 +51,12 @@ function row(run, frame, chosen) {
               Number.isFinite(begin) ? bar("work", begin, to, frame) : "")));
 }
 
+/* A label at the very end would stick out. */
 function axis(frame) {
-  const {step, ticks} = timeTicks(frame.from, frame.from + frame.length, TICKS);
+  const {step, ticks} = timeTicks(frame.from, frame.from + frame.length * AXIS_SHARE, TICKS);
   return element("div", {class: "axis", "aria-hidden": "true"}, ...ticks.map((tick) => {
-    const share = (tick - frame.from) / frame.length;
-    const node = element("span", {class: share > 0.85 ? "last" : undefined}, timeLabel(tick, step));
-    node.style.left = `${share * 100}%`;
+    const node = element("span", {}, timeLabel(tick, step));
+    node.style.left = `${(tick - frame.from) / frame.length * 100}%`;
     return node;
   }));
 }

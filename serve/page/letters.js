@@ -12,6 +12,7 @@ import {
   goneNodes,
   integer,
   isWide,
+  process,
   query,
   showList,
   sizeText,
@@ -125,8 +126,9 @@ export const letters = {
       awaited: "No dead letters. What cannot be decoded, cleaned or delivered is kept here with its reason.",
       filtered: Boolean(values.text || values.stage || values.topic)
     });
+    const count = list.length ? integer.format(list.length) + (more ? ", there are more" : "") : "";
     section.querySelector(".shown").textContent =
-        list.length ? integer.format(list.length) + (more ? ", there are more" : "") : "";
+        process.shared ? `${count} Only of this process: others of the cluster have their own.` : count;
     fill(section.querySelector(".told"), [letter, id, values], () => {
       if (letter) return detailNodes(letter, values);
       return id ? goneNodes("letters", values, "There is no such letter any more.") : [];

@@ -15,6 +15,7 @@ import {
   fill,
   integer,
   number,
+  process,
   readAddress,
   setCurrent,
   spanText,
@@ -61,6 +62,7 @@ function showHeader() {
   const rate = before ? Math.max(0, rows - before.rows) / (now - before.now) * 1000 : NaN;
   before = {rows, now};
   event.now = Date.parse(told.watermark);
+  process.shared = Boolean(told.cluster);
   byId("name").textContent = told.pipeline;
   showState(!told.ready ? "not ready" : rate > 0 ? "reading" : rate === 0 ? "idle" : "ready");
   byId("rate").textContent = Number.isFinite(rate) ? `${number.format(rate)} events/s` : "–";

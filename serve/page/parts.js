@@ -18,9 +18,10 @@ export const clockText = (at) => clock.format(at);
 
 /* Ages are told in event time, against the watermark: the page of a replayed day says what that day's would
    have said. */
-export const event = {
-  now: NaN
-};
+export const event = {now: NaN};
+
+/* What the views want to know of the process: whether it is one of a cluster. */
+export const process = {shared: false};
 
 export function element(name, attributes, ...children) {
   const node = document.createElement(name);

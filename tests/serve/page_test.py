@@ -145,6 +145,8 @@ found.problems = [...document.querySelectorAll("#problems li")].map((node) => no
 found.text = shown().innerText;
 found.partitions = texts("table tbody tr").slice(0, 3);
 found.overflow = overflow();
+await go("letters");
+found.letters = texts(".shown")[0];
 """
 
 # The process goes away for a reload and comes back, then the server itself is gone.
@@ -336,6 +338,7 @@ class Page(unittest.TestCase):
             for wanted in ("4 tasks; its own are: 0, 2", "those of this process", "stored 3 s ago", "8.03 MiB", "0.1.0",
                            "paused: the index template"):
                 self.assertIn(wanted, found["text"])
+            self.assertEqual(found["letters"], "2 Only of this process: others of the cluster have their own.")
             self.assertEqual(found["partitions"][0], "lineage openlineage 2 unreachable 80 09:58:00 2 min 12 s ago")
 
     def test_trouble(self):
