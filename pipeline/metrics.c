@@ -269,10 +269,8 @@ static void write_checkpoints(const struct metrics_source *source, struct buffer
     }
 }
 
-static void write_watermark(const struct metrics_source *source, struct buffer *out)
+int64_t metrics_watermark_us(const struct metrics_source *source)
 {
-    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
-                                                 "event time up to which everything is told"};
     int64_t passed = INT64_MAX;
 
     for (size_t i = 0; i < source->count; i++) {
@@ -284,7 +282,16 @@ static void write_watermark(const struct metrics_source *source, struct buffer *
             passed = value < passed ? value : passed;
         }
     }
-    if (passed == INT64_MIN || passed == INT64_MAX)
+    return passed == INT64_MIN || passed == INT64_MAX ? TIME_NONE : passed;
+}
+
+static void write_watermark(const struct metrics_source *source, struct buffer *out)
+{
+    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
+                                                 "event time up to which everything is told"};
+    int64_t passed = metrics_watermark_us(source);
+
+    if (passed == TIME_NONE)
         return;
     write_head(&watermark, out);
     buffer_print(out, "weir_%s %.3f\n", watermark.name, (double)passed / 1e6);
@@ -320,6 +327,26 @@ void metrics_write(const struct metrics_source *source, struct buffer *out)
     write_sinks(source, out);
     write_checkpoints(source, out);
     write_watermark(source, out);
+}
+
+uint64_t metrics_sum(const struct metrics_source *source, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < METRICS; i++)
+        if (strcmp(metrics[i].row.name, name) == 0)
+            sum += total(source, i);
+    return sum;
+}
+
+uint64_t metrics_sink_sum(const struct metrics_source *source, unsigned sink, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t k = 0; k < SINK_METRICS; k++)
+        if (strcmp(sink_metrics[k].name, name) == 0)
+            sum += total(source, FIRST_SINK + sink * SINK_METRICS + k);
+    return sum;
 }
 
 uint64_t metrics_paused_sinks(const struct metrics_engine *engine)
