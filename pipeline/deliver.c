@@ -88,7 +88,7 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
 
     deliver->context = *context;
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
-    deliver->filing.keeper = context->keeper;
+    filing_init(&deliver->filing, context->keeper);
     buffer_init(&deliver->line, ENCODED_MAX);
     buffer_init(&deliver->body, ENCODED_MAX);
     buffer_init(&deliver->packed, ENCODED_MAX);
@@ -404,15 +404,24 @@ void deliver_run(struct deliver *deliver, const struct run_record *run)
     struct outbox_document document = {
         .kind = DOC_RUN, .id = run->id, .version = run->version, .time_us = run->first_us};
 
-    if (!deliver_wants(deliver, DOC_RUN))
+    bool has_ended = deliver->context.keeper && run_state_is_terminal(run->state);
+
+    if (!deliver_wants(deliver, DOC_RUN) && !has_ended)
         return;
     begin(deliver);
-    if (wants_line(deliver, DOC_RUN))
+    if (wants_line(deliver, DOC_RUN) || has_ended)
         line_of_run(run, &deliver->line);
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    emit(deliver, &document, NULL);
+    if (has_ended)
+        filing_run(&deliver->filing, &(struct ended_run){.first_us = run->first_us,
+                                                         .id = run->id,
+                                                         .version = run->version,
+                                                         .told_us = deliver->now_us,
+                                                         .line = buffer_span(&deliver->line)});
+    if (deliver_wants(deliver, DOC_RUN))
+        emit(deliver, &document, NULL);
 }
 
 static struct outbox_document document_for(const struct alert *alert)
@@ -490,7 +499,7 @@ bool deliver_busy(const struct deliver *deliver)
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         if (deliver->outlets[i].first)
             return true;
-    return deliver_full(deliver) || filing_letters(&deliver->filing) > FILING_LETTERS_MAX;
+    return deliver_full(deliver) || filing_full(&deliver->filing);
 }
 
 size_t deliver_pending(const struct deliver *deliver)

@@ -38,7 +38,7 @@ bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
                    const struct event_origin *origin, bool again, uint64_t *pending);
 
-/* at_us: place in the output. */
+/* at_us: place in the output. Runs that have ended also go to the store's history. */
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);
 void deliver_signal(struct deliver *deliver, const struct signal_record *record);
 void deliver_run(struct deliver *deliver, const struct run_record *run);

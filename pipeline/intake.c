@@ -373,7 +373,8 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->plan->wants_runs)
+    /* with a store there is the history of runs */
+    if (worker->at && !worker->again && (worker->plan->wants_runs || worker->checkpoint->keeper))
         rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
     return worker->at != NULL;
 }

@@ -20,7 +20,7 @@ struct store {
     size_t document_count, document_capacity;
     struct fake_notification *notifications;
     size_t notification_count, notification_capacity;
-    uint64_t history_lines, letters, puts;
+    uint64_t history_lines, runs, letters, puts;
     bool refusing; /* answers STATUS_RETRY to every writing call */
 };
 
