@@ -418,7 +418,6 @@ void deliver_run(struct deliver *deliver, const struct run_record *run)
         filing_run(&deliver->filing, &(struct ended_run){.first_us = run->first_us,
                                                          .id = run->id,
                                                          .version = run->version,
-                                                         .told_us = deliver->now_us,
                                                          .line = buffer_span(&deliver->line)});
     if (deliver_wants(deliver, DOC_RUN))
         emit(deliver, &document, NULL);
@@ -454,7 +453,6 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .episode = alert->episode,
                                                              .revision = alert->revision,
                                                              .at_us = alert->at_us,
-                                                             .told_us = deliver->now_us,
                                                              .line = buffer_span(&deliver->line)});
     emit(deliver, &document, alert);
 }
@@ -574,7 +572,7 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
         offer_next(deliver, outlet);
     }
     if (deliver->context.keeper)
-        filing_advance(&deliver->filing, settle, deliver);
+        filing_advance(&deliver->filing, deliver->now_us, settle, deliver);
 }
 
 bool deliver_is_settled(const struct deliver *deliver)
@@ -617,7 +615,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 
 bool deliver_save(struct deliver *deliver, size_t budget)
 {
-    filing_advance(&deliver->filing, settle, deliver);
+    filing_advance(&deliver->filing, deliver->now_us, settle, deliver);
     bool saved = filing_saved(&deliver->filing);
 
     for (unsigned i = 0; i < deliver->outlet_count; i++) {

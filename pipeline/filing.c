@@ -127,7 +127,7 @@ static void submit_letters(struct filing *filing)
     keeper_submit(filing->keeper, &job->job);
 }
 
-static void submit_lines(struct filing *filing)
+static void submit_lines(struct filing *filing, int64_t now_us)
 {
     struct lines_job *job = &filing->lines_job;
     struct filed_line *lines = job->lines;
@@ -138,21 +138,25 @@ static void submit_lines(struct filing *filing)
     job->count = filing->line_count;
     job->capacity = filing->line_capacity;
     job->rows = memory_reserve(job->rows, &job->row_capacity, job->count, sizeof *job->rows);
-    for (size_t i = 0; i < job->count; i++)
+    for (size_t i = 0; i < job->count; i++) {
         job->rows[i] = job->lines[i].line;
+        job->rows[i].told_us = now_us;
+    }
     filing->lines = lines;
     filing->line_capacity = capacity;
     filing->line_count = 0;
     keeper_submit(filing->keeper, &job->job);
 }
 
-static void submit_runs(struct filing *filing)
+static void submit_runs(struct filing *filing, int64_t now_us)
 {
     struct filed_runs runs = filing->runs;
     const char *line = runs.lines.data;
 
-    for (size_t i = 0; i < runs.count; line += runs.rows[i++].line.size)
+    for (size_t i = 0; i < runs.count; line += runs.rows[i++].line.size) {
         runs.rows[i].line.data = line;
+        runs.rows[i].told_us = now_us;
+    }
     filing->runs = filing->runs_job.runs;
     filing->runs.count = 0;
     buffer_clear(&filing->runs.lines);
@@ -165,8 +169,8 @@ static bool is_done(const struct keeper_job *job)
     return atomic_load_explicit(&job->done, memory_order_acquire);
 }
 
-void filing_advance(struct filing *filing, void (*stored)(void *owner, void *outlet, uint64_t ticket),
-                    void *owner)
+void filing_advance(struct filing *filing, int64_t now_us,
+                    void (*stored)(void *owner, void *outlet, uint64_t ticket), void *owner)
 {
     if (filing->letters_job.count > 0 && is_done(&filing->letters_job.job)) {
         for (size_t i = 0; i < filing->letters_job.count; i++) {
@@ -188,10 +192,10 @@ void filing_advance(struct filing *filing, void (*stored)(void *owner, void *out
     if (filing->letter_count > 0 && filing->letters_job.count == 0)
         submit_letters(filing);
     if (filing->line_count > 0 && filing->lines_job.count == 0)
-        submit_lines(filing);
+        submit_lines(filing, now_us);
     if (filing->runs.count > 0 && filing->runs_job.runs.count == 0 &&
         (filing->runs_stored < filing->runs_cut || filing->runs.lines.size >= FILING_RUN_BYTES))
-        submit_runs(filing);
+        submit_runs(filing, now_us);
 }
 
 size_t filing_letters(const struct filing *filing)
