@@ -365,6 +365,9 @@ def small_disk(bench):
 
 def fill_disk(path):
     with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        space = os.statvfs(file.fileno())
+        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)  # before the log is long enough to be used again
+        file.seek(0, os.SEEK_END)
         while file.write(bytes(4096)):
             pass
 

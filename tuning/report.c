@@ -215,8 +215,8 @@ static void count_states(const struct report *report, struct report_group *group
         const struct report_run *run = &group->runs[i];
 
         figures->arrivals += is_within(report, arrival_of(run));
-        figures->open += !has_ended(run) && (report->options.to_us == TIME_NONE ||
-                                             arrival_of(run) < report->to_us);
+        figures->open +=
+            !has_ended(run) && (report->options.to_us == TIME_NONE || arrival_of(run) < report->to_us);
         if (!report_covers(report, run))
             continue;
         figures->ended++;
@@ -292,9 +292,8 @@ static void measure_load(struct report *report, struct report_group *group)
     figures->concurrency = most_at_once(starts, ends, count);
     figures->arrivals_per_hour = span_us > 0 ? (double)figures->arrivals / (span_us / HOUR_US) : NAN;
     figures->completions_per_hour = span_us > 0 ? (double)figures->ended / (span_us / HOUR_US) : NAN;
-    figures->utilisation = figures->concurrency
-                               ? figures->busy_ms / (span_us / 1000.0 * (double)figures->concurrency)
-                               : NAN;
+    figures->utilisation =
+        figures->concurrency ? figures->busy_ms / (span_us / 1000.0 * (double)figures->concurrency) : NAN;
 }
 
 struct outages {
@@ -341,8 +340,7 @@ static void measure_outages(const struct report *report, struct report_group *gr
     figures->outages = outages.count;
     figures->down_ms = outages.down_us / 1000.0;
     figures->availability = judged && span_us > 0 ? (span_us - outages.down_us) / span_us : NAN;
-    figures->mtbf_ms =
-        outages.count ? (span_us - outages.down_us) / 1000.0 / (double)outages.count : NAN;
+    figures->mtbf_ms = outages.count ? (span_us - outages.down_us) / 1000.0 / (double)outages.count : NAN;
     figures->mttr_ms = outages.repaired ? outages.repaired_us / 1000.0 / (double)outages.repaired : NAN;
 }
 
@@ -365,7 +363,9 @@ static int compare_groups(const void *left, const void *right)
 
     order = order ? order : span_compare(a->namespace_, b->namespace_);
     order = order ? order : span_compare(a->workflow, b->workflow);
-    return order ? order : a->is_task != b->is_task ? a->is_task - b->is_task : span_compare(a->task, b->task);
+    return order                      ? order
+           : a->is_task != b->is_task ? a->is_task - b->is_task
+                                      : span_compare(a->task, b->task);
 }
 
 static void find_span(struct report *report)
