@@ -3,6 +3,8 @@
 #include "tuning/report_plot.h"
 #include "tuning/report_table.h"
 
+#include <math.h>
+
 enum { PLOTTED_MAX = 60 }; /* groups with plots: a page stays some megabytes */
 
 static const char style[] =
@@ -18,14 +20,16 @@ static const char style[] =
     ".panel{background:var(--panel);border:1px solid var(--rule);border-radius:6px;padding:14px;margin:0 0 "
     "16px}"
     ".wide{overflow-x:auto;padding:0}table{border-collapse:collapse;width:100%}"
-    "th,td{padding:5px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}"
+    "th,td{padding:4px 7px;font-size:13px;text-align:right;white-space:nowrap;border-bottom:1px solid "
+    "var(--rule)}"
     "th{font-weight:600;color:var(--muted);white-space:normal;vertical-align:bottom}"
     "tbody "
     "th{text-align:left;color:var(--text);position:sticky;left:0;background:var(--panel);white-space:nowrap;"
     "max-width:40ch;overflow:hidden;text-overflow:ellipsis}"
-    "tbody th.task{font-weight:400;padding-left:26px}tr:last-child>*{border-bottom:0}td.bad{color:var(--bad);"
+    "tbody th.task{font-weight:400;padding-left:20px}tr:last-child>*{border-bottom:0}td.bad{color:var(--bad);"
     "font-weight:600}"
-    ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}"
+    ".plots{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:12px}"
+    "@media(max-width:800px){.plots{grid-template-columns:1fr}}"
     "figure{margin:0}figcaption{font-size:12px;color:var(--muted)}figcaption b{font-weight:600}"
     "b.p50{color:var(--p50)}b.p95{color:var(--p95)}b.ok{color:var(--ok)}b.bad{color:var(--bad)}"
     "svg{display:block;width:100%;height:auto}svg text{font-size:11px;fill:var(--muted)}.end{text-anchor:end}"
@@ -39,7 +43,7 @@ static const char style[] =
     "body "
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}.panel{break-inside:avoid;border-color:#ccc}"
     ".wide{overflow:visible;break-inside:auto}thead{display:table-header-group}tr{break-inside:avoid}"
-    "table{font-size:7px}th,td{padding:2px 3px}tbody th.task{padding-left:10px}"
+    "th,td{font-size:7.5px;padding:2px 3px}tbody th.task{padding-left:10px}"
     ".plots{grid-template-columns:repeat(3,1fr)}}";
 
 static void put_escaped(struct span text, struct buffer *out)
@@ -111,8 +115,10 @@ static void put_plots(const struct report *report, const struct report_group *gr
     buffer_put_text(out, "</figure><figure><figcaption>Ended: <b class=\"ok\">success</b>, <b class=\"bad\">"
                          "failed</b>, other</figcaption>");
     report_plot_states(report, group, out);
-    buffer_print(out, "</figure><figure><figcaption>Queue wait, %s", spread);
-    report_plot_waits(report, group, out);
+    if (!isnan(group->figures.wait_ms.mean)) {
+        buffer_print(out, "</figure><figure><figcaption>Queue wait, %s", spread);
+        report_plot_waits(report, group, out);
+    }
     buffer_put_text(out, "</figure></div></section>\n");
 }
 

@@ -1,5 +1,5 @@
-/* Time is cut into slices of one width, and each plot has one mark a slice: a report of a million runs is as
- * large as one of a hundred. */
+/* Time is cut into slices of one width, fewer where there are few runs, and each plot has one mark a slice: a
+ * report of a million runs is as large as one of a hundred. */
 #include "tuning/report_plot.h"
 
 #include "base/memory.h"
@@ -8,22 +8,39 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SLICES = 48, WIDTH = 600, HEIGHT = 180, LEFT = 56, RIGHT = 8, TOP = 10, BOTTOM = 22 };
+enum {
+    SLICES_MIN = 8,
+    SLICES_MAX = 48,
+    RUNS_A_SLICE = 4,
+    WIDTH = 600,
+    HEIGHT = 180,
+    LEFT = 56,
+    RIGHT = 8,
+    TOP = 10,
+    BOTTOM = 22
+};
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM, GRID_LINES = 2 };
 
 enum stack { STACK_SUCCESS, STACK_FAILED, STACK_OTHER, STACKS };
 static const char *const stack_classes[STACKS] = {"ok", "bad", "other"};
 
-static unsigned slice_of(const struct report *report, int64_t time_us)
+static unsigned slices_of(const struct report_group *group)
+{
+    uint64_t wanted = group->figures.ended / RUNS_A_SLICE;
+
+    return wanted < SLICES_MIN ? SLICES_MIN : wanted > SLICES_MAX ? SLICES_MAX : (unsigned)wanted;
+}
+
+static unsigned slice_of(const struct report *report, unsigned slices, int64_t time_us)
 {
     double share = (double)(time_us - report->from_us) / ((double)(report->to_us - report->from_us) + 1);
 
-    return (unsigned)(share * SLICES);
+    return (unsigned)(share * slices);
 }
 
-static double x_of(double slice)
+static double x_of(double share)
 {
-    return LEFT + slice * PLOT_WIDTH / SLICES;
+    return LEFT + share * PLOT_WIDTH;
 }
 
 static double y_of(double value, double top)
@@ -63,6 +80,8 @@ static void put_y_axis(double top, bool is_duration, struct buffer *out)
 
         buffer_print(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT,
                      WIDTH - RIGHT, y, y);
+        if (!is_duration && value != floor(value))
+            continue;
         buffer_print(out, "<text class=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 6, y + 4);
         if (!is_duration)
             buffer_print(out, "%g", value);
@@ -84,8 +103,8 @@ static void put_x_axis(const struct report *report, struct buffer *out)
         char text[TIME_TEXT_SIZE];
 
         time_format(report->from_us + (report->to_us - report->from_us) / 2 * i, text);
-        buffer_print(out, "<text class=\"%s\" x=\"%.1f\" y=\"%d\">%.5s</text>", anchors[i],
-                     x_of(SLICES * i / 2.0), HEIGHT - 6, text + (days ? 5 : 11));
+        buffer_print(out, "<text class=\"%s\" x=\"%.1f\" y=\"%d\">%.5s</text>", anchors[i], x_of(i / 2.0),
+                     HEIGHT - 6, text + (days ? 5 : 11));
     }
     buffer_put_text(out, "</svg>");
 }
@@ -93,7 +112,8 @@ static void put_x_axis(const struct report *report, struct buffer *out)
 /* One value of each run, by slice. */
 struct sliced {
     double *values;
-    size_t counts[SLICES], starts[SLICES];
+    unsigned slices;
+    size_t counts[SLICES_MAX], starts[SLICES_MAX];
 };
 
 typedef double report_value(const struct report_run *run);
@@ -114,7 +134,8 @@ static double wait_of(const struct report_run *run)
 static struct sliced slice_values(const struct report *report, const struct report_group *group,
                                   report_value *value_of)
 {
-    struct sliced sliced = {.values = memory_new((group->run_count + 1) * sizeof *sliced.values)};
+    struct sliced sliced = {.values = memory_new((group->run_count + 1) * sizeof *sliced.values),
+                            .slices = slices_of(group)};
     size_t used = 0;
 
     for (size_t i = 0; i < group->run_count; i++) {
@@ -123,7 +144,7 @@ static struct sliced slice_values(const struct report *report, const struct repo
 
         if (!report_covers(report, run) || isnan(value))
             continue;
-        unsigned slice = slice_of(report, run->ended_us);
+        unsigned slice = slice_of(report, sliced.slices, run->ended_us);
         if (sliced.counts[slice]++ == 0)
             sliced.starts[slice] = used;
         sliced.values[used++] = value;
@@ -131,30 +152,31 @@ static struct sliced slice_values(const struct report *report, const struct repo
     return sliced;
 }
 
-static void put_line(const double *values, double top, const char *class, struct buffer *out)
+static void put_line(const double *values, unsigned slices, double top, const char *class, struct buffer *out)
 {
     bool open = false;
 
     buffer_print(out, "<path class=\"%s\" d=\"", class);
-    for (unsigned i = 0; i < SLICES; i++) {
+    for (unsigned i = 0; i < slices; i++) {
         if (!isnan(values[i]))
-            buffer_print(out, "%c%.1f %.1f", open ? 'L' : 'M', x_of(i + 0.5), y_of(values[i], top));
+            buffer_print(out, "%c%.1f %.1f", open ? 'L' : 'M', x_of((i + 0.5) / slices),
+                         y_of(values[i], top));
         open = !isnan(values[i]);
     }
     buffer_put_text(out, "\"/>");
-    for (unsigned i = 0; i < SLICES; i++)
+    for (unsigned i = 0; i < slices; i++)
         if (!isnan(values[i]))
-            buffer_print(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"2\"/>", class, x_of(i + 0.5),
-                         y_of(values[i], top));
+            buffer_print(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"2\"/>", class,
+                         x_of((i + 0.5) / slices), y_of(values[i], top));
 }
 
 static void plot_spread(const struct report *report, const struct report_group *group, report_value *value_of,
                         const char *label, struct buffer *out)
 {
     struct sliced sliced = slice_values(report, group, value_of);
-    double p50[SLICES], p95[SLICES], top = 0;
+    double p50[SLICES_MAX], p95[SLICES_MAX], top = 0;
 
-    for (unsigned i = 0; i < SLICES; i++) {
+    for (unsigned i = 0; i < sliced.slices; i++) {
         struct report_spread spread = report_spread_of(sliced.values + sliced.starts[i], sliced.counts[i]);
 
         p50[i] = spread.p50;
@@ -164,8 +186,8 @@ static void plot_spread(const struct report *report, const struct report_group *
     top = nice_duration_above(top);
     begin_plot(label, out);
     put_y_axis(top, true, out);
-    put_line(p95, top, "p95", out);
-    put_line(p50, top, "p50", out);
+    put_line(p95, sliced.slices, top, "p95", out);
+    put_line(p50, sliced.slices, top, "p50", out);
     put_x_axis(report, out);
     free(sliced.values);
 }
@@ -187,13 +209,14 @@ static enum stack stack_of(enum run_state state)
 
 void report_plot_states(const struct report *report, const struct report_group *group, struct buffer *out)
 {
-    uint64_t counts[SLICES][STACKS] = {{0}};
-    double top = 1;
+    unsigned slices = slices_of(group);
+    uint64_t counts[SLICES_MAX][STACKS] = {{0}};
+    double top = 2;
 
     for (size_t i = 0; i < group->run_count; i++)
         if (report_covers(report, &group->runs[i]))
-            counts[slice_of(report, group->runs[i].ended_us)][stack_of(group->runs[i].state)]++;
-    for (unsigned i = 0; i < SLICES; i++) {
+            counts[slice_of(report, slices, group->runs[i].ended_us)][stack_of(group->runs[i].state)]++;
+    for (unsigned i = 0; i < slices; i++) {
         double sum = (double)(counts[i][STACK_SUCCESS] + counts[i][STACK_FAILED] + counts[i][STACK_OTHER]);
 
         top = sum > top ? sum : top;
@@ -201,7 +224,7 @@ void report_plot_states(const struct report *report, const struct report_group *
     top = nice_above(top);
     begin_plot("ended runs by state over time", out);
     put_y_axis(top, false, out);
-    for (unsigned i = 0; i < SLICES; i++) {
+    for (unsigned i = 0; i < slices; i++) {
         double below = 0;
 
         for (int stack = 0; stack < STACKS; stack++) {
@@ -209,8 +232,8 @@ void report_plot_states(const struct report *report, const struct report_group *
 
             if (count > 0)
                 buffer_print(out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>",
-                             stack_classes[stack], x_of(i) + 0.5, y, (double)PLOT_WIDTH / SLICES - 1,
-                             y_of(below, top) - y);
+                             stack_classes[stack], x_of((double)i / slices) + 0.5, y,
+                             (double)PLOT_WIDTH / slices - 1, y_of(below, top) - y);
             below += count;
         }
     }
