@@ -366,7 +366,8 @@ def small_disk(bench):
 def fill_disk(path):
     with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
         space = os.statvfs(file.fileno())
-        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)  # before the log is long enough to be used again
+        # most of it at once: before the store's log is so long that it is used again
+        os.posix_fallocate(file.fileno(), 0, (space.f_bavail - 256) * space.f_frsize)
         file.seek(0, os.SEEK_END)
         while file.write(bytes(4096)):
             pass

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, integration; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, reports, operation, integration; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -17,6 +17,7 @@ import time
 
 import examples
 import operation
+import report_reference
 import tidy
 from integration import scenarios, services
 from report import Report, Skip
@@ -139,6 +140,8 @@ class Run:
             self.report.run("simulation/" + SIMULATED_SEEDS, lambda: call([program, "--seeds", SIMULATED_SEEDS]))
         if "examples" in self.parts:
             part(self.report, "examples", examples.run, self.names)
+        if "reports" in self.parts:
+            part(self.report, "reports", report_reference.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
         if "integration" in self.parts:
@@ -167,7 +170,7 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "operation", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "reports", "operation", "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in all_parts:
         print(__doc__, file=sys.stderr)
