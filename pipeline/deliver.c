@@ -500,6 +500,11 @@ bool deliver_busy(const struct deliver *deliver)
     return deliver_full(deliver) || filing_full(&deliver->filing);
 }
 
+bool deliver_has_filed(const struct deliver *deliver)
+{
+    return !filing_has_runs(&deliver->filing);
+}
+
 size_t deliver_pending(const struct deliver *deliver)
 {
     size_t pending = filing_letters(&deliver->filing);
@@ -572,7 +577,7 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
         offer_next(deliver, outlet);
     }
     if (deliver->context.keeper)
-        filing_advance(&deliver->filing, deliver->now_us, settle, deliver);
+        filing_advance(&deliver->filing, deliver->now_us, flush, settle, deliver);
 }
 
 bool deliver_is_settled(const struct deliver *deliver)
@@ -615,7 +620,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 
 bool deliver_save(struct deliver *deliver, size_t budget)
 {
-    filing_advance(&deliver->filing, deliver->now_us, settle, deliver);
+    filing_advance(&deliver->filing, deliver->now_us, false, settle, deliver);
     bool saved = filing_saved(&deliver->filing);
 
     for (unsigned i = 0; i < deliver->outlet_count; i++) {

@@ -54,6 +54,7 @@ bool deliver_busy(
     const struct deliver *deliver); /* a raw document waits, or the outbox is full: take no input */
 bool deliver_full(const struct deliver *deliver);      /* the outbox is full: close no buckets */
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
+bool deliver_has_filed(const struct deliver *deliver); /* no ended run waits for the store */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
 /* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents

@@ -169,7 +169,7 @@ static bool is_done(const struct keeper_job *job)
     return atomic_load_explicit(&job->done, memory_order_acquire);
 }
 
-void filing_advance(struct filing *filing, int64_t now_us,
+void filing_advance(struct filing *filing, int64_t now_us, bool flush,
                     void (*stored)(void *owner, void *outlet, uint64_t ticket), void *owner)
 {
     if (filing->letters_job.count > 0 && is_done(&filing->letters_job.job)) {
@@ -194,7 +194,7 @@ void filing_advance(struct filing *filing, int64_t now_us,
     if (filing->line_count > 0 && filing->lines_job.count == 0)
         submit_lines(filing, now_us);
     if (filing->runs.count > 0 && filing->runs_job.runs.count == 0 &&
-        (filing->runs_stored < filing->runs_cut || filing->runs.lines.size >= FILING_RUN_BYTES))
+        (flush || filing->runs_stored < filing->runs_cut || filing->runs.lines.size >= FILING_RUN_BYTES))
         submit_runs(filing, now_us);
 }
 
@@ -206,6 +206,11 @@ size_t filing_letters(const struct filing *filing)
 bool filing_full(const struct filing *filing)
 {
     return filing_letters(filing) > FILING_LETTERS_MAX || filing->runs.lines.size > FILING_RUN_BYTES_MAX;
+}
+
+bool filing_has_runs(const struct filing *filing)
+{
+    return filing->runs_stored < filing->runs_filed;
 }
 
 void filing_freeze(struct filing *filing)

@@ -71,11 +71,12 @@ void filing_line(struct filing *filing, const struct history_line *line);
 void filing_run(struct filing *filing, const struct ended_run *run);
 
 /* Submits jobs, and tells of each letter that is stored now. Lines and runs are of this wall time: in a
- * process's first turn what tells them does not know it yet. */
-void filing_advance(struct filing *filing, int64_t now_us,
+ * process's first turn what tells them does not know it yet. Flush: what is told after the last cut, too. */
+void filing_advance(struct filing *filing, int64_t now_us, bool flush,
                     void (*stored)(void *owner, void *outlet, uint64_t ticket), void *owner);
 size_t filing_letters(const struct filing *filing); /* not stored */
 bool filing_full(const struct filing *filing);
+bool filing_has_runs(const struct filing *filing); /* not stored */
 
 /* A cut has all lines and runs filed before it. */
 void filing_freeze(struct filing *filing);
