@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 bool recorded_take(int *argc, char **argv, struct recorded_inputs *ret_inputs)
 {
@@ -40,40 +41,53 @@ static struct plan_source *input_source(struct plan *plan, const char *input, co
     return &plan->sources[0];
 }
 
-enum status recorded_use(struct plan *plan, const struct recorded_inputs *inputs, struct error *ret_error)
+/* The source reads `path` from now on: a file, or a folder that `weir record` wrote. */
+static enum status use_path(struct plan_source *source, const char *path, struct error *ret_error)
 {
-    const struct source_type *file = source_type_find("file");
-    bool *used = memory_new(plan->source_count * sizeof *used);
+    struct stat about;
+    bool is_folder = stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+    const struct source_type *type = source_type_find(is_folder ? "recorded" : "file");
+
+    if (source->type != type) {
+        options_free(
+            &(struct option_table){source->type->options, source->type->option_count, source->settings}, 1);
+        free(source->settings);
+        source->type = type;
+        source->settings = memory_new(type->settings_size);
+    }
+    return option_assign(type->options, type->option_count, source->settings, "path", path, ret_error);
+}
+
+static void leave_out_others(struct plan *plan, const bool *used)
+{
     unsigned kept = 0;
 
-    for (size_t i = 0; i < inputs->count; i++) {
-        const char *path;
-        struct plan_source *source = input_source(plan, inputs->paths[i], &path);
-
-        if (source->type != file) {
-            options_free(
-                &(struct option_table){source->type->options, source->type->option_count, source->settings},
-                1);
-            free(source->settings);
-            source->type = file;
-            source->settings = memory_new(file->settings_size);
-        }
-        if (option_assign(file->options, file->option_count, source->settings, "path", path, ret_error) !=
-            STATUS_OK)
-            return STATUS_FATAL;
-        used[source - plan->sources] = true;
-    }
-    for (unsigned i = 0; inputs->count && i < plan->source_count; i++)
+    for (unsigned i = 0; i < plan->source_count; i++)
         if (used[i]) {
             struct plan_source swap = plan->sources[kept];
 
             plan->sources[kept++] = plan->sources[i];
             plan->sources[i] = swap;
         }
-    free(used);
+    plan->source_count = kept;
+}
+
+enum status recorded_use(struct plan *plan, const struct recorded_inputs *inputs, struct error *ret_error)
+{
+    bool *used = memory_new(plan->source_count * sizeof *used);
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < inputs->count && status == STATUS_OK; i++) {
+        const char *path;
+        struct plan_source *source = input_source(plan, inputs->paths[i], &path);
+
+        status = use_path(source, path, ret_error);
+        used[source - plan->sources] = true;
+    }
     if (inputs->count)
-        plan->source_count = kept;
-    return STATUS_OK;
+        leave_out_others(plan, used);
+    free(used);
+    return status;
 }
 
 enum status recorded_replay(const struct plan *plan, struct collect *collect, struct error *ret_error)

@@ -1,53 +1,18 @@
 /* Lines of a file or of standard input, plain or zstd: one partition, whose offset is the number of the
- * line from 0. poll runs once a batch and cuts lines out of one buffer that is filled only when no whole
- * line is left in it, so each byte is moved at most once beyond the read, and payloads stay put until
- * they are released. A file is resumed by passing over its first lines, a buffer an advance; the partition is
- * there when that is done. What came through a pipe cannot be read again, so there only the numbers go on.
- * Tried and dropped: mapping the file (a file that shrinks meanwhile would kill the process), getline (a
- * copy a line). */
+ * line from 0. A file is resumed by passing over its first lines, a buffer an advance; the partition is
+ * there when that is done. What came through a pipe cannot be read again, so there only the numbers go on. */
 #include "base/memory.h"
+#include "ingest/lines.h"
 #include "ingest/source.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
-enum {
-    BUFFER_BYTES = 1024 * 1024,
-    LINE_BYTES_MAX = EVENT_TEXT_MAX, /* the rest of a longer line is dropped */
-    BUFFER_BYTES_KEPT = 4 * BUFFER_BYTES,
-    INPUT_BYTES = 128 * 1024,
-    WARNING_BYTES = 512,
-};
+enum { WARNING_BYTES = 512 };
 
 struct file_settings {
     char *path, *arrivals;
-};
-
-enum read_state { READ_MORE, READ_END_FOR_NOW, READ_DONE };
-
-/* The bytes of one file and the lines cut out of them. */
-struct lines {
-    char *path;
-    int descriptor;     /* -1: closed */
-    bool may_wait;      /* a pipe or terminal: looked at before it is read */
-    ZSTD_DStream *zstd; /* NULL: plain */
-    char *input;        /* compressed bytes */
-    ZSTD_inBuffer compressed;
-    bool in_frame;       /* the frame begun is not complete */
-    bool held_back;      /* the stream has more to give without more input */
-    const char *trouble; /* to be told; static text */
-
-    char *data;
-    size_t start, size, capacity; /* of `data`; what is before `start` has been given */
-    size_t searched;              /* no newline from `start` to here */
-    bool skipping;                /* within the rest of a line that was too long */
-    enum read_state state;
 };
 
 struct source {
@@ -60,200 +25,6 @@ struct source {
     int64_t next_offset;
     int64_t first_offset; /* lines before it are passed over; OFFSET_NONE: not asked for yet */
 };
-
-static bool is_zstd(int descriptor)
-{
-    unsigned char magic[4];
-
-    if (pread(descriptor, magic, sizeof magic, 0) != (ssize_t)sizeof magic)
-        return false;
-    uint32_t number =
-        (uint32_t)magic[0] | (uint32_t)magic[1] << 8 | (uint32_t)magic[2] << 16 | (uint32_t)magic[3] << 24;
-    return number == ZSTD_MAGICNUMBER || (number & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
-}
-
-/* What is left of standard input when a source is closed is for the next one: a reload loses no line. */
-static struct lines kept_stdin = {.descriptor = -1};
-
-static void lines_close(struct lines *lines)
-{
-    if (lines->descriptor == STDIN_FILENO && lines->state != READ_DONE) {
-        kept_stdin = *lines;
-        *lines = (struct lines){.descriptor = -1};
-        return;
-    }
-    if (lines->descriptor > STDERR_FILENO)
-        close(lines->descriptor);
-    ZSTD_freeDStream(lines->zstd);
-    free(lines->input);
-    free(lines->data);
-    free(lines->path);
-    *lines = (struct lines){.descriptor = -1};
-}
-
-/* "-" is standard input, which is never closed. On failure too the lines must be closed. */
-static enum status lines_open(struct lines *lines, const char *path, struct error *ret_error)
-{
-    struct stat about;
-    bool is_stdin = strcmp(path, "-") == 0;
-
-    if (is_stdin && kept_stdin.descriptor == STDIN_FILENO) {
-        *lines = kept_stdin;
-        kept_stdin.descriptor = -1;
-        return STATUS_OK;
-    }
-    int descriptor = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-
-    *lines = (struct lines){.path = memory_text(path, strlen(path)), .descriptor = descriptor};
-    if (descriptor < 0 || fstat(descriptor, &about) != 0)
-        return fail(ret_error, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(about.st_mode))
-        return fail(ret_error, "%s: is a directory", path);
-    lines->may_wait = !S_ISREG(about.st_mode);
-    if (!lines->may_wait && is_zstd(descriptor)) {
-        lines->zstd = ZSTD_createDStream();
-        if (!lines->zstd)
-            abort();
-        lines->input = memory_new(INPUT_BYTES);
-        lines->compressed.src = lines->input;
-    }
-    lines->capacity = BUFFER_BYTES;
-    lines->data = memory_new(lines->capacity);
-    return STATUS_OK;
-}
-
-/* Back to the first byte of a regular file. */
-static void lines_rewind(struct lines *lines)
-{
-    off_t start = lseek(lines->descriptor, 0, SEEK_SET);
-
-    assert(start == 0);
-    if (lines->zstd)
-        ZSTD_DCtx_reset(lines->zstd, ZSTD_reset_session_only);
-    lines->compressed.size = lines->compressed.pos = 0;
-    lines->in_frame = lines->held_back = lines->skipping = false;
-    lines->start = lines->size = lines->searched = 0;
-    lines->state = READ_MORE;
-}
-
-static bool lines_readable(const struct lines *lines)
-{
-    struct pollfd waiting = {.fd = lines->descriptor, .events = POLLIN};
-
-    return !lines->may_wait || poll(&waiting, 1, 0) > 0;
-}
-
-/* Some bytes of the file; 0: see the state. */
-static size_t read_bytes(struct lines *lines, char *bytes, size_t size)
-{
-    ssize_t got;
-
-    if (!lines_readable(lines)) {
-        lines->state = READ_END_FOR_NOW;
-        return 0;
-    }
-    do {
-        got = read(lines->descriptor, bytes, size);
-    } while (got < 0 && errno == EINTR);
-    if (got > 0)
-        return (size_t)got;
-    lines->state = got < 0 && errno == EAGAIN ? READ_END_FOR_NOW : READ_DONE;
-    if (lines->state == READ_DONE && got < 0)
-        lines->trouble = "cannot be read further";
-    return 0;
-}
-
-static size_t read_zstd(struct lines *lines, char *bytes, size_t size)
-{
-    ZSTD_outBuffer plain = {.dst = bytes, .size = size};
-
-    while (plain.pos == 0 && lines->state == READ_MORE) {
-        if (lines->compressed.pos == lines->compressed.size && !lines->held_back) {
-            lines->compressed.pos = 0;
-            lines->compressed.size = read_bytes(lines, lines->input, INPUT_BYTES);
-        }
-        if (lines->compressed.size == 0 && !lines->held_back) {
-            if (lines->state == READ_DONE && lines->in_frame && !lines->trouble)
-                lines->trouble = "ends in the middle of a zstd frame";
-            break;
-        }
-        size_t result = ZSTD_decompressStream(lines->zstd, &plain, &lines->compressed);
-        if (ZSTD_isError(result)) {
-            lines->trouble = "is no valid zstd from here on";
-            lines->state = READ_DONE;
-        }
-        lines->in_frame = result != 0;
-        lines->held_back = plain.pos == plain.size;
-    }
-    return plain.pos;
-}
-
-/* Takes back the room of the lines already given and reads on; grows when one line fills all of it. */
-static void lines_fill(struct lines *lines)
-{
-    size_t kept = lines->size - lines->start;
-
-    if (lines->capacity > BUFFER_BYTES_KEPT && kept < BUFFER_BYTES) {
-        char *smaller = memory_new(BUFFER_BYTES);
-
-        memcpy(smaller, lines->data + lines->start, kept);
-        free(lines->data);
-        lines->data = smaller;
-        lines->capacity = BUFFER_BYTES;
-    } else {
-        memmove(lines->data, lines->data + lines->start, kept);
-    }
-    lines->searched -= lines->start;
-    lines->start = 0;
-    lines->size = kept;
-    if (kept == lines->capacity)
-        lines->data = memory_reserve(lines->data, &lines->capacity, kept + 1, 1);
-
-    char *room = lines->data + kept;
-    size_t left = lines->capacity - kept;
-    lines->state = READ_MORE;
-    lines->size += lines->zstd ? read_zstd(lines, room, left) : read_bytes(lines, room, left);
-}
-
-/* Drops the rest of a line that was too long; false: it goes on beyond the buffer. */
-static bool lines_skip(struct lines *lines)
-{
-    if (!lines->skipping)
-        return true;
-    char *newline = memchr(lines->data + lines->start, '\n', lines->size - lines->start);
-    lines->skipping = !newline;
-    lines->start = newline ? (size_t)(newline - lines->data) + 1 : lines->size;
-    lines->searched = lines->start;
-    return newline;
-}
-
-/* The next line that stands whole in the buffer, without its end. The last may lack one; a line above
- * the limit is cut. */
-static bool lines_next(struct lines *lines, struct span *ret_line)
-{
-    if (!lines_skip(lines))
-        return false;
-
-    char *start = lines->data + lines->start;
-    char *newline = memchr(lines->data + lines->searched, '\n', lines->size - lines->searched);
-    size_t size = newline ? (size_t)(newline - start) : lines->size - lines->start;
-    bool is_last = !newline && lines->state == READ_DONE && size > 0;
-
-    lines->searched = lines->size;
-    if (!newline && !is_last && size < LINE_BYTES_MAX)
-        return false;
-    lines->skipping = !newline && !is_last;
-    lines->start += newline ? size + 1 : size;
-    lines->searched = lines->start;
-    if (size > LINE_BYTES_MAX || lines->skipping) {
-        lines->trouble = "the line is longer than 64 MiB and was cut";
-        size = LINE_BYTES_MAX;
-    }
-    if (newline && size > 0 && start[size - 1] == '\r')
-        size--;
-    *ret_line = span_make(start, size);
-    return true;
-}
 
 static void warn(struct source *source, const char *path, const char *text)
 {

@@ -83,7 +83,7 @@ static const struct option format_options[] = {
 };
 static const struct option source_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_source, name), .required = true, .help = "Name of the source; part of ids."},
-    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "kafka, file or stdin."},
+    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "kafka, file, recorded or stdin."},
     {"format", OPTION_TEXT, AT(struct plan_source, format_name), .default_text = "fields", .help = "A built-in format or a name under formats."},
 };
 static const struct option measure_options[] = {

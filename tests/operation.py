@@ -376,10 +376,8 @@ def generation(pipeline):
 def full_disk(bench):
     with small_disk(bench) as folder:
         pipeline = Pipeline(bench, store=os.path.join(folder, "weir.db"))
-        fill_disk(os.path.join(folder, "first"), 6 * 1024 * 1024)  # so that the store's log never gets as long as to be used again
+        fill_disk(os.path.join(folder, "ballast"), 6 * 1024 * 1024)  # the store's log is used again only when it is longer
         weir = pipeline.begin()
-        pipeline.wait_for_events(0.2, weir)
-        fill_disk(os.path.join(folder, "ballast"))
         services.wait_until(lambda: weir.must_run() or "input is held until it can be stored" in weir.said(), 20, "held input")
         held_at = generation(pipeline)
         time.sleep(1.2)  # a further try
@@ -393,7 +391,6 @@ def full_disk(bench):
         if os.path.getsize(pipeline.file("events")) != events:
             raise AssertionError("the input was not held")
         os.unlink(os.path.join(folder, "ballast"))
-        os.unlink(os.path.join(folder, "first"))
         weir.wait(60)
         must_say(weir.said(), "the store takes values again; input goes on")
         must_say(pipeline.state("verify"), "whole")

@@ -1,0 +1,41 @@
+/* Lines of a file or of standard input, plain or zstd, cut out of one buffer that is filled only when no
+ * whole line is left in it, so that each byte is moved at most once beyond the read, and lines stay put until
+ * it is filled again. Used by one source of one thread. */
+#pragma once
+#include "base/span.h"
+#include "base/status.h"
+
+#include <zstd.h>
+
+enum read_state { READ_MORE, READ_END_FOR_NOW, READ_DONE };
+
+/* The bytes of one file and the lines cut out of them. */
+struct lines {
+    char *path;
+    int descriptor;     /* -1: closed */
+    bool may_wait;      /* a pipe or terminal: looked at before it is read */
+    ZSTD_DStream *zstd; /* NULL: plain */
+    char *input;        /* compressed bytes */
+    ZSTD_inBuffer compressed;
+    bool in_frame;       /* the frame begun is not complete */
+    bool held_back;      /* the stream has more to give without more input */
+    const char *trouble; /* to be told; static text */
+
+    char *data;
+    size_t start, size, capacity; /* of `data`; what is before `start` has been given */
+    size_t searched;              /* no newline from `start` to here */
+    bool skipping;                /* within the rest of a line that was too long */
+    enum read_state state;
+};
+
+/* "-" is standard input, which is never closed. On failure too the lines must be closed. */
+enum status lines_open(struct lines *lines, const char *path, struct error *ret_error);
+void lines_close(struct lines *lines);
+void lines_rewind(struct lines *lines); /* back to the first byte of a regular file */
+
+/* Takes back the room of the lines already given and reads on; grows when one line fills all of it. */
+void lines_fill(struct lines *lines);
+
+/* The next line that stands whole in the buffer, without its end. The last may lack one; a line above
+ * the limit is cut. */
+bool lines_next(struct lines *lines, struct span *ret_line);
