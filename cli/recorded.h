@@ -6,14 +6,16 @@
 enum { INPUTS_MAX = 64 };
 
 struct recorded_inputs {
-    const char *paths[INPUTS_MAX]; /* [SOURCE=]FILE */
+    const char *paths[INPUTS_MAX]; /* [SOURCE=]FILE or folder */
     size_t count;
 };
 
-/* --input may be repeated, so it is taken out before the common options are read. False: said what is wrong. */
+/* --input may be repeated, so it is taken out before the common options are read. False: said what is
+ * wrong. */
 bool recorded_take(int *argc, char **argv, struct recorded_inputs *ret_inputs);
 
-/* Turns the named sources into file sources; with any --input, sources that got none are left out. */
+/* Turns the named sources into ones that read the file, or the folder that `weir record` wrote; with any
+ * --input, sources that got none are left out. */
 enum status recorded_use(struct plan *plan, const struct recorded_inputs *inputs, struct error *ret_error);
 
 /* Takes over `collect`, also on failure. */

@@ -16,6 +16,6 @@ struct envelope {
 
 void envelope_write(const struct envelope *envelope, struct buffer *out);
 
-/* Texts stand in `texts`, behind what it has: their spans are good until it grows again. False: the line is no
- * envelope, and nothing is added. */
+/* Texts stand in `texts`, behind what it has: their spans are good until it grows again. False: the line is
+ * no envelope, and nothing is added. */
 bool envelope_read(struct span line, struct buffer *texts, struct envelope *ret_envelope);

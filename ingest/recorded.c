@@ -1,7 +1,7 @@
-/* A folder of files that `weir record` wrote: messages with the topic, partition, offset and arrival that they
- * had, so that a replay gives what the live source gave. A file has messages of one partition; the files of a
- * partition follow each other by their first offset. The folder is read once, when the source is opened.
- * Dropped: one file for all partitions, whose reader would have to keep what the slowest one is not ready for. */
+/* A folder of files that `weir record` wrote: messages with the topic, partition, offset and arrival that
+ * they had, so that a replay gives what the live source gave. A file has messages of one partition; the files
+ * of a partition follow each other by their first offset. The folder is read once, when the source is opened.
+ * Dropped: one file for all partitions, whose reader would have to keep what the slowest is not ready for. */
 #include "base/memory.h"
 #include "ingest/envelope.h"
 #include "ingest/lines.h"

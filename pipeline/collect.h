@@ -1,6 +1,6 @@
 /* Outputs of a replay: lines of alerts, buckets, signals and runs, in the order of time, then id, into files
- * or to a reader. Workers add lines as they come; a line is written once every worker has passed its time. One mutex, taken
- * once a line. */
+ * or to a reader. Workers add lines as they come; a line is written once every worker has passed its time.
+ * One mutex, taken once a line. */
 #pragma once
 #include "base/status.h"
 #include "schemas/encode.h"

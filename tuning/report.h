@@ -63,7 +63,8 @@ void report_reckon(struct report *report);
 bool report_covers(const struct report *report, const struct report_run *run);
 bool report_is_failure(enum run_state state);
 
-/* Sorts the values. Quantiles are between the two nearest ranks (R. Hyndman and Y. Fan 1996, definition 7). */
+/* Sorts the values. Quantiles are between the two nearest ranks (R. Hyndman and Y. Fan 1996,
+ * definition 7). */
 struct report_spread report_spread_of(double *values, size_t count);
 
 /* `width` columns at most where the names allow it, in several tables if need be; 0: no limit. */

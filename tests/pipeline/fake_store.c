@@ -196,6 +196,7 @@ enum status store_runs_put(struct store *store, const struct ended_run *runs, si
     if (store->refusing)
         return STATUS_RETRY;
     store->runs += count;
+    store->told_us = runs[count - 1].told_us;
     return STATUS_OK;
 }
 

@@ -21,7 +21,8 @@ struct store {
     struct fake_notification *notifications;
     size_t notification_count, notification_capacity;
     uint64_t history_lines, runs, letters, puts;
-    bool refusing; /* answers STATUS_RETRY to every writing call */
+    int64_t told_us; /* of the last run */
+    bool refusing;   /* answers STATUS_RETRY to every writing call */
 };
 
 struct store *fake_store_new(void);

@@ -348,13 +348,6 @@ static void tell_run(struct world *world, unsigned worker, uint64_t number)
     deliver_run(world->deliver[worker], &run);
 }
 
-static void tell_end(struct world *world, unsigned worker, uint64_t number)
-{
-    struct run_record run = {.id = {1, number}, .state = STATE_SUCCESS, .version = 3, .map_index = INT32_MIN};
-
-    deliver_run(world->deliver[worker], &run);
-}
-
 static struct alert alert_of(uint64_t number, uint64_t dedup, bool firing)
 {
     return (struct alert){.id = {2, number},
@@ -549,38 +542,6 @@ static void an_alert_is_logged_before_it_is_sent(void **state)
     settle(world);
     assert_true(fake_store_find(world->store, PAGER_LIKE + 1, id)->sent);
     assert_int_equal(world->store->history_lines, 1);
-    world_free(world);
-}
-
-static void a_cut_has_the_runs_that_ended_before_it(void **state)
-{
-    struct world *world = world_new(1u << DOC_RUN, REMOTES);
-
-    world_start(world, 1);
-    tell_run(world, 0, 1);
-    tell_end(world, 0, 2);
-    turn(world);
-    fake_keeper_drain(world->keeper);
-    assert_int_equal(world->store->runs, 0); /* a job for each would cost more than the run */
-    freeze(world);
-    tell_end(world, 0, 3);
-    while (!save(world, SIZE_MAX))
-        fake_keeper_drain(world->keeper);
-    assert_true(world->store->runs >= 1);
-    tell_end(world, 0, 4);
-    cut(world);
-    assert_int_equal(world->store->runs, 3);
-    for (unsigned i = 0; world->store->runs == 3 && i < 10000; i++) {
-        tell_end(world, 0, 5 + i);
-        turn(world);
-        fake_keeper_drain(world->keeper);
-    }
-    assert_true(world->store->runs > 1000); /* many do not wait for the cut */
-    world->store->refusing = true;
-    for (unsigned i = 0; !deliver_busy(world->deliver[0]) && i < 1000000; i++)
-        tell_end(world, 0, 20000 + i);
-    assert_true(deliver_busy(world->deliver[0]));
-    world->store->refusing = false;
     world_free(world);
 }
 
@@ -796,7 +757,6 @@ int main(void)
         cmocka_unit_test(nothing_is_lost_or_told_twice),
         cmocka_unit_test(memory_is_bounded_while_a_sink_is_down),
         cmocka_unit_test(an_alert_is_logged_before_it_is_sent),
-        cmocka_unit_test(a_cut_has_the_runs_that_ended_before_it),
         cmocka_unit_test(a_prompt_stands_for_its_line),
         cmocka_unit_test(a_prompt_is_left_over),
         cmocka_unit_test(a_prompted_line_waits_for_its_prompt),
