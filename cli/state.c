@@ -89,6 +89,8 @@ static enum status show(struct store *store, const struct request *request, stru
            (unsigned long long)figures.outbox_bytes);
     printf("notifications  %llu\n", (unsigned long long)figures.notifications);
     printf("alert history  %llu lines\n", (unsigned long long)figures.history_lines);
+    printf("run history    %llu runs, %llu bytes\n", (unsigned long long)figures.runs,
+           (unsigned long long)figures.run_bytes);
     printf("audit log      %llu lines\n", (unsigned long long)figures.audit_lines);
     return STATUS_OK;
 }

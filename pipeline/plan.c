@@ -547,3 +547,8 @@ void plan_free(struct plan *plan)
     free(plan->path);
     free(plan);
 }
+
+bool plan_source_is_endless(const struct plan_source *source)
+{
+    return source->type->endless && source->type->endless(source->settings);
+}

@@ -210,6 +210,8 @@ enum status plan_load(const char *path, const char *const *assignments, size_t a
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
 
+bool plan_source_is_endless(const struct plan_source *source); /* source.h */
+
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */
 enum status plan_load_again(const struct plan *plan, const struct span *measures, size_t count,

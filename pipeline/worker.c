@@ -333,5 +333,6 @@ bool worker_is_done(const struct worker *worker)
                (delivered || atomic_load(&worker->checkpoint->give_up)) &&
                (!worker->checkpoint->keeper ||
                 worker->committed_cut == atomic_load(&worker->checkpoint->stored));
-    return worker->notified_final && worker->closed_final && delivered && !exchange_stalled(worker->port);
+    return worker->notified_final && worker->closed_final && delivered &&
+           deliver_has_filed(worker->deliver) && !exchange_stalled(worker->port);
 }
