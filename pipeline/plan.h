@@ -16,7 +16,7 @@ struct plan_general {
     char *name;
     int64_t workers, batch_rows;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *detectors, *rules, *sinks, *include;
+        *measures, *detectors, *rules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -49,7 +49,8 @@ struct plan_http {
 };
 
 struct plan_alerts {
-    int64_t rest, expire;
+    int64_t rest, expire, notify_max_age;
+    struct option_texts to;
 };
 
 struct plan_format {
@@ -145,6 +146,7 @@ struct plan_sink {
     void *settings;
     const struct node *node;
     int when_full;     /* enum when_full */
+    bool receiver;     /* of `receivers`: people, see deliver.h */
     unsigned kinds;    /* bits 1 << enum document_kind */
     uint64_t identity; /* hash of its name and type */
 };
@@ -170,7 +172,7 @@ struct plan {
     struct plan_group *groups;
     struct plan_detector *detectors;
     struct plan_rule *rules;
-    struct plan_sink *sinks;
+    struct plan_sink *sinks; /* and the receivers behind them */
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies; /* rules first, then detectors */
     unsigned policy_count;
@@ -182,6 +184,8 @@ struct plan {
 enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
+
+struct plan_sink *plan_receiver(const struct plan *plan, const char *name); /* NULL: none of that name */
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */
