@@ -1,6 +1,7 @@
 #include "pipeline/deliver.h"
 
 #include "base/memory.h"
+#include "pipeline/digest.h"
 #include "pipeline/filing.h"
 #include "pipeline/notices.h"
 #include "pipeline/outbox.h"
@@ -10,7 +11,7 @@
 
 enum { ENCODED_MAX = 128 * 1024 * 1024, LOG_AHEAD = 256, LAYOUT = 1 };
 
-static const uint64_t TICKET_ITEM = 1;
+static const uint64_t TICKET_ITEM = 1, TICKET_DIGEST = 2; /* else the address of a counter */
 
 /* A raw document that a busy sink has not taken yet. */
 struct waiting {
@@ -26,6 +27,7 @@ struct outlet { /* one sink */
     bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
     struct outbox outbox;
     struct notices notices; /* used when the sink notifies and there is a keeper */
+    struct digest digest;   /* of a receiver */
     struct verdicts verdicts;
     struct sink_figures figures;
 };
@@ -38,7 +40,7 @@ struct deliver {
     struct buffer line, body, packed;
     struct filing filing;
     struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
-    int64_t now_us;
+    struct digest_turn turn;
     size_t waiting_bytes;
     struct deliver_figures figures;
 };
@@ -66,6 +68,7 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
             return STATUS_FATAL;
         deliver->outlet_count = i + 1;
         outlet->plan = sink;
+        digest_open(&outlet->digest);
         outlet->notices = (struct notices){.sink = sink->identity, .keeper = deliver->context.keeper};
         outbox_open(&outlet->outbox, &(struct outbox_context){.sink = sink->identity,
                                                               .lane = deliver->context.worker,
@@ -87,6 +90,7 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
     struct deliver *deliver = memory_new(sizeof *deliver);
 
     deliver->context = *context;
+    deliver->turn.passed_us = INT64_MIN;
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
     deliver->filing.keeper = context->keeper;
     buffer_init(&deliver->line, ENCODED_MAX);
@@ -122,6 +126,7 @@ void deliver_close(struct deliver *deliver)
         outlet->plan->type->close(outlet->sink);
         outbox_close(&outlet->outbox);
         notices_close(&outlet->notices);
+        digest_close(&outlet->digest);
         free(outlet->verdicts.items);
     }
     filing_close(&deliver->filing);
@@ -248,6 +253,22 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 
+static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
+{
+    return is_logged(deliver, outlet, DOC_ALERT) ? &outlet->notices : NULL;
+}
+
+static void move_digest(struct deliver *deliver, struct outlet *outlet)
+{
+    struct document document;
+
+    if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &deliver->turn, &document))
+        return;
+    document.ticket = TICKET_DIGEST;
+    if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK)
+        digest_offered(&outlet->digest);
+}
+
 /* Offers what is next, in order, until the sink is busy or the log is waited for. */
 static void offer_next(struct deliver *deliver, struct outlet *outlet)
 {
@@ -264,11 +285,18 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
             if (!outbox_is_next(item))
                 return;
             if (logged)
-                notices_mark(&outlet->notices, item, deliver->now_us);
+                notices_mark(&outlet->notices, item, deliver->turn.now_us);
             outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
             continue;
         }
-        if ((logged && item->step != OUTBOX_READY) || !offer_item(deliver, outlet, item))
+        enum digest_place place = outlet->plan->receiver
+                                      ? digest_take(&outlet->digest, &outlet->outbox, deliver->turn.now_us)
+                                      : DIGEST_NONE;
+
+        if (place == DIGEST_HOLD)
+            continue;
+        if (place == DIGEST_WAIT || (logged && item->step != OUTBOX_READY) ||
+            !offer_item(deliver, outlet, item))
             return;
         outbox_take(&outlet->outbox);
     }
@@ -282,10 +310,10 @@ static void log_ahead(struct deliver *deliver, struct outlet *outlet)
     if (notices_busy(&outlet->notices))
         return;
     for (unsigned i = 0; item && i < LOG_AHEAD; i++, item = item->next)
-        if (item->step == OUTBOX_NEW && !item->document.prompted &&
+        if (item->step == OUTBOX_NEW && !item->document.prompted && !item->document.late &&
             is_logged(deliver, outlet, item->document.kind) &&
             !notices_sent(&outlet->notices, item->document.id))
-            notices_log(&outlet->notices, item, deliver->now_us);
+            notices_log(&outlet->notices, item, deliver->turn.now_us);
 }
 
 static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_document *document)
@@ -298,10 +326,19 @@ static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_d
     outbox_push(&outlet->outbox, document);
 }
 
-/* A prompt goes only to sinks that notify. */
-static bool passes_over(const struct outlet *outlet, const struct outbox_document *document)
+/* A prompt goes only to sinks that notify, what never fired not to receivers. */
+static bool passes_over(const struct outlet *outlet, const struct outbox_document *document,
+                        const struct alert *alert)
 {
-    return document->prompt && !outlet->plan->type->notifies;
+    return (document->prompt && !outlet->plan->type->notifies) ||
+           (alert && alert->quiet && outlet->plan->receiver);
+}
+
+static bool is_late(const struct deliver *deliver, const struct outlet *outlet, const struct alert *alert)
+{
+    return outlet->plan->receiver && deliver->context.live && !alert->prompt &&
+           alert->state == ALERT_FIRING &&
+           deliver->turn.now_us - alert->at_us > deliver->context.plan->alerts.notify_max_age;
 }
 
 /* What receivers were told last of the key before the start is computed again, or there is newer word of it.
@@ -325,10 +362,11 @@ static void emit(struct deliver *deliver, const struct outbox_document *document
         struct outlet *outlet = &deliver->outlets[i];
         struct outbox_document own = *document;
 
-        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document))
+        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document, alert))
             continue;
         if (alert && settle_told(outlet, alert))
             own.prompted = true;
+        own.late = alert && is_late(deliver, outlet, alert);
         push(deliver, outlet, &own);
     }
     for (unsigned i = 0; i < deliver->outlet_count; i++)
@@ -445,17 +483,26 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .episode = alert->episode,
                                                              .revision = alert->revision,
                                                              .at_us = alert->at_us,
-                                                             .told_us = deliver->now_us,
+                                                             .told_us = deliver->turn.now_us,
                                                              .line = buffer_span(&deliver->line)});
     emit(deliver, &document, alert);
 }
 
-/* A document or letter is done with; the lowest bit of the ticket tells an outbox item from a counter. */
+void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bool last)
+{
+    deliver->turn = (struct digest_turn){.now_us = now_us, .passed_us = passed_us, .last = last};
+}
+
+/* A document or letter is done with. */
 static void settle(void *owner, void *outlet_of_item, uint64_t ticket)
 {
+    struct deliver *deliver = owner;
     struct outlet *outlet = outlet_of_item;
 
-    (void)owner;
+    if (ticket == TICKET_DIGEST) {
+        digest_finish(&outlet->digest, &outlet->outbox, NULL, deliver->turn.now_us);
+        return;
+    }
     if (ticket & TICKET_ITEM) {
         outbox_acknowledge(&outlet->outbox, (struct outbox_item *)(uintptr_t)(ticket & ~TICKET_ITEM));
         return;
@@ -514,7 +561,7 @@ static void bury(struct deliver *deliver, struct outlet *outlet, const struct ve
         .sink = span_of(outlet->plan->name),
         .reason = span_of(verdict->reason),
         .document = span_make(verdict->body, verdict->body_size),
-        .time_us = deliver->now_us,
+        .time_us = deliver->turn.now_us,
     };
 
     deliver->figures.dead_letters++;
@@ -528,18 +575,20 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 {
     for (size_t i = 0; i < outlet->verdicts.count; i++) {
         struct verdict *verdict = &outlet->verdicts.items[i];
-        bool of_item = verdict->ticket & TICKET_ITEM;
+        bool of_item = verdict->ticket & TICKET_ITEM, of_digest = verdict->ticket == TICKET_DIGEST;
 
-        if (!of_item)
+        if (!of_item && !of_digest)
             outlet->raw_pending--;
         if (verdict->dead_letter) {
             bury(deliver, outlet, verdict);
+        } else if (of_digest) {
+            digest_finish(&outlet->digest, &outlet->outbox, log_of(deliver, outlet), deliver->turn.now_us);
         } else {
             const struct outbox_item *item =
                 of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
 
             if (item && is_logged(deliver, outlet, item->document.kind))
-                notices_mark(&outlet->notices, item, deliver->now_us);
+                notices_mark(&outlet->notices, item, deliver->turn.now_us);
             settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);
@@ -550,7 +599,7 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
-    deliver->now_us = now_us;
+    deliver->turn.now_us = now_us;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
@@ -563,6 +612,7 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
             notices_advance(&outlet->notices);
         }
         offer_next(deliver, outlet);
+        move_digest(deliver, outlet);
     }
     if (deliver->context.keeper)
         filing_advance(&deliver->filing, settle, deliver);

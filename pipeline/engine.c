@@ -130,6 +130,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
+                                      .live = engine->shared.live,
                                       .moves = engine->shared.task,
                                       .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
