@@ -195,27 +195,27 @@ static enum status read_receiver(struct plan *plan, const struct node *map, void
                       &receiver->settings, NULL, NULL, error);
 }
 
-static enum status fail_unknown_receiver(const struct plan *plan, const char *name, struct error *error)
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error)
 {
     const char **names = memory_new((plan->sink_count + 1) * sizeof(char *)), *near;
+    struct plan_sink *found = NULL;
     size_t count = 0;
 
-    for (unsigned i = 0; i < plan->sink_count; i++)
-        if (plan->sinks[i].receiver)
-            names[count++] = plan->sinks[i].name;
+    for (unsigned i = 0; i < plan->sink_count; i++) {
+        if (!plan->sinks[i].receiver)
+            continue;
+        names[count++] = plan->sinks[i].name;
+        if (strcmp(plan->sinks[i].name, name) == 0)
+            found = &plan->sinks[i];
+    }
     near = nearest_name(name, names, count);
-    node_fail(node_find(plan->general.alerts, "to"), error, "no receiver named '%s'%s%s%s", name,
-              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     free(names);
-    return STATUS_FATAL;
-}
-
-struct plan_sink *plan_receiver(const struct plan *plan, const char *name)
-{
-    for (unsigned i = 0; i < plan->sink_count; i++)
-        if (plan->sinks[i].receiver && strcmp(plan->sinks[i].name, name) == 0)
-            return &plan->sinks[i];
-    return NULL;
+    if (!found)
+        return fail(ret_error, "no receiver named '%s'%s%s%s", name, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+    *ret_receiver = found;
+    return STATUS_OK;
 }
 
 /* Who gets the alerts: those that `alerts.to` names, else every receiver. */
@@ -228,10 +228,11 @@ static enum status choose_receivers(struct plan *plan, struct error *error)
         if (plan->sinks[i].receiver && all)
             plan->sinks[i].kinds = 1u << DOC_ALERT;
     for (size_t k = 0; k < to->count; k++) {
-        struct plan_sink *receiver = plan_receiver(plan, to->items[k]);
+        struct plan_sink *receiver;
+        struct error unknown;
 
-        if (!receiver)
-            return fail_unknown_receiver(plan, to->items[k], error);
+        if (plan_find_receiver(plan, to->items[k], &receiver, &unknown) != STATUS_OK)
+            return node_fail(node_find(plan->general.alerts, "to"), error, "%s", unknown.text);
         receiver->kinds = 1u << DOC_ALERT;
     }
     return STATUS_OK;

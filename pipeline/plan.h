@@ -185,7 +185,9 @@ enum status plan_load(const char *path, const char *const *assignments, size_t a
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
 
-struct plan_sink *plan_receiver(const struct plan *plan, const char *name); /* NULL: none of that name */
+/* STATUS_FATAL: none of that name; the error names the nearest one. */
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error);
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */

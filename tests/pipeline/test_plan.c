@@ -199,6 +199,8 @@ static void test_receivers(void **state)
                                   "- {name: chat, type: webhook, url: 'http://y'}\n%s",
                              to[i]) > 0);
         struct plan *plan = plan_of(text);
+        struct plan_sink *receiver;
+        struct error error;
 
         assert_int_equal(plan->sink_count, 3);
         for (unsigned k = 0; k < 3; k++) {
@@ -206,8 +208,9 @@ static void test_receivers(void **state)
             assert_int_equal(plan->sinks[k].receiver, k > 0);
         }
         assert_int_equal(plan->alerts.notify_max_age, 900000000);
-        assert_ptr_equal(plan_receiver(plan, "chat"), &plan->sinks[2]);
-        assert_null(plan_receiver(plan, "console"));
+        assert_int_equal(plan_find_receiver(plan, "chat", &receiver, &error), STATUS_OK);
+        assert_ptr_equal(receiver, &plan->sinks[2]);
+        assert_int_equal(plan_find_receiver(plan, "console", &receiver, &error), STATUS_FATAL);
         plan_free(plan);
         free(text);
     }
