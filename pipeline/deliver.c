@@ -260,9 +260,11 @@ static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
 
 static void move_digest(struct deliver *deliver, struct outlet *outlet)
 {
+    struct digest_turn turn = deliver->turn;
     struct document document;
 
-    if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &deliver->turn, &document))
+    turn.last &= outbox_is_taken(&outlet->outbox);
+    if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &turn, &document))
         return;
     document.ticket = TICKET_DIGEST;
     if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK)
@@ -549,6 +551,15 @@ size_t deliver_pending(const struct deliver *deliver)
     return pending;
 }
 
+size_t deliver_held(const struct deliver *deliver)
+{
+    size_t held = 0;
+
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        held += deliver->outlets[i].digest.held.count;
+    return held;
+}
+
 /* The sink gave the document up: its letter is found again by the document's own text. The document itself is
  * done with when the letter is stored. */
 static void bury(struct deliver *deliver, struct outlet *outlet, const struct verdict *verdict)
@@ -743,18 +754,9 @@ enum status deliver_restored(struct deliver *deliver, struct store *store, unsig
 static void withdraw(struct deliver *deliver, struct outlet *outlet, const struct notices_told *told,
                      int64_t passed_us)
 {
-    struct outbox_document document;
-    struct alert alert;
-    bool whole = notices_unpack(told->notification.body, &alert);
+    struct alert alert = notices_withdrawal(told, passed_us);
+    struct outbox_document document = document_for(&alert);
 
-    assert(whole);
-    alert.revision++;
-    alert.id = alert_line_id(alert.episode, alert.revision);
-    alert.state = ALERT_RESOLVED;
-    alert.reason = REASON_WITHDRAWN;
-    alert.at_us = alert.ends_us = passed_us;
-    alert.prompt = alert.prompted = false;
-    document = document_for(&alert);
     begin(deliver);
     notices_pack(&alert, &deliver->packed);
     push(deliver, outlet, &document);

@@ -61,6 +61,7 @@ bool deliver_busy(
     const struct deliver *deliver); /* a raw document waits, or the outbox is full: take no input */
 bool deliver_full(const struct deliver *deliver);      /* the outbox is full: close no buckets */
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
+size_t deliver_held(const struct deliver *deliver);    /* those of them that wait for the end of a catch-up */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
 /* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents

@@ -225,6 +225,21 @@ struct notices_told *notices_find(const struct notices *notices, struct id128 de
     return NULL;
 }
 
+struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us)
+{
+    struct alert alert;
+    bool whole = notices_unpack(told->notification.body, &alert);
+
+    assert(whole);
+    alert.revision++;
+    alert.id = alert_line_id(alert.episode, alert.revision);
+    alert.state = ALERT_RESOLVED;
+    alert.reason = REASON_WITHDRAWN;
+    alert.at_us = alert.ends_us = at_us;
+    alert.prompt = alert.prompted = false;
+    return alert;
+}
+
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
                                             bool (*is_open)(void *owner, struct id128 dedup), void *owner)
 {

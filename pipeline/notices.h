@@ -65,6 +65,9 @@ bool notices_saved(const struct notices *notices);
 
 struct notices_told *notices_find(const struct notices *notices, struct id128 dedup); /* or NULL */
 
+/* The resolve that takes it back; its texts are borrowed from the told. */
+struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us);
+
 /* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none. */
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
                                             bool (*is_open)(void *owner, struct id128 dedup), void *owner);

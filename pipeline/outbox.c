@@ -202,6 +202,11 @@ struct outbox_item *outbox_hold(struct outbox *outbox)
     return item;
 }
 
+bool outbox_is_taken(const struct outbox *outbox)
+{
+    return !outbox->offer_at && !outbox->spilled;
+}
+
 /* What a sink wrote after the cut is taken back at a restart: the cut must have the document all the same. */
 static bool cut_needs(const struct outbox *outbox, const struct outbox_item *item)
 {
