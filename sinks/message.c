@@ -72,7 +72,7 @@ static struct message_alert read_alert(yajl_val line)
     };
 }
 
-static void read_digest(yajl_val tree, struct message *message)
+static void read_digest(yajl_val tree, struct alert_message *message)
 {
     yajl_val lines = find(tree, "alerts", NULL);
 
@@ -88,11 +88,11 @@ static void read_digest(yajl_val tree, struct message *message)
         message->alerts[i] = read_alert(YAJL_GET_ARRAY(lines)->values[i]);
 }
 
-bool message_read(struct span document, struct message *ret_message)
+bool message_read(struct span document, struct alert_message *ret_message)
 {
     char *text = memory_text(document.data, document.size);
     yajl_val tree = yajl_tree_parse(text, NULL, 0);
-    struct message message = {.id = text_of(tree, "id", NULL), .tree = tree};
+    struct alert_message message = {.id = text_of(tree, "id", NULL), .tree = tree};
 
     free(text);
     if (YAJL_IS_OBJECT(find(tree, "digest", NULL))) {
@@ -108,7 +108,7 @@ bool message_read(struct span document, struct message *ret_message)
     return true;
 }
 
-void message_free(struct message *message)
+void message_free(struct alert_message *message)
 {
     yajl_tree_free(message->tree);
     free(message->alerts);
@@ -309,7 +309,7 @@ static void put_brief(const struct style *style, const struct message_alert *ale
     put_link(style, "Run", alert->run_name.size ? alert->run_name : alert->run, alert->url, out);
 }
 
-static void put_digest_title(const struct message *message, struct buffer *out)
+static void put_digest_title(const struct alert_message *message, struct buffer *out)
 {
     buffer_print(out, "%lld alert%s between ", (long long)message->total, message->total == 1 ? "" : "s");
     put_time(message->from_us, false, out);
@@ -319,7 +319,7 @@ static void put_digest_title(const struct message *message, struct buffer *out)
                  (long long)message->resolved, (long long)message->firing);
 }
 
-static void put_title(const struct style *style, const struct message *message, struct buffer *out)
+static void put_title(const struct style *style, const struct alert_message *message, struct buffer *out)
 {
     const struct message_alert *alert = message->alerts;
     struct buffer title;
@@ -338,17 +338,17 @@ static void put_title(const struct style *style, const struct message *message, 
     buffer_free(&title);
 }
 
-void message_title(const struct message *message, struct buffer *out)
+void message_title(const struct alert_message *message, struct buffer *out)
 {
     put_title(&plain, message, out);
 }
 
-static size_t listed(const struct message *message)
+static size_t listed(const struct alert_message *message)
 {
     return message->count < LISTED_MAX ? message->count : LISTED_MAX;
 }
 
-void message_text(const struct message *message, const char *pipeline, struct buffer *out)
+void message_text(const struct alert_message *message, const char *pipeline, struct buffer *out)
 {
     if (message->is_digest) {
         put_digest_title(message, out);
@@ -395,7 +395,7 @@ static void put_slack_context(struct json_writer *json, const char *pipeline, st
     json_close(json);
 }
 
-void message_slack(const struct message *message, const char *pipeline, struct buffer *out)
+void message_slack(const struct alert_message *message, const char *pipeline, struct buffer *out)
 {
     struct json_writer json;
     struct buffer text;

@@ -18,7 +18,7 @@ struct message_alert { /* texts are empty when absent, times TIME_NONE */
     const struct yajl_val_s *labels;
 };
 
-struct message {
+struct alert_message {
     struct span id;
     bool is_digest;
     int64_t from_us, until_us, total, resolved, firing; /* of a digest */
@@ -28,23 +28,23 @@ struct message {
 };
 
 /* false: neither an alert line nor a digest. Free it after true only. */
-bool message_read(struct span document, struct message *ret_message);
-void message_free(struct message *message);
+bool message_read(struct span document, struct alert_message *ret_message);
+void message_free(struct alert_message *message);
 
 /* All append. The title is one line of at most 300 bytes, the text some short lines. */
-void message_title(const struct message *message, struct buffer *out);
-void message_text(const struct message *message, const char *pipeline, struct buffer *out);
+void message_title(const struct alert_message *message, struct buffer *out);
+void message_text(const struct alert_message *message, const char *pipeline, struct buffer *out);
 
 /* Incoming webhooks of Slack and what is compatible with them: {text, blocks}. */
-void message_slack(const struct message *message, const char *pipeline, struct buffer *out);
+void message_slack(const struct alert_message *message, const char *pipeline, struct buffer *out);
 
 /* An http address of characters that RFC 3986 allows, and nobody takes for markup; not too long for a link. */
 bool message_is_link(struct span url);
 
 /* What POST /api/v2/alerts of an Alertmanager takes. An alert fires until it is told to be resolved. False:
  * there is nothing in it that an Alertmanager wants to know. */
-bool message_alertmanager(const struct message *message, const char *pipeline, struct buffer *out);
+bool message_alertmanager(const struct alert_message *message, const char *pipeline, struct buffer *out);
 
 /* What an Alertmanager posts to webhooks, version 4. False as above. */
-bool message_alertmanager_webhook(const struct message *message, const char *pipeline, const char *receiver,
-                                  struct buffer *out);
+bool message_alertmanager_webhook(const struct alert_message *message, const char *pipeline,
+                                  const char *receiver, struct buffer *out);

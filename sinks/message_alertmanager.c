@@ -92,7 +92,7 @@ static bool is_known(const struct message_alert *alert)
            (span_is(alert->state, "firing") || span_is(alert->state, "resolved"));
 }
 
-static bool knows_any(const struct message *message)
+static bool knows_any(const struct alert_message *message)
 {
     for (size_t i = 0; i < message->count; i++)
         if (is_known(&message->alerts[i]))
@@ -100,7 +100,7 @@ static bool knows_any(const struct message *message)
     return false;
 }
 
-bool message_alertmanager(const struct message *message, const char *pipeline, struct buffer *out)
+bool message_alertmanager(const struct alert_message *message, const char *pipeline, struct buffer *out)
 {
     struct json_writer json;
 
@@ -180,8 +180,8 @@ static void labels_intersect(struct labels *labels, const struct message_alert *
     labels->count = kept;
 }
 
-bool message_alertmanager_webhook(const struct message *message, const char *pipeline, const char *receiver,
-                                  struct buffer *out)
+bool message_alertmanager_webhook(const struct alert_message *message, const char *pipeline,
+                                  const char *receiver, struct buffer *out)
 {
     bool firing = false;
     struct labels common;

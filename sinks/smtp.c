@@ -196,8 +196,8 @@ static void add_header(struct sink *sink, struct buffer *line)
 }
 
 /* All mails of an episode refer to one that is never sent, so that readers show them as one thread. */
-static void put_headers(struct sink *sink, const struct message *message, const struct courier_item *item,
-                        int64_t now_us)
+static void put_headers(struct sink *sink, const struct alert_message *message,
+                        const struct courier_item *item, int64_t now_us)
 {
     const struct smtp_settings *settings = sink->settings;
     const char *domain = strchr(settings->from, '@') + 1;
@@ -286,7 +286,7 @@ static void set_options(struct sink *sink)
 /* False: the document is nothing that one could write a mail about. */
 static bool send_mail(struct sink *sink, struct courier_item *item, int64_t now_us)
 {
-    struct message message;
+    struct alert_message message;
     curl_mimepart *part;
 
     if (!message_read(item->body, &message))

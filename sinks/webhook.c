@@ -108,7 +108,7 @@ static enum status offer(struct sink *sink, const struct document *document)
 static bool render(const struct sink *sink, struct courier_item *item)
 {
     const char *pipeline = sink->courier.context.pipeline, *name = sink->courier.context.name;
-    struct message message;
+    struct alert_message message;
     bool any = true;
 
     if (item->written.size)

@@ -34,7 +34,7 @@ enum form { TITLE, TEXT, SLACK, ALERTMANAGER, WEBHOOK };
 /* "": there is nothing in it for the reader. */
 static char *render(enum form form, const char *document)
 {
-    struct message message;
+    struct alert_message message;
     struct buffer out;
     bool any = true;
 
@@ -240,7 +240,7 @@ static void test_not_a_message(void **state)
 {
     static const char *const others[] = {
         "", "{", "[]", "7", "{\"state\":\"firing\"}", "{\"digest\":1}", "{\"id\":\"x\"}"};
-    struct message message;
+    struct alert_message message;
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_false(message_read(span_of(others[i]), &message));
