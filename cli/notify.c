@@ -1,5 +1,5 @@
-/* weir notify FILE.yaml --receiver NAME --test: one message, marked as a test, through the receiver's own code,
- * and what became of it. */
+/* weir notify FILE.yaml --receiver NAME --test: one message, marked as a test, through the receiver's own
+ * code, and what became of it. */
 #include "cli/arguments.h"
 #include "cli/commands.h"
 

@@ -51,7 +51,7 @@ void deliver_run(struct deliver *deliver, const struct run_record *run);
 void deliver_alert(struct deliver *deliver, const struct alert *alert);
 
 /* Worker 0, before the alerts of a turn: the wall clock, and the event time before which all alerts are told.
- * `last`: nothing more is to come, so that nothing waits for it. */
+ * `last`: nothing more is to come, and there is time to tell what waits for it. */
 void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bool last);
 
 /* A message that cannot be processed; kept here until the store has it. Counts as pending until then. */

@@ -273,8 +273,9 @@ bool stage_notify(struct worker *worker, int64_t now_us)
     int64_t scored, until = worker->closed_us;
 
     if (worker->number == ALERT_OWNER) {
-        deliver_turn(worker->deliver, now_us, worker->notified_us,
-                     worker->notified_final || atomic_load(&worker->shared->stopping));
+        bool ends = atomic_load(&worker->shared->stopping) && !atomic_load(&worker->checkpoint->give_up);
+
+        deliver_turn(worker->deliver, now_us, worker->notified_us, worker->notified_final || ends);
         scored = least_heard(worker, WATERMARK_SCORE, false, &ended);
         until = scored < worker->rows_us ? scored : worker->rows_us;
         ended &= worker->closed_final;

@@ -10,20 +10,20 @@ struct courier_settings {
     int64_t queue_bytes, retry_base_us, retry_max_us, give_up_us;
 };
 
-/* The option rows of a struct courier_settings that is a member of the sink's own settings. */
+/* Its option rows; `base` is the offset of a struct courier_settings in the sink's own settings. */
 // clang-format off
-#define COURIER_OPTIONS(settings, member)                                                                              \
-    {.name = "queue_bytes", .type = OPTION_SIZE, .offset = offsetof(settings, member.queue_bytes),                     \
-     .default_text = "16MiB", .min = 64 * 1024, .max = 1024 * 1024 * 1024, .scale = SCALE_LOG,                         \
-     .help = "Documents that wait, a worker; beyond it the sources are held back."},                                   \
-    {.name = "retry_base", .type = OPTION_DURATION, .offset = offsetof(settings, member.retry_base_us),                \
-     .default_text = "500ms", .min = 0.001, .max = 60, .scale = SCALE_LOG,                                             \
-     .help = "First wait before a repetition; doubles with each."},                                                    \
-    {.name = "retry_max", .type = OPTION_DURATION, .offset = offsetof(settings, member.retry_max_us),                  \
-     .default_text = "1m", .min = 0.001, .max = 3600, .scale = SCALE_LOG,                                              \
-     .help = "Longest wait before a repetition."},                                                                     \
-    {.name = "give_up", .type = OPTION_DURATION, .offset = offsetof(settings, member.give_up_us),                      \
-     .default_text = "3h", .min = 0.001, .max = 30 * 86400.0, .scale = SCALE_LOG,                                      \
+#define COURIER_OPTIONS(base)                                                                                \
+    {.name = "queue_bytes", .type = OPTION_SIZE, .offset = (base) + offsetof(struct courier_settings, queue_bytes), \
+     .default_text = "16MiB", .min = 64 * 1024, .max = 1024 * 1024 * 1024, .scale = SCALE_LOG,               \
+     .help = "Documents that wait, a worker; beyond it the sources are held back."},                         \
+    {.name = "retry_base", .type = OPTION_DURATION, .offset = (base) + offsetof(struct courier_settings, retry_base_us), \
+     .default_text = "500ms", .min = 0.001, .max = 60, .scale = SCALE_LOG,                                   \
+     .help = "First wait before a repetition; doubles with each."},                                          \
+    {.name = "retry_max", .type = OPTION_DURATION, .offset = (base) + offsetof(struct courier_settings, retry_max_us), \
+     .default_text = "1m", .min = 0.001, .max = 3600, .scale = SCALE_LOG,                                    \
+     .help = "Longest wait before a repetition."},                                                           \
+    {.name = "give_up", .type = OPTION_DURATION, .offset = (base) + offsetof(struct courier_settings, give_up_us), \
+     .default_text = "3h", .min = 0.001, .max = 30 * 86400.0, .scale = SCALE_LOG,                            \
      .help = "A document that could not be delivered for so long goes to the dead letters."}
 // clang-format on
 

@@ -60,7 +60,6 @@ static struct message_alert read_alert(yajl_val line)
         .task = text_of(line, "task", NULL),
         .run = text_of(line, "run", NULL),
         .run_name = text_of(line, "run_name", NULL),
-        .host = text_of(line, "host", NULL),
         .summary = text_of(line, "annotations", "summary"),
         .description = text_of(line, "annotations", "description"),
         .runbook = text_of(line, "annotations", "runbook"),
@@ -92,7 +91,7 @@ bool message_read(struct span document, struct alert_message *ret_message)
 {
     char *text = memory_text(document.data, document.size);
     yajl_val tree = yajl_tree_parse(text, NULL, 0);
-    struct alert_message message = {.id = text_of(tree, "id", NULL), .tree = tree};
+    struct alert_message message = {.tree = tree};
 
     free(text);
     if (YAJL_IS_OBJECT(find(tree, "digest", NULL))) {

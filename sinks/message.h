@@ -12,14 +12,13 @@ enum { MESSAGE_BYTES_MAX = 32 * 1024 * 1024 };
 struct yajl_val_s;
 
 struct message_alert { /* texts are empty when absent, times TIME_NONE */
-    struct span episode, state, reason, rule, kind, severity, target, workflow, task, run, run_name, host;
+    struct span episode, state, reason, rule, kind, severity, target, workflow, task, run, run_name;
     struct span summary, description, runbook, url;
     int64_t at_us, starts_us, ends_us;
     const struct yajl_val_s *labels;
 };
 
 struct alert_message {
-    struct span id;
     bool is_digest;
     int64_t from_us, until_us, total, resolved, firing; /* of a digest */
     struct message_alert *alerts;                       /* one, or those of the digest */
@@ -38,7 +37,7 @@ void message_text(const struct alert_message *message, const char *pipeline, str
 /* Incoming webhooks of Slack and what is compatible with them: {text, blocks}. */
 void message_slack(const struct alert_message *message, const char *pipeline, struct buffer *out);
 
-/* An http address of characters that RFC 3986 allows, and nobody takes for markup; not too long for a link. */
+/* An http address of characters that RFC 3986 allows and nobody takes for markup; not too long for a link. */
 bool message_is_link(struct span url);
 
 /* What POST /api/v2/alerts of an Alertmanager takes. An alert fires until it is told to be resolved. False:

@@ -1,6 +1,7 @@
-/* One mail an alert or digest, by libcurl: plain text, so that it reads the same everywhere. Mails go one after
- * the other over one connection. Of a server's answers only the numbers get into a reason: its words may quote
- * the mail. Formats: RFC 5322 (message), 2047 (encoded words), 3463 (enhanced codes), 3834 (Auto-Submitted). */
+/* One mail an alert or digest, by libcurl: plain text, so that it reads the same everywhere. Mails go one
+ * after the other over one connection. Of a server's answers only the numbers get into a reason: its words
+ * may quote the mail. RFC 5322 (message), 2047 (encoded words), 3463 (enhanced codes), 3834 (Auto-Submitted).
+ */
 #include "sinks/sink.h"
 
 #include "base/memory.h"
@@ -60,7 +61,7 @@ static const struct option options[] = {
      .help = "Check the server's certificate and name."},
     {.name = "timeout", .type = OPTION_DURATION, .offset = SETTING(timeout_us), .default_text = "30s",
      .min = 0.1, .max = 600, .scale = SCALE_LOG, .help = "Of one mail; it is then sent again."},
-    COURIER_OPTIONS(struct smtp_settings, courier),
+    COURIER_OPTIONS(SETTING(courier)),
 };
 // clang-format on
 

@@ -55,7 +55,7 @@ static const struct option options[] = {
      .min = 0.1, .max = 600, .scale = SCALE_LOG, .help = "Of one request; it is then sent again."},
     {.name = "connections", .type = OPTION_INTEGER, .offset = SETTING(connections), .default_text = "2",
      .min = 1, .max = 16, .help = "Requests under way at a time, a worker."},
-    COURIER_OPTIONS(struct webhook_settings, courier),
+    COURIER_OPTIONS(SETTING(courier)),
 };
 // clang-format on
 

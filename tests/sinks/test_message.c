@@ -1,4 +1,4 @@
-/* What people and Alertmanagers are told: golden texts, limits, and texts that would like to be more than text. */
+/* What people and Alertmanagers are told: golden texts, limits, texts that look like markup. */
 #include "sinks/message.h"
 
 #include <stdio.h>
