@@ -167,6 +167,21 @@ def receiver_is_down(bench):
     must_be("alerts", 13, receiver.told[0][1]["digest"]["alerts"])
 
 
+def refused_digest(bench):
+    """It is one dead letter, and does not keep the run from its end."""
+    receiver = services.Receiver(refuse_after=0)
+    pipeline = Pipeline(bench, {"type": "webhook", "url": receiver.url, "give_up": "1ms"})
+    pipeline.add(old_events(400))
+    weir = pipeline.begin()
+    weir.wait(30)  # at the end of its input, all is told
+    receiver.close()
+    store = pipeline.configuration["store"]["path"]
+    letters = subprocess.run([services.program(), "dead-letters", "list", "--store", store], capture_output=True, text=True,
+                             timeout=30).stdout
+    if letters.count("HTTP 503 from the webhook") != 1:
+        raise AssertionError(letters)
+
+
 def fresh_alerts(bench):
     """Of what is not old each line is told by itself, live and at once, and nothing of what is only pending."""
     receiver = services.Receiver()
@@ -346,7 +361,7 @@ def notify_command(bench):
     full.close()
 
 
-CASES = (digest_of_a_catch_up, receiver_is_down, fresh_alerts, alertmanager, mail, mail_refused, notify_command)
+CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, alertmanager, mail, mail_refused, notify_command)
 
 
 def run(report, names):
