@@ -60,6 +60,7 @@ class Pipeline:
         """A restart that finds nothing new: the file is taken back to the last cut, and written again."""
         wanted = len(self.lines())
         weir = self.begin()
+        time.sleep(1)
         services.wait_until(lambda: len(self.lines()) == wanted, 30, "the same lines again")
         time.sleep(0.5)
         weir.stop()
@@ -126,11 +127,12 @@ def digest_of_a_catch_up(bench):
     services.wait_until(lambda: receiver.told, 60, "a digest")
     time.sleep(1)
     weir.stop()
+    lines = pipeline.lines()
     pipeline.tell_again()
     must_be("messages", 1, len(receiver.told))
     told = receiver.told[0][1]
-    firing = {line["episode"] for line in pipeline.lines() if line["state"] == "firing"}
-    still = firing - {line["episode"] for line in pipeline.lines() if line["state"] == "resolved"}
+    firing = {line["episode"] for line in lines if line["state"] == "firing"}
+    still = firing - {line["episode"] for line in lines if line["state"] == "resolved"}
     must_be("alerts of the digest", {"alerts": len(firing), "resolved": len(firing) - len(still), "firing": len(still)},
             {key: told["digest"][key] for key in ("alerts", "resolved", "firing")})
     must_be("those that still fire", still, {line["episode"] for line in told["alerts"]})
