@@ -69,8 +69,8 @@ int cli_options(int argc, char **argv)
         typed(&page, "detectors[]", detector_types[i]->name, detector_types[i]->help,
               detector_types[i]->options, detector_types[i]->option_count);
     for (size_t i = 0; sink_types[i]; i++)
-        typed(&page, "sinks[]", sink_types[i]->name, sink_types[i]->help, sink_types[i]->options,
-              sink_types[i]->option_count);
+        typed(&page, sink_types[i]->notifies ? "sinks[], receivers[]" : "sinks[]", sink_types[i]->name,
+              sink_types[i]->help, sink_types[i]->options, sink_types[i]->option_count);
     fwrite(page.data, 1, page.size, stdout);
     buffer_free(&page);
     return EXIT_DONE;

@@ -139,6 +139,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
+                                      .live = engine->shared.live,
                                       .moves = engine->shared.task,
                                       .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
@@ -477,6 +478,7 @@ static void stop(struct engine *engine, int64_t drain_us)
     int64_t now = engine->options.stepped ? engine->now_us : wall_clock_us();
     int64_t give_up = now + drain_us, leave = give_up + LAST_WAIT_US;
 
+    atomic_store(&engine->shared.checkpoint.give_up, drain_us == 0);
     atomic_store(&engine->shared.stopping, true);
     while (!all_done(engine) && !is_broken(engine) && now < leave) {
         atomic_store(&engine->shared.checkpoint.give_up, now >= give_up);

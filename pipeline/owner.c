@@ -18,8 +18,16 @@ void worker_tell_alert(void *worker, const struct alert *alert)
     deliver_alert(((struct worker *)worker)->deliver, alert);
 }
 
-static void take_record(struct worker *worker, struct record *record, struct block *block)
+/* Prompts are for what can still be hurried to. */
+static bool is_prompt(const struct worker *worker, const struct condition *condition, int64_t now_us)
 {
+    return worker->shared->live && now_us - condition->at_us <= worker->plan->alerts.notify_max_age;
+}
+
+static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)
+{
+    const struct condition *condition;
+
     switch ((enum record_type)record->type) {
     case RECORD_PANE:
         windows_merge(worker->windows, (struct pane_record *)record);
@@ -47,10 +55,10 @@ static void take_record(struct worker *worker, struct record *record, struct blo
         watch_take(worker->watch, (const struct watch_word *)record, block);
         break;
     case RECORD_CONDITION:
-        if (worker->shared->live)
-            lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
-                             worker_tell_alert, worker);
-        lifecycle_take(worker->lifecycle, &((struct condition_record *)record)->condition);
+        condition = &((struct condition_record *)record)->condition;
+        if (is_prompt(worker, condition, now_us))
+            lifecycle_prompt(worker->lifecycle, condition, worker_tell_alert, worker);
+        lifecycle_take(worker->lifecycle, condition);
         break;
     case RECORD_WATERMARK: {
         const struct watermark_record *mark = (const struct watermark_record *)record;
@@ -138,7 +146,7 @@ bool worker_take_sent(struct worker *worker, int64_t now_us)
         for (uint32_t at = 0; at < block->used;) {
             struct record *record = (struct record *)(block->bytes + at);
 
-            take_record(worker, record, block);
+            take_record(worker, record, block, now_us);
             at += record->size;
         }
         block_release(block);
@@ -332,8 +340,10 @@ bool stage_notify(struct worker *worker, int64_t now_us)
     bool ended;
     int64_t scored, until = worker->closed_us;
 
-    (void)now_us;
     if (worker->number == ALERT_OWNER) {
+        bool ends = atomic_load(&worker->shared->stopping) && !atomic_load(&worker->checkpoint->give_up);
+
+        deliver_turn(worker->deliver, now_us, worker->notified_us, worker->notified_final || ends);
         scored = least_heard(worker, WATERMARK_SCORE, false, &ended);
         until = scored < worker->events_us ? scored : worker->events_us;
         ended &= worker->closed_final;

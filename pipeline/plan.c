@@ -245,6 +245,67 @@ static enum status read_sink(struct plan *plan, const struct node *map, void *en
     return STATUS_OK;
 }
 
+static enum status read_receiver(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_sink *receiver = entry;
+    const struct sink_type *type = find_type(sink_types, map, "receiver", error);
+
+    (void)plan;
+    if (!type)
+        return STATUS_FATAL;
+    if (!type->notifies)
+        return node_fail(node_find(map, "type"), error,
+                         "a receiver cannot be of type '%s', which tells nobody", type->name);
+    receiver->type = type;
+    receiver->node = map;
+    receiver->receiver = true;
+    return read_typed(map, &receiver_rows, receiver, type->options, type->option_count, type->settings_size,
+                      &receiver->settings, NULL, NULL, error);
+}
+
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error)
+{
+    const char **names = memory_new((plan->sink_count + 1) * sizeof(char *)), *near;
+    struct plan_sink *found = NULL;
+    size_t count = 0;
+
+    for (unsigned i = 0; i < plan->sink_count; i++) {
+        if (!plan->sinks[i].receiver)
+            continue;
+        names[count++] = plan->sinks[i].name;
+        if (strcmp(plan->sinks[i].name, name) == 0)
+            found = &plan->sinks[i];
+    }
+    near = nearest_name(name, names, count);
+    free(names);
+    if (!found)
+        return fail(ret_error, "no receiver named '%s'%s%s%s", name, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+    *ret_receiver = found;
+    return STATUS_OK;
+}
+
+/* Who gets the alerts: those that `alerts.to` names, else every receiver. */
+static enum status choose_receivers(struct plan *plan, struct error *error)
+{
+    const struct option_texts *to = &plan->alerts.to;
+    bool all = !plan->general.alerts || !node_find(plan->general.alerts, "to");
+
+    for (unsigned i = 0; i < plan->sink_count; i++)
+        if (plan->sinks[i].receiver && all)
+            plan->sinks[i].kinds = 1u << DOC_ALERT;
+    for (size_t k = 0; k < to->count; k++) {
+        struct plan_sink *receiver;
+        struct error unknown;
+
+        if (plan_find_receiver(plan, to->items[k], &receiver, &unknown) != STATUS_OK)
+            return node_fail(node_find(plan->general.alerts, "to"), error, "%s", unknown.text);
+        receiver->kinds = 1u << DOC_ALERT;
+    }
+    return STATUS_OK;
+}
+
 static enum status read_measure(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_measure *measure = entry;
@@ -313,12 +374,13 @@ static enum status read_list(struct plan *plan, const struct list_section *secti
         return STATUS_OK;
     if (list->type != NODE_LIST)
         return node_fail(list, error, "%s must be a list", section->name);
-    *section->array = memory_new((list->count + 1) * section->size);
+    *section->array = memory_grow(*section->array, (*section->count + list->count + 1) * section->size);
     for (size_t i = 0; i < list->count; i++) {
-        char *entries = *section->array, *entry = entries + i * section->size;
+        char *entries = *section->array, *entry = entries + *section->count * section->size;
 
         if (list->items[i]->type != NODE_MAP)
             return node_fail(list->items[i], error, "an entry of %s must be a map", section->name);
+        memset(entry, 0, section->size);
         ++*section->count;
         if (section->read(plan, list->items[i], entry, error) != STATUS_OK)
             return STATUS_FATAL;
@@ -383,11 +445,15 @@ static enum status read_sections(struct plan *plan, struct error *error)
          sizeof *plan->detectors, read_detector},
         {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
         {"sinks", general->sinks, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks, read_sink},
+        {"receivers", general->receivers, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks,
+         read_receiver},
     };
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (read_list(plan, &lists[i], error) != STATUS_OK)
             return STATUS_FATAL;
+    if (choose_receivers(plan, error) != STATUS_OK)
+        return STATUS_FATAL;
     if (plan->source_count == 0)
         return node_fail(config_root(plan->config), error, "no sources: name at least one under sources");
     return check_cluster(plan, error);

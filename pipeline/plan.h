@@ -17,7 +17,7 @@ struct plan_general {
     int64_t workers, batch_rows;
     bool watch;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *detectors, *rules, *sinks, *include;
+        *measures, *detectors, *rules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -50,7 +50,8 @@ struct plan_http {
 };
 
 struct plan_alerts {
-    int64_t rest, expire;
+    int64_t rest, expire, notify_max_age;
+    struct option_texts to;
 };
 
 struct plan_format {
@@ -172,6 +173,7 @@ struct plan_sink {
     void *settings;
     const struct node *node;
     int when_full;     /* enum when_full */
+    bool receiver;     /* of `receivers`: people, see deliver.h */
     unsigned kinds;    /* bits 1 << enum document_kind */
     uint64_t identity; /* hash of its name and type */
 };
@@ -197,7 +199,7 @@ struct plan {
     struct plan_group *groups;
     struct plan_detector *detectors;
     struct plan_rule *rules;
-    struct plan_sink *sinks;
+    struct plan_sink *sinks; /* and the receivers behind them */
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
@@ -211,6 +213,9 @@ enum status plan_load(const char *path, const char *const *assignments, size_t a
 void plan_free(struct plan *plan);
 
 bool plan_source_is_endless(const struct plan_source *source); /* source.h */
+/* STATUS_FATAL: none of that name; the error names the nearest one. */
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error);
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */

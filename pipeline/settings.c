@@ -32,6 +32,7 @@ static const struct option general_options[] = {
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
     {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
+    {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
 };
 static const struct option time_options[] = {
@@ -78,6 +79,8 @@ static const struct option http_options[] = {
 static const struct option alerts_options[] = {
     {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "How long an event rule fires after its last match; further matches prolong the same episode."},
     {"expire", OPTION_DURATION, AT(struct plan_alerts, expire), .default_text = "1h", .max = 86400 * 30, .help = "An open alert without any news for so long is resolved with reason expired; 0: never."},
+    {"to", OPTION_TEXTS, AT(struct plan_alerts, to), .help = "Names of the receivers that get alerts; default: all of them."},
+    {"notify_max_age", OPTION_DURATION, AT(struct plan_alerts, notify_max_age), .default_text = "15m", .min = 1, .max = 86400 * 365.0, .help = "Live, receivers are told of what was older than this when it was found in one digest, not one by one."},
 };
 static const struct option format_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_format, name), .required = true, .help = "Name by which sources refer to it."},
@@ -129,9 +132,13 @@ static const struct option annotation_options[] = {
 };
 static const struct option sink_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the sink."},
-    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, stdout or webhook."},
+    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, smtp, stdout or webhook."},
     {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts."},
     {"when_full", OPTION_CHOICE, AT(struct plan_sink, when_full), .default_text = "hold", .choices = full_choices, .help = "When it does not take events: the input is held, or those events are dropped and counted. The rest waits in the outbox."},
+};
+static const struct option receiver_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the receiver, also among the sinks."},
+    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "webhook or smtp."},
 };
 /* clang-format on */
 
@@ -142,7 +149,7 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          format_rows = ROWS(format_options), source_rows = ROWS(source_options),
                          measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
                          rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
-                         sink_rows = ROWS(sink_options);
+                         sink_rows = ROWS(sink_options), receiver_rows = ROWS(receiver_options);
 
 #define SECTION(name, help, table)                                                                           \
     {                                                                                                        \
@@ -165,5 +172,6 @@ const struct plan_section plan_sections[] = {
     SECTION("rules[]", "Rules", rule_options),
     SECTION("*.annotations", "Annotations", annotation_options),
     SECTION("sinks[]", "Sinks", sink_options),
+    SECTION("receivers[]", "Receivers", receiver_options),
     {0},
 };

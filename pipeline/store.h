@@ -112,6 +112,7 @@ struct outbox_document {
     uint64_t version;
     int64_t time_us;
     bool prompt, prompted; /* alerts */
+    bool late;             /* an alert that was old when it was found, for a receiver */
     struct span body;
 };
 

@@ -7,7 +7,7 @@
 #include <assert.h>
 
 enum { REMOVED_AT_ONCE = 256 };
-enum document_flag { DOCUMENT_PROMPT = 1, DOCUMENT_PROMPTED = 2 };
+enum document_flag { DOCUMENT_PROMPT = 1, DOCUMENT_PROMPTED = 2, DOCUMENT_LATE = 4 };
 enum notification_flag { NOTIFICATION_FIRING = 1, NOTIFICATION_PROMPT = 2, NOTIFICATION_SENT = 4 };
 
 // clang-format off
@@ -131,7 +131,8 @@ static enum status put_document(struct store *store, const struct outbox_documen
     store_row_put_number(&row, document->version);
     store_row_put_number(&row, (uint64_t)document->time_us);
     store_row_put_number(&row, (document->prompt ? DOCUMENT_PROMPT : 0u) |
-                                   (document->prompted ? DOCUMENT_PROMPTED : 0u));
+                                   (document->prompted ? DOCUMENT_PROMPTED : 0u) |
+                                   (document->late ? DOCUMENT_LATE : 0u));
     store_row_put_bytes(&row, document->body);
     store_row_put_end(&row);
     store_changes_put(store, OUTBOX_PUT);
@@ -172,6 +173,7 @@ static bool take_document(sqlite3_stmt *statement, void *visitor, bool *ret_good
     uint64_t flags = store_row_number(&row);
     document.prompt = flags & DOCUMENT_PROMPT;
     document.prompted = flags & DOCUMENT_PROMPTED;
+    document.late = flags & DOCUMENT_LATE;
     document.body = store_row_bytes(&row);
     *ret_good = store_row_good(&row);
     return *ret_good && to->visit(to->owner, &document);

@@ -238,9 +238,11 @@ static void tell_checkpoint(struct worker *worker, bool stopping)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
     bool at_end = stopping ? !worker->at && !must_let_go(worker) : worker_has_read_all(worker);
+    /* the catch-up ends with the input, which ends with the cut */
+    size_t undelivered = deliver_pending(worker->deliver) - (stopping ? 0 : deliver_held(worker->deliver));
 
     atomic_store_explicit(&checkpoint->work[worker->place], work_of(worker), memory_order_relaxed);
-    atomic_store(&checkpoint->drained[worker->place], at_end && deliver_pending(worker->deliver) == 0);
+    atomic_store(&checkpoint->drained[worker->place], at_end && undelivered == 0);
 }
 
 bool stage_deliver(struct worker *worker, int64_t now_us)

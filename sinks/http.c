@@ -212,7 +212,7 @@ void http_wait(struct http *http, int milliseconds)
 }
 
 /* Host and port only: an address may hold a password, and a webhook's path is one. */
-static void describe(const char *url, CURLcode code, char ret_text[256])
+void http_describe(const char *url, int code, char ret_text[256])
 {
     CURLU *parsed = curl_url();
     char *host = NULL, *port = NULL;
@@ -222,7 +222,8 @@ static void describe(const char *url, CURLcode code, char ret_text[256])
         curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
     }
     snprintf(ret_text, 256, "%s:%s: %s", host ? host : "?", port ? port : "?",
-             code == CURLE_WRITE_ERROR ? "the answer is larger than 32 MiB" : curl_easy_strerror(code));
+             code == CURLE_WRITE_ERROR ? "the answer is larger than 32 MiB"
+                                       : curl_easy_strerror((CURLcode)code));
     curl_free(host);
     curl_free(port);
     curl_url_cleanup(parsed);
@@ -246,7 +247,7 @@ static void fill(struct slot *slot, CURLcode code, struct http_answer *answer)
     }
     answer->connected = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST;
     answer->cut = code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR;
-    describe(slot->url, code, answer->trouble);
+    http_describe(slot->url, (int)code, answer->trouble);
 }
 
 bool http_take(struct http *http, struct http_answer *ret_answer)

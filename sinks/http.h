@@ -41,5 +41,8 @@ size_t http_room(const struct http *http); /* requests that http_send would take
 void http_advance(struct http *http);
 bool http_take(struct http *http, struct http_answer *ret_answer); /* false: no more answers now */
 
+/* "HOST:PORT: reason" of a CURLcode, for any address that libcurl takes. */
+void http_describe(const char *url, int code, char ret_text[256]);
+
 /* For commands, not for the pipeline: waits until something may have happened, at most so long. */
 void http_wait(struct http *http, int milliseconds);

@@ -2,7 +2,7 @@
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
 usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, reports, operation,
-       sources, integration; names are matched as parts of names
+       sources, receivers, integration; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -20,6 +20,7 @@ import examples
 import formats
 import host
 import operation
+import receivers
 import records
 import report_reference
 import sources
@@ -155,6 +156,8 @@ class Run:
         if "sources" in self.parts:
             part(self.report, "host", host.run, self.names)
             part(self.report, "sources", sources.run, self.names)
+        if "receivers" in self.parts:
+            part(self.report, "receivers", receivers.run, self.names)
         if "integration" in self.parts:
             self.fetched.wait()
             part(self.report, "integration", scenarios.run, self.names)
@@ -181,7 +184,8 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "sources", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "sources", "receivers",
+                 "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in all_parts:
         print(__doc__, file=sys.stderr)

@@ -26,6 +26,18 @@ static const char *const wrong[][2] = {
     {"name: t\nsources: [{type: file, path: x}]\n", "2:11: sources.0: 'name' is missing"},
     {"name: t\nsources: [{name: s, type: file, path: x, format: celary}]\n",
      "2:50: format: 'celary' is neither under formats nor built in; did you mean 'celery'?"},
+    {BASE "receivers: [{name: ops, type: file, path: x}]\n",
+     "3:31: a receiver cannot be of type 'file', which tells nobody"},
+    {BASE "receivers: [{name: ops, type: webhok, url: 'http://x'}]\n",
+     "3:31: unknown receiver type 'webhok'; did you mean 'webhook'?"},
+    {BASE "receivers: [{name: ops, type: webhook, url: 'http://x', send: [alerts]}]\n", "3:57: unknown key 'send'"},
+    {BASE "sinks: [{name: ops, type: stdout, send: [alerts]}]\nreceivers: [{name: ops, type: webhook, url: "
+          "'http://x'}]\n",
+     "4:13: the name 'ops' is used twice in receivers"},
+    {BASE "receivers: [{name: ops, type: webhook, url: 'http://x'}]\nalerts: {to: [opps]}\n",
+     "4:14: no receiver named 'opps'; did you mean 'ops'?"},
+    {BASE "sinks: [{name: console, type: stdout, send: [alerts]}]\nalerts: {to: [console]}\n",
+     "4:14: no receiver named 'console'"},
     {"name: t\nname: u\n", "2:1: key 'name' was given at line 1 already"},
     {BASE "time: {lateness: soon}\n",
      "3:18: time.lateness: 'soon' is not a duration (like 500ms, 30s, 5m, 1h, 1d)"},
@@ -191,6 +203,38 @@ static void test_watch(void **state)
     plan_free(plan);
 }
 
+/* Who gets the alerts: all receivers, those that are named, or nobody. */
+static void test_receivers(void **state)
+{
+    static const char *const to[] = {"", "alerts: {to: [chat]}\n", "alerts: {to: []}\n"};
+    static const unsigned expected[][3] = {{1, 1, 1}, {1, 0, 1}, {1, 0, 0}};
+
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+        char *text = NULL;
+
+        assert_true(asprintf(&text,
+                             BASE "sinks: [{name: console, type: stdout, send: [alerts]}]\n"
+                                  "receivers:\n- {name: ops, type: webhook, url: 'http://x'}\n"
+                                  "- {name: chat, type: webhook, url: 'http://y'}\n%s",
+                             to[i]) > 0);
+        struct plan *plan = plan_of(text);
+        struct plan_sink *receiver;
+        struct error error;
+
+        assert_int_equal(plan->sink_count, 3);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(plan->sinks[k].kinds, expected[i][k] << DOC_ALERT);
+            assert_int_equal(plan->sinks[k].receiver, k > 0);
+        }
+        assert_int_equal(plan->alerts.notify_max_age, 900000000);
+        assert_int_equal(plan_find_receiver(plan, "chat", &receiver, &error), STATUS_OK);
+        assert_ptr_equal(receiver, &plan->sinks[2]);
+        assert_int_equal(plan_find_receiver(plan, "console", &receiver, &error), STATUS_FATAL);
+        plan_free(plan);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_receivers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
