@@ -334,6 +334,8 @@ static void emit(struct runs *runs, const struct run_entry *entry)
         .attempt = entry->attempt,
         .attempts = entry->attempts,
         .map_index = entry->map_index,
+        .label_names = &runs->plan->labels,
+        .labels = texts + RUN_TEXTS,
     };
 
     memcpy(record.tasks, entry->tasks, sizeof record.tasks);

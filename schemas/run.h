@@ -17,6 +17,8 @@ struct run_record {
     uint16_t attempts;           /* tries seen of this run or task */
     int32_t map_index;           /* INT32_MIN absent */
     uint32_t tasks[STATE_COUNT]; /* level run: its task attempts by present state */
+    const struct label_names *label_names; /* NULL: none */
+    const struct span *labels;             /* one a name, size 0 absent */
 };
 
 /* hash(pipeline, source, namespace, workflow, run [, task, map_index, attempt]) */

@@ -38,7 +38,7 @@ static const struct mapping_row run_rows[] = { /* and weir.tasks.STATE */
 static const struct mapping_row bucket_rows[] = { /* and weir.STATISTIC */
     {"event.end", "date"}, {"weir.measure", "keyword"}, {"weir.window", "double"}, {"weir.late", "long"},
     {"weir.version", "long"}, {"weir.provisional", "boolean"}, {"weir.partial", "boolean"}, {"weir.score", "double"},
-    {"weir.anomaly", "boolean"},
+    {"weir.statistic", "keyword"}, {"weir.anomaly", "boolean"},
     {"weir.expected.low", "double"}, {"weir.expected.high", "double"}, {NULL, NULL},
 };
 
@@ -55,7 +55,7 @@ static const struct mapping_row alert_rows[] = {
     {"event.severity", "long"}, {"event.reason", "keyword"}, {"event.end", "date"}, {"rule.id", "keyword"},
     {"rule.name", "keyword"}, {"rule.reference", "keyword"}, {"weir.episode", "keyword"}, {"weir.revision", "long"},
     {"weir.alert_state", "keyword"}, {"weir.alert_kind", "keyword"}, {"weir.severity", "keyword"},
-    {"weir.score", "double"}, {"weir.actual", "double"}, {"weir.expected.low", "double"},
+    {"weir.score", "double"}, {"weir.probability", "double"}, {"weir.actual", "double"}, {"weir.expected.low", "double"},
     {"weir.expected.high", "double"}, {"weir.provisional", "boolean"}, {"weir.silenced", "boolean"},
     {"weir.acknowledged_by", "keyword"}, {"weir.feedback", "keyword"}, {NULL, NULL},
 };

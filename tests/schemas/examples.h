@@ -77,6 +77,9 @@ static inline struct signal_record example_signal(const struct bucket *bucket)
     };
 }
 
+static const struct label_names example_label_names = {.names = {"team.name", "zone"}, .count = 2};
+static const struct span example_label_values[] = {{"blue", 4}, {0}};
+
 static inline struct run_record example_run(void)
 {
     return (struct run_record){
@@ -110,6 +113,8 @@ static inline struct run_record example_run(void)
         .attempts = 2,
         .map_index = INT32_MIN,
         .tasks = {[STATE_SUCCESS] = 3, [STATE_FAILED] = 1},
+        .label_names = &example_label_names,
+        .labels = example_label_values,
     };
 }
 
