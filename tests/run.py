@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, integration; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, integration, and by its name only
+                                   documents; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -18,7 +19,7 @@ import time
 import examples
 import operation
 import tidy
-from integration import scenarios, services
+from integration import documents, scenarios, services
 from report import Report, Skip
 
 ROOT = services.ROOT
@@ -144,6 +145,8 @@ class Run:
         if "integration" in self.parts:
             self.fetched.wait()
             part(self.report, "integration", scenarios.run, self.names)
+        if "documents" in self.parts:
+            part(self.report, "documents", scenarios.run, self.names, documents.SCENARIOS)
 
     def checking_lane(self):
         if "tidy" in self.parts:
@@ -169,7 +172,7 @@ class Run:
 def main():
     all_parts = ("tidy", "lint", "unit", "simulation", "examples", "operation", "integration")
     arguments = sys.argv[1:]
-    if arguments and arguments[0] not in all_parts:
+    if arguments and arguments[0] not in (*all_parts, "documents"):
         print(__doc__, file=sys.stderr)
         return 2
     run = Run({arguments[0]} if arguments else set(all_parts), arguments[1:])
