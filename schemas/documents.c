@@ -11,10 +11,11 @@
 #include <assert.h>
 #include <math.h>
 
-const char *const document_kind_names[DOC_KINDS + 1] = {"events",  "runs",   "buckets",
-                                                        "signals", "alerts", NULL};
+const char *const document_kind_names[DOC_KINDS + 1] = {"events", "runs",    "buckets", "signals",
+                                                        "alerts", "metrics", NULL};
 
-static const char *const doc_names[DOC_KINDS] = {"event", "run", "bucket", "signal", "alert"}; /* weir.doc */
+static const char *const doc_names[DOC_KINDS] = {"event",  "run",   "bucket",
+                                                 "signal", "alert", "metric"}; /* weir.doc */
 
 /* The objects of a document and their ranges of field rows. */
 static const struct object {
@@ -559,6 +560,52 @@ void document_of_alert(struct span pipeline, const struct alert *alert, struct b
     json_text(&json, "id", alert->rule);
     json_text(&json, "name", alert->rule);
     json_text_if(&json, "reference", alert->runbook);
+    json_close(&json);
+    json_close(&json);
+}
+
+struct id128 metric_id(struct span pipeline, const struct metric_sample *sample)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_text(&builder, pipeline);
+    id_add_text(&builder, sample->host);
+    id_add_integer(&builder, sample->process);
+    id_add_integer(&builder, sample->time_us);
+    id_add_text(&builder, sample->name);
+    for (unsigned i = 0; i < sample->label_count; i++) {
+        id_add_text(&builder, sample->labels[i].name);
+        id_add_text(&builder, sample->labels[i].value);
+    }
+    return id_end(&builder);
+}
+
+void document_of_metric(struct span pipeline, const struct metric_sample *sample, struct buffer *out)
+{
+    struct json_writer json;
+
+    begin_document(&json, out, sample->time_us, DOC_METRIC, pipeline);
+    json_text(&json, "metric", sample->name);
+    json_number(&json, "value", sample->value);
+    json_close(&json);
+    write_ecs_version(&json);
+    if (sample->label_count) {
+        json_open(&json, "labels");
+        for (unsigned i = 0; i < sample->label_count; i++) {
+            json_key(&json, sample->labels[i].name);
+            json_raw(&json, NULL, sample->labels[i].value);
+        }
+        json_close(&json);
+    }
+    json_open(&json, "event");
+    json_text(&json, "kind", SPAN_LITERAL("metric"));
+    json_close(&json);
+    json_open(&json, "host");
+    json_text(&json, "name", sample->host);
+    json_close(&json);
+    json_open(&json, "process");
+    json_integer(&json, "pid", sample->process);
     json_close(&json);
     json_close(&json);
 }

@@ -60,6 +60,8 @@ static const struct mapping_row alert_rows[] = {
     {"weir.acknowledged_by", "keyword"}, {"weir.feedback", "keyword"}, {NULL, NULL},
 };
 
+static const struct mapping_row metric_rows[] = {{"process.pid", "long"}, {NULL, NULL}};
+
 static const struct template_row {
     enum document_kind kind;
     const char *before, *after; /* of the prefix, in the template's name */
@@ -73,6 +75,7 @@ static const struct template_row {
     {DOC_BUCKET, "", "-buckets-v1", false, "-*", bucket_rows},
     {DOC_RUN, "", "-runs-v1", false, "-*", run_rows},
     {DOC_ALERT, "", "-alerts-v1", false, "", alert_rows},
+    {DOC_METRIC, "metrics-", ".pipeline-", true, "", metric_rows},
 };
 // clang-format on
 

@@ -7,7 +7,7 @@ struct template_names {
     struct span namespace_;
 };
 
-enum { TEMPLATE_COUNT = 6 };
+enum { TEMPLATE_COUNT = 7 };
 
 /* Template i of TEMPLATE_COUNT: its name under _index_template/ and its body (priority 300, data_stream
  * where it is one). */

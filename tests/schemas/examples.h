@@ -169,3 +169,17 @@ static inline struct alert example_alert(void)
         .provisional = true,
     };
 }
+
+static inline struct metric_sample example_metric(void)
+{
+    return (struct metric_sample){
+        .name = SPAN_LITERAL("weir_rows_total"),
+        .value = 12.5,
+        .time_us = EXAMPLE_US,
+        .labels = {{SPAN_LITERAL("reason"), SPAN_LITERAL("\"late\"")},
+                   {SPAN_LITERAL("sink"), SPAN_LITERAL("\"a\\\"b\"")}},
+        .label_count = 2,
+        .host = SPAN_LITERAL("node-1"),
+        .process = 4242,
+    };
+}

@@ -1,3 +1,4 @@
+#include "schemas/templates.h"
 #include "tests/sinks/search_world.h"
 
 #include "base/memory.h"
@@ -197,7 +198,7 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
         fake_reply_put(reply, 200, "", SPAN_LITERAL("{\"acknowledged\":true}"));
     } else if (strncmp(request->path, "/_index_template/", 17) == 0) {
         world->gets++;
-        if (world->templates >= 6)
+        if (world->templates >= TEMPLATE_COUNT)
             fake_reply_put(reply, 200, "", SPAN_LITERAL("{\"index_templates\":[{\"name\":\"x\"}]}"));
         else
             fake_reply_put(reply, 404, "", missing);
@@ -213,7 +214,7 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
 
 void world_start(struct world *world)
 {
-    *world = (struct world){.templates = 6, .random = 1};
+    *world = (struct world){.templates = TEMPLATE_COUNT, .random = 1};
     fake_server_start(&world->server, answer, world);
 }
 
