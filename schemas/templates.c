@@ -219,7 +219,7 @@ void template_write(unsigned i, const struct template_names *names, struct buffe
     json_close_list(&json);
     json_integer(&json, "priority", 300); /* the servers' own templates for logs-*-* have 100 */
     json_integer(&json, "version", SCHEMA_VERSION);
-    if (template->is_stream) {
+    if (template->is_stream && !names->plain) {
         json_open(&json, "data_stream");
         json_close(&json);
     }

@@ -5,6 +5,7 @@
 struct template_names {
     struct span prefix; /* "weir": weir-buckets-v1-*, logs-weir.events-NS */
     struct span namespace_;
+    bool plain; /* the server lacks data streams: indices of the same names */
 };
 
 enum { TEMPLATE_COUNT = 7 };

@@ -1,5 +1,5 @@
-#include "schemas/templates.h"
 #include "tests/sinks/search_world.h"
+#include "schemas/templates.h"
 
 #include "base/memory.h"
 
@@ -189,9 +189,20 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
                      "\"reason\":\"index template matching [nope] not found\"}],"
                      "\"type\":\"resource_not_found_exception\",\"reason\":\"index template matching "
                      "[nope] not found\"},\"status\":404}");
+    const struct span no_streams = /* as 7.17.29 of the oss flavour says it */
+        SPAN_LITERAL(
+            "{\"error\":{\"root_cause\":[{\"type\":\"illegal_argument_exception\",\"reason\":\"composable "
+            "template [logs-app] template after composition is invalid\"}],\"type\":"
+            "\"illegal_argument_exception\",\"reason\":\"composable template [logs-app] template after "
+            "composition is invalid\",\"caused_by\":{\"type\":\"x_content_parse_exception\",\"reason\":"
+            "\"[index_template] unknown field [data_stream]\"}},\"status\":400}");
 
     if (strncmp(request->path, "/_bulk?filter_path=errors,items.*.error,items.*.status", 54) == 0) {
         answer_bulk(world, request, reply);
+    } else if (strcmp(request->method, "PUT") == 0 && world->no_streams &&
+               memmem(request->body.data, request->body.size, "\"data_stream\"", 13)) {
+        world->puts++;
+        fake_reply_put(reply, 400, "", no_streams);
     } else if (strcmp(request->method, "PUT") == 0) {
         world->puts++;
         world->templates++;

@@ -1,6 +1,6 @@
 /* The sink against a server that keeps documents as the real ones do and makes trouble on demand. */
-#include "sinks/elasticsearch_setup.h"
 #include "schemas/templates.h"
+#include "sinks/elasticsearch_setup.h"
 #include "tests/base/random.h"
 #include "tests/sinks/driver.h"
 #include "tests/sinks/search_world.h"
@@ -550,6 +550,30 @@ static void test_storm(void **state)
     end(&scene);
 }
 
+static void test_no_data_streams(void **state)
+{
+    struct scene scene;
+    struct sink_context context = {.name = "test"};
+    struct error error = {""};
+    struct buffer report;
+
+    begin(&scene, "setup: auto\n");
+    buffer_init(&report, 65536);
+    scene.world.templates = 0;
+    scene.world.no_streams = true;
+    assert_int_equal(elasticsearch_setup(scene.driver.settings, &context, &report, &error), STATUS_OK);
+    buffer_put_char(&report, '\0');
+    assert_non_null(strstr(report.data, "the server has no data streams: indices of their names instead\n"
+                                        "installed: index template logs-weir.events-default\n"));
+    assert_int_equal(scene.world.puts, TEMPLATE_COUNT + 1);
+    scene.world.templates = 0;
+    offer_events(&scene, 5);
+    until_empty(&scene);
+    assert_int_equal(scene.world.count, 5);
+    buffer_free(&report);
+    end(&scene);
+}
+
 static void test_setup_command(void **state)
 {
     struct scene scene;
@@ -602,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_verdicts_are_settable),
         cmocka_unit_test(test_storm),
         cmocka_unit_test(test_setup_command),
+        cmocka_unit_test(test_no_data_streams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
