@@ -19,6 +19,7 @@ static const struct {
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
     {"check", cli_check, "FILE.yaml", "validate a configuration file"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
+    {"documents", cli_documents, "", "every kind of document and its fields: type, meaning (Markdown)"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},
     {"state", cli_state, "show|verify|export|import|reset ...", "what the store of a pipeline holds; taking it elsewhere; forgetting what was learned"},

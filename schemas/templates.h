@@ -14,3 +14,7 @@ enum { TEMPLATE_COUNT = 7 };
  * where it is one). */
 void template_write(unsigned i, const struct template_names *names, struct buffer *ret_name,
                     struct buffer *ret_body);
+
+/* Every kind of document, and each of its fields with type and meaning, as Markdown; docs/documents.md ends
+ * with it. */
+void templates_describe(struct buffer *out);
