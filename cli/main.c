@@ -21,6 +21,7 @@ static const struct {
     {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
     {"check", cli_check, "FILE.yaml", "validate a configuration file"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
+    {"documents", cli_documents, "", "every kind of document and its fields: type, meaning (Markdown)"},
     {"notify", cli_notify, "FILE.yaml --receiver NAME --test", "send one test message to a receiver and say what became of it"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},

@@ -1,8 +1,9 @@
-/* weir options: the reference page, from the option rows. docs/options.md is its output; a test compares
- * them. */
+/* weir options and weir documents: the reference pages, from the rows of options and of fields. docs/options.md
+ * is the one's output, docs/documents.md ends with the other's; a test compares them. */
 #include "cli/commands.h"
 #include "pipeline/clean.h"
 #include "pipeline/plan.h"
+#include "schemas/templates.h"
 
 #include <stdio.h>
 
@@ -71,6 +72,22 @@ int cli_options(int argc, char **argv)
     for (size_t i = 0; sink_types[i]; i++)
         typed(&page, sink_types[i]->notifies ? "sinks[], receivers[]" : "sinks[]", sink_types[i]->name,
               sink_types[i]->help, sink_types[i]->options, sink_types[i]->option_count);
+    fwrite(page.data, 1, page.size, stdout);
+    buffer_free(&page);
+    return EXIT_DONE;
+}
+
+int cli_documents(int argc, char **argv)
+{
+    struct buffer page;
+
+    (void)argv;
+    if (argc > 1) {
+        fprintf(stderr, "weir documents takes no arguments\n");
+        return EXIT_USAGE;
+    }
+    buffer_init(&page, PAGE_MAX);
+    templates_describe(&page);
     fwrite(page.data, 1, page.size, stdout);
     buffer_free(&page);
     return EXIT_DONE;

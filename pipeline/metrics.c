@@ -83,7 +83,7 @@ static const struct counter_row sink_metrics[] = {
 enum { SINK_METRICS = sizeof sink_metrics / sizeof *sink_metrics, SINK_PAUSED = SINK_METRICS - 1 };
 enum {
     FIRST_DOCUMENT = METRICS,
-    FIRST_STAGE = FIRST_DOCUMENT + DOC_KINDS,
+    FIRST_STAGE = FIRST_DOCUMENT + DOC_METRIC, /* workers tell none of these */
     FIRST_SINK = FIRST_STAGE + STAGES_MAX
 };
 
@@ -143,7 +143,7 @@ void metrics_publish(struct worker *worker, counter *values)
         memcpy(&value, (const char *)&figures + metrics[i].offset, sizeof value);
         counter_set(&values[i], value);
     }
-    for (size_t i = 0; i < DOC_KINDS; i++)
+    for (size_t i = 0; i < DOC_METRIC; i++)
         counter_set(&values[FIRST_DOCUMENT + i], figures.deliver.documents[i]);
     for (size_t i = 0; stages[i].name; i++)
         counter_set(&values[FIRST_STAGE + i], worker->stage_ns[i]);
@@ -317,7 +317,7 @@ void metrics_write(const struct metrics_source *source, struct buffer *out)
                      row->labels ? row->labels : "", row->labels ? "}" : "", total(source, i));
     }
     write_head(&documents, out);
-    for (size_t i = 0; i < DOC_KINDS; i++)
+    for (size_t i = 0; i < DOC_METRIC; i++)
         buffer_print(out, "weir_%s{kind=\"%s\"} %llu\n", documents.name, document_kind_names[i],
                      total(source, FIRST_DOCUMENT + i));
     write_head(&seconds, out);

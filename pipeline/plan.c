@@ -237,8 +237,11 @@ static enum status read_sink(struct plan *plan, const struct node *map, void *en
             kind++;
         if (!document_kind_names[kind])
             return node_fail(node_find(map, "send"), error,
-                             "send: unknown kind '%s' (events, runs, buckets, signals, alerts)",
+                             "send: unknown kind '%s' (events, runs, buckets, signals, alerts, metrics)",
                              sink->send.items[i]);
+        if (kind == DOC_METRIC && type->form != SINK_DOCUMENTS)
+            return node_fail(node_find(map, "send"), error,
+                             "send: metrics have no lines; a sink of type %s cannot take them", type->name);
         sink->kinds |= 1u << kind;
     }
     plan->wants_runs |= (sink->kinds & 1u << DOC_RUN) != 0;

@@ -7,6 +7,8 @@
 #include "pipeline/cluster.h"
 #include "pipeline/cluster_page.h"
 #include "pipeline/health.h"
+#include "pipeline/metrics.h"
+#include "pipeline/reporter.h"
 #include "pipeline/standby.h"
 
 #include <assert.h>
@@ -16,7 +18,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { PAUSE_FIRST_S = 1, PAUSE_MOST_S = 30, HEARTBEAT_S = 1 };
+enum { PAUSE_FIRST_S = 1, PAUSE_MOST_S = 30, HEARTBEAT_S = 1, PAGE_BYTES_MAX = 1 << 20 };
 
 enum part_phase {
     PART_ABSENT, /* no engine; opened once it is ours and its pause is over */
@@ -50,6 +52,7 @@ struct process {
     struct cluster *cluster;   /* NULL: one engine does the whole work */
     struct standby *standby;   /* of the tasks of others; NULL: none. Changed under the table's lock */
     struct cluster_page *page; /* changed under the lock; NULL: there is none to show */
+    struct reporter *reporter; /* NULL: no sink wants metrics */
     process_heartbeat *heartbeat;
     void *heartbeat_owner;
     struct dead_letters *dead_letters;
@@ -70,6 +73,14 @@ static int64_t monotonic_us(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t wall_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -429,7 +440,10 @@ enum status process_start(const struct plan *plan, const struct engine_options *
     enum status status;
 
     assert(!options->task && (!plan->cluster.enabled || options->mode == ENGINE_LIVE));
-    status = plan->cluster.enabled ? join_cluster(process, ret_error) : start_engine(process, ret_error);
+    status = reporter_open(&(struct reporter_options){.plan = plan, .warn = say, .owner = process},
+                           &process->reporter, ret_error);
+    if (status == STATUS_OK)
+        status = plan->cluster.enabled ? join_cluster(process, ret_error) : start_engine(process, ret_error);
     if (status == STATUS_OK) {
         *ret_process = process;
     } else {
@@ -439,11 +453,28 @@ enum status process_start(const struct plan *plan, const struct engine_options *
     return status;
 }
 
+static void report(struct process *process)
+{
+    int64_t now_us = wall_us();
+    struct buffer page;
+
+    if (!process->reporter)
+        return;
+    if (reporter_is_due(process->reporter, now_us)) {
+        buffer_init(&page, PAGE_BYTES_MAX);
+        process_metrics(process, &page);
+        reporter_tell(process->reporter, buffer_span(&page), now_us);
+        buffer_free(&page);
+    }
+    reporter_advance(process->reporter, now_us);
+}
+
 enum status process_wait(struct process *process, int wait_ms, struct error *ret_error)
 {
     uint64_t mine;
     enum status status;
 
+    report(process);
     if (!process->cluster)
         return engine_wait(process->parts[0].engine, wait_ms, ret_error);
     status = cluster_poll(process->cluster, wait_ms, &mine, ret_error);
@@ -492,6 +523,7 @@ void process_free(struct process *process)
         forget_said(&process->parts[i]);
     if (process->plan->cluster.enabled)
         dead_letters_close(process->dead_letters);
+    reporter_close(process->reporter);
     store_unlock(process->lock);
     pthread_mutex_destroy(&process->table);
     free(process->parts);

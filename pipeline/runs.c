@@ -337,6 +337,8 @@ static void emit(struct runs *runs, const struct run_entry *entry, const struct 
         .will_retry = row->will_retry,
         .is_endless = row->is_endless,
         .task_failed = entry->task_failed,
+        .label_names = &runs->plan->labels,
+        .labels = texts + RUN_TEXTS,
     };
 
     memcpy(record.tasks, entry->tasks, sizeof record.tasks);

@@ -133,7 +133,7 @@ static const struct option annotation_options[] = {
 static const struct option sink_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the sink."},
     {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, smtp, stdout or webhook."},
-    {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts."},
+    {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts; to elasticsearch also metrics: the figures of /metrics, every 10 s."},
     {"when_full", OPTION_CHOICE, AT(struct plan_sink, when_full), .default_text = "hold", .choices = full_choices, .help = "When it does not take events: the input is held, or those events are dropped and counted. The rest waits in the outbox."},
 };
 static const struct option receiver_options[] = {

@@ -11,10 +11,11 @@
 #include <assert.h>
 #include <math.h>
 
-const char *const document_kind_names[DOC_KINDS + 1] = {"events",  "runs",   "buckets",
-                                                        "signals", "alerts", NULL};
+const char *const document_kind_names[DOC_KINDS + 1] = {"events", "runs",    "buckets", "signals",
+                                                        "alerts", "metrics", NULL};
 
-static const char *const doc_names[DOC_KINDS] = {"event", "run", "bucket", "signal", "alert"}; /* weir.doc */
+static const char *const doc_names[DOC_KINDS] = {"event",  "run",   "bucket",
+                                                 "signal", "alert", "metric"}; /* weir.doc */
 
 /* The objects of a document and their ranges of field rows. */
 static const struct object {
@@ -179,18 +180,33 @@ static void write_marks(struct json_writer *json, unsigned notes)
     json_close_list(json);
 }
 
+/* A label in an object that is opened with the first one; open_labels says whether there was one. */
+static void write_label_if(struct json_writer *json, bool *open_labels, const char *name, struct span value)
+{
+    if (!value.size)
+        return;
+    if (!*open_labels)
+        json_open(json, "labels");
+    *open_labels = true;
+    write_label(json, span_of(name), value);
+}
+
 static void write_event_labels(struct json_writer *json, const struct event_batch *batch, uint32_t row)
 {
     bool open = false;
 
-    for (unsigned i = 0; i < batch->label_columns; i++) {
-        if (!batch->labels[i][row].size)
-            continue;
-        if (!open)
-            json_open(json, "labels");
-        open = true;
-        write_label(json, span_of(batch->label_names->names[i]), batch->labels[i][row]);
-    }
+    for (unsigned i = 0; i < batch->label_columns; i++)
+        write_label_if(json, &open, batch->label_names->names[i], batch->labels[i][row]);
+    if (open)
+        json_close(json);
+}
+
+static void write_run_labels(struct json_writer *json, const struct run_record *run)
+{
+    bool open = false;
+
+    for (unsigned i = 0; run->label_names && i < run->label_names->count; i++)
+        write_label_if(json, &open, run->label_names->names[i], run->labels[i]);
     if (open)
         json_close(json);
 }
@@ -361,6 +377,7 @@ void document_of_bucket(struct span pipeline, const struct bucket *bucket, struc
         json_bool(&json, "partial", true);
     if (isfinite(bucket->score)) {
         json_number(&json, "score", bucket->score);
+        json_text(&json, "statistic", span_of(statistic_names[bucket->scored]));
         json_bool(&json, "anomaly", bucket->anomaly);
         write_expected(&json, bucket->expected_low, bucket->expected_high);
     }
@@ -461,7 +478,9 @@ void document_of_run(struct span pipeline, const struct run_record *run, struct 
     write_key_fields(&json, &objects[OBJECT_WEIR], &key);
     write_run_fields(&json, run);
     json_close(&json);
-    write_middle(&json, &key);
+    write_ecs_version(&json);
+    write_run_labels(&json, run);
+    write_text_object(&json, &objects[OBJECT_HOST], key.texts);
     json_open(&json, "event");
     json_text(&json, "kind", SPAN_LITERAL("event"));
     write_key_fields(&json, &objects[OBJECT_EVENT], &key);
@@ -510,8 +529,10 @@ static void write_alert_fields(struct json_writer *json, const struct alert *ale
     json_text(json, "severity", span_of(severity_names[alert->severity]));
     json_target(json, alert);
     json_number_if(json, "score", alert->score);
+    json_number_if(json, "probability", alert->probability);
     json_number_if(json, "actual", alert->actual);
     write_expected(json, alert->expected_low, alert->expected_high);
+    json_text_if(json, "unit", alert->unit);
     json_bool(json, "provisional", alert->provisional);
 }
 
@@ -539,6 +560,52 @@ void document_of_alert(struct span pipeline, const struct alert *alert, struct b
     json_text(&json, "id", alert->rule);
     json_text(&json, "name", alert->rule);
     json_text_if(&json, "reference", alert->runbook);
+    json_close(&json);
+    json_close(&json);
+}
+
+struct id128 metric_id(struct span pipeline, const struct metric_sample *sample)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_text(&builder, pipeline);
+    id_add_text(&builder, sample->host);
+    id_add_integer(&builder, sample->process);
+    id_add_integer(&builder, sample->time_us);
+    id_add_text(&builder, sample->name);
+    for (unsigned i = 0; i < sample->label_count; i++) {
+        id_add_text(&builder, sample->labels[i].name);
+        id_add_text(&builder, sample->labels[i].value);
+    }
+    return id_end(&builder);
+}
+
+void document_of_metric(struct span pipeline, const struct metric_sample *sample, struct buffer *out)
+{
+    struct json_writer json;
+
+    begin_document(&json, out, sample->time_us, DOC_METRIC, pipeline);
+    json_text(&json, "metric", sample->name);
+    json_number(&json, "value", sample->value);
+    json_close(&json);
+    write_ecs_version(&json);
+    if (sample->label_count) {
+        json_open(&json, "labels");
+        for (unsigned i = 0; i < sample->label_count; i++) {
+            json_key(&json, sample->labels[i].name);
+            json_raw(&json, NULL, sample->labels[i].value);
+        }
+        json_close(&json);
+    }
+    json_open(&json, "event");
+    json_text(&json, "kind", SPAN_LITERAL("metric"));
+    json_close(&json);
+    json_open(&json, "host");
+    json_text(&json, "name", sample->host);
+    json_close(&json);
+    json_open(&json, "process");
+    json_integer(&json, "pid", sample->process);
     json_close(&json);
     json_close(&json);
 }

@@ -7,7 +7,7 @@
 
 enum { SCHEMA_VERSION = 1 }; /* `schema` of every line, weir.schema of every document */
 
-enum document_kind { DOC_EVENT, DOC_RUN, DOC_BUCKET, DOC_SIGNAL, DOC_ALERT, DOC_KINDS };
+enum document_kind { DOC_EVENT, DOC_RUN, DOC_BUCKET, DOC_SIGNAL, DOC_ALERT, DOC_METRIC, DOC_KINDS };
 extern const char *const document_kind_names[DOC_KINDS + 1]; /* events runs buckets ... NULL: as in `send:` */
 
 void line_of_bucket(const struct bucket *bucket, struct buffer *out);
@@ -31,6 +31,21 @@ void document_of_bucket(struct span pipeline, const struct bucket *bucket, struc
 void document_of_signal(struct span pipeline, const struct signal_record *record, struct buffer *out);
 void document_of_run(struct span pipeline, const struct run_record *run, struct buffer *out);
 void document_of_alert(struct span pipeline, const struct alert *alert, struct buffer *out);
+
+/* One sample of the pipeline's own metrics; has no line. */
+struct metric_sample {
+    struct span name; /* as on /metrics */
+    double value;
+    int64_t time_us;
+    struct alert_label labels[KEY_FIELDS_MAX]; /* values are JSON texts, with their quotes */
+    unsigned label_count;
+    struct span host; /* and process: whose metric it is */
+    int64_t process;
+};
+
+/* hash(pipeline, host, process, time, name, labels) */
+struct id128 metric_id(struct span pipeline, const struct metric_sample *sample);
+void document_of_metric(struct span pipeline, const struct metric_sample *sample, struct buffer *out);
 
 /* Pieces of both forms: "tasks" of a run that has some, "target" of an alert that has one. */
 void json_task_counts(struct json_writer *json, const struct run_record *run);

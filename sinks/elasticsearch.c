@@ -157,9 +157,10 @@ enum status elasticsearch_connect(const struct elasticsearch_settings *settings,
 
 static void make_targets(struct sink *sink)
 {
-    static const char *const before[TARGETS] = {"logs-", "", "", "logs-", "logs-", ""};
-    static const char *const after[TARGETS] = {".events-",  "-runs-v1-", "-buckets-v1-",
-                                               ".signals-", ".alerts-",  "-alerts-v1"};
+    static const char *const before[TARGETS] = {"logs-", "", "", "logs-", "logs-", "metrics-", ""};
+    static const char *const after[TARGETS] = {
+        ".events-", "-runs-v1-", "-buckets-v1-", ".signals-", ".alerts-", ".pipeline-", "-alerts-v1",
+    };
 
     for (size_t i = 0; i < TARGETS; i++) {
         struct buffer *target = &sink->targets[i];

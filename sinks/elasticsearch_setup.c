@@ -1,4 +1,4 @@
-/* Six requests before the first bulk, and after each time that the server was away: it may be another one. A
+/* One request a template before the first bulk, and after each time that the server was away: it may be another one. A
  * whole listing by wildcard would be one request, but its answer carries the mappings of everybody's
  * templates on versions that do not know filter_path there. */
 #include "sinks/elasticsearch_setup.h"
@@ -37,7 +37,7 @@ void template_check_restart(struct template_check *check)
     assert(!check->flying);
     check->next = 0;
     check->adding = check->mode == TEMPLATES_INSTALL;
-    check->unknown = false;
+    check->unknown = check->names.plain = false;
 }
 
 void template_check_send(struct template_check *check, struct http *http, const char *base_url)
@@ -92,6 +92,15 @@ static enum template_progress refused(struct template_check *check, const struct
     return TEMPLATES_REFUSED;
 }
 
+/* Builds of Elasticsearch 7 without the free extensions know index templates, but no data streams. */
+static bool lacks_streams(const struct http_answer *answer)
+{
+    static const char reason[] = "unknown field [data_stream]";
+
+    return answer->status == 400 &&
+           memmem(answer->body.data, answer->body.size, reason, sizeof reason - 1) != NULL;
+}
+
 enum template_progress template_check_take(struct template_check *check, const struct http_answer *answer)
 {
     int status = answer->status;
@@ -102,6 +111,10 @@ enum template_progress template_check_take(struct template_check *check, const s
         return TEMPLATES_RETRY;
     if (status == 200)
         return next_template(check);
+    if (check->adding && !check->names.plain && lacks_streams(answer)) {
+        check->names.plain = true;
+        return TEMPLATES_GO_ON;
+    }
     if (check->adding)
         return refused(check, answer);
     if (status == 404 && check->mode == TEMPLATES_ADD_MISSING) {
@@ -206,6 +219,7 @@ static enum status install(struct http *http, const char *base, struct template_
 
     while (progress == TEMPLATES_GO_ON) {
         struct http_answer answer;
+        bool plain = check->names.plain;
 
         template_check_send(check, http, base);
         http_advance(http);
@@ -219,7 +233,11 @@ static enum status install(struct http *http, const char *base, struct template_
                                  : fail(ret_error, "%s", answer.trouble);
         if (progress == TEMPLATES_REFUSED)
             return fail(ret_error, "%s", check->reason);
-        buffer_print(ret_report, "installed: index template %.*s\n", (int)check->name.size, check->name.data);
+        if (check->names.plain != plain)
+            buffer_put_text(ret_report, "the server has no data streams: indices of their names instead\n");
+        else
+            buffer_print(ret_report, "installed: index template %.*s\n", (int)check->name.size,
+                         check->name.data);
     }
     return STATUS_OK;
 }

@@ -34,6 +34,13 @@ def reference_page():
             raise AssertionError("docs/options.md is stale: write it again with `weir options > docs/options.md`")
 
 
+def documents_page():
+    """The text and queries are written by hand, the tables behind them are printed."""
+    with open(os.path.join(services.ROOT, "docs", "documents.md"), encoding="utf-8") as file:
+        if not file.read().endswith("```\n\n" + weir("documents")):
+            raise AssertionError("the tables of docs/documents.md are stale: replace them by what `weir documents` prints")
+
+
 def quickstart():
     """The first screen is not empty: at least three alerts fire, and failures, slow tasks and load are all measured."""
     lines = weir("run", "examples/quickstart.yaml", "--once", "--set", "http.listen=127.0.0.1:18470", "--set",
@@ -49,7 +56,7 @@ def run(report, names):
     paths = sorted(glob.glob(os.path.join(services.ROOT, "examples", "*.yaml")))
     if not paths:
         raise Skip("no examples yet")
-    for check in (reference_page, quickstart):
+    for check in (reference_page, documents_page, quickstart):
         if not names or any(part in check.__name__ for part in names):
             report.run(f"examples/{check.__name__}", check)
     for path in paths:

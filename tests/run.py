@@ -2,7 +2,7 @@
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
 usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, reports, operation,
-       sources, receivers, integration; names are matched as parts of names
+       sources, receivers, integration, and by its name only documents; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -25,7 +25,7 @@ import records
 import report_reference
 import sources
 import tidy
-from integration import scenarios, services
+from integration import documents, scenarios, services
 from report import Report, Skip
 
 ROOT = services.ROOT
@@ -161,6 +161,8 @@ class Run:
         if "integration" in self.parts:
             self.fetched.wait()
             part(self.report, "integration", scenarios.run, self.names)
+        if "documents" in self.parts:
+            part(self.report, "documents", scenarios.run, self.names, documents.SCENARIOS)
 
     def checking_lane(self):
         if "tidy" in self.parts:
@@ -187,7 +189,7 @@ def main():
     all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "sources", "receivers",
                  "integration")
     arguments = sys.argv[1:]
-    if arguments and arguments[0] not in all_parts:
+    if arguments and arguments[0] not in (*all_parts, "documents"):
         print(__doc__, file=sys.stderr)
         return 2
     run = Run({arguments[0]} if arguments else set(all_parts), arguments[1:])

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import generate  # noqa: E402
 import reference  # noqa: E402
-from integration import cluster, compare, services  # noqa: E402
+from integration import cluster, compare, documents, services  # noqa: E402
 from reference import Measure, TERMINAL  # noqa: E402
 from report import Report, Skip  # noqa: E402
 
@@ -444,11 +444,13 @@ SCENARIOS = (
         ("cluster/processes-2", shared(2)),
         ("cluster/processes-3", shared(3)),
         ("cluster/scaled", scaled),
+        ("documents/opensearch2", documents.documents("opensearch2")),
         ("missing-topic", missing_topic),
         ("broker-down", broker_down),
         ("search-down", search_down),
     ]
     + [(f"once/es8/partitions-{p}/workers-{w}", once("es8", p, w)) for p in (1, 8) for w in (1, 4)]
+    + [("documents/es8", documents.documents("es8"))]
 )
 
 

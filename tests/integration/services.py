@@ -66,6 +66,13 @@ def run_script(name, arguments, environment, timeout=300):
     return answer.stdout
 
 
+def run_weir(*arguments):
+    answer = subprocess.run([program(), *arguments], capture_output=True, text=True, timeout=120)
+    if answer.returncode:
+        raise AssertionError(f"weir {' '.join(arguments)}: exit {answer.returncode}: {answer.stderr[-1000:]}")
+    return answer.stdout
+
+
 def runs(pid):
     """False for one that nobody has waited for too."""
     try:

@@ -77,6 +77,9 @@ static inline struct signal_record example_signal(const struct bucket *bucket)
     };
 }
 
+static const struct label_names example_label_names = {.names = {"team.name", "zone"}, .count = 2};
+static const struct span example_label_values[] = {{"blue", 4}, {0}};
+
 static inline struct run_record example_run(void)
 {
     return (struct run_record){
@@ -110,6 +113,8 @@ static inline struct run_record example_run(void)
         .attempts = 2,
         .map_index = INT32_MIN,
         .tasks = {[STATE_SUCCESS] = 3, [STATE_FAILED] = 1},
+        .label_names = &example_label_names,
+        .labels = example_label_values,
     };
 }
 
@@ -162,5 +167,19 @@ static inline struct alert example_alert(void)
         .expected_high = 20,
         .unit = SPAN_LITERAL("s"),
         .provisional = true,
+    };
+}
+
+static inline struct metric_sample example_metric(void)
+{
+    return (struct metric_sample){
+        .name = SPAN_LITERAL("weir_rows_total"),
+        .value = 12.5,
+        .time_us = EXAMPLE_US,
+        .labels = {{SPAN_LITERAL("reason"), SPAN_LITERAL("\"late\"")},
+                   {SPAN_LITERAL("sink"), SPAN_LITERAL("\"a\\\"b\"")}},
+        .label_count = 2,
+        .host = SPAN_LITERAL("node-1"),
+        .process = 4242,
     };
 }

@@ -54,6 +54,11 @@ static void write_alert(const void *what, struct buffer *out)
     document_of_alert(EXAMPLE_PIPELINE, what, out);
 }
 
+static void write_metric(const void *what, struct buffer *out)
+{
+    document_of_metric(EXAMPLE_PIPELINE, what, out);
+}
+
 static char team_label[] = "team.name", zone_label[] = "zone";
 static const struct label_names label_names = {.names = {team_label, zone_label}, .count = 2};
 
@@ -297,6 +302,7 @@ static const struct flat_expected full_bucket[] = {
     {"weir.version", "13"},
     {"weir.provisional", "false"},
     {"weir.score", "0.75"},
+    {"weir.statistic", "\"count\""},
     {"weir.anomaly", "true"},
     {"weir.expected.low", "10"},
     {"weir.expected.high", "20.5"},
@@ -421,6 +427,7 @@ static const struct flat_expected full_run[] = {
     {"weir.tasks.success", "3"},
     {"weir.tasks.failed", "1"},
     {"ecs.version", "\"8.11.0\""},
+    {"labels.team_name", "\"blue\""},
     {"host.name", "\"node-1\""},
     {"event.kind", "\"event\""},
     {"event.url", "\"http://x/r1\""},
@@ -492,9 +499,11 @@ static const struct flat_expected full_alert[] = {
     {"weir.severity", "\"critical\""},
     {"weir.target", "\"a%2Fb/50%25\""},
     {"weir.score", "0.9"},
+    {"weir.probability", "0.001"},
     {"weir.actual", "42"},
     {"weir.expected.low", "10"},
     {"weir.expected.high", "20"},
+    {"weir.unit", "\"s\""},
     {"weir.provisional", "true"},
     {"ecs.version", "\"8.11.0\""},
     {"labels.team", "\"blue\""},
@@ -528,6 +537,31 @@ static void an_alert_in_full(void **state)
     assert_document(write_alert, &alert, expected);
 }
 
+static const struct flat_expected full_metric[] = {
+    {"@timestamp", "\"2026-11-21T09:40:20.097Z\""},
+    {"weir.schema", "1"},
+    {"weir.doc", "\"metric\""},
+    {"weir.pipeline", "\"orders\""},
+    {"weir.metric", "\"weir_rows_total\""},
+    {"weir.value", "12.5"},
+    {"ecs.version", "\"8.11.0\""},
+    {"labels.reason", "\"late\""},
+    {"labels.sink", "\"a\"b\""},
+    {"event.kind", "\"metric\""},
+    {"host.name", "\"node-1\""},
+    {"process.pid", "4242"},
+    {NULL, NULL},
+};
+
+static void a_metric_in_full(void **state)
+{
+    struct metric_sample metric = example_metric(), other = metric;
+
+    assert_document(write_metric, &metric, full_metric);
+    other.labels[0].value = SPAN_LITERAL("\"early\"");
+    assert_false(id_equal(metric_id(EXAMPLE_PIPELINE, &metric), metric_id(EXAMPLE_PIPELINE, &other)));
+}
+
 static void the_checker_sees_a_key_that_comes_twice(void **state)
 {
     struct flat flat;
@@ -553,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_signal_in_full),
         cmocka_unit_test(a_run_and_a_task_that_is_under_way),
         cmocka_unit_test(an_alert_in_full),
+        cmocka_unit_test(a_metric_in_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

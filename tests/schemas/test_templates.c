@@ -11,7 +11,8 @@ enum {
     RUNS = 16,
     ALERT_INDEX = 32,
     ALERTS = 36,
-    ALL = 63
+    METRICS = 64,
+    ALL = 127
 };
 
 struct expected_field {
@@ -50,6 +51,7 @@ static const struct expected_field ecs_fields[] = {
     {ALL, "error.stack_trace", "keyword"},
     {ALL, "service.version", "keyword"},
     {ALL, "trace.id", "keyword"},
+    {METRICS, "process.pid", "long"},
 };
 
 static const struct expected_field own_fields[] = {
@@ -87,6 +89,7 @@ static const struct expected_field own_fields[] = {
     {BUCKETS, "weir.late", "long"},
     {BUCKETS, "weir.version", "long"},
     {BUCKETS, "weir.window", "double"},
+    {BUCKETS, "weir.statistic", "keyword"},
     {BUCKETS, "weir.anomaly", "boolean"},
     {BUCKETS, "weir.partial", "boolean"},
     {BUCKETS | SIGNALS, "weir.measure", "keyword"},
@@ -96,7 +99,7 @@ static const struct expected_field own_fields[] = {
     {SIGNALS, "weir.detector", "keyword"},
     {SIGNALS, "weir.channel", "keyword"},
     {SIGNALS, "weir.bucket", "keyword"},
-    {SIGNALS, "weir.probability", "double"},
+    {SIGNALS | ALERTS, "weir.probability", "double"},
     {SIGNALS, "weir.one_in", "double"},
     {SIGNALS, "weir.direction", "keyword"},
     {SIGNALS, "weir.contributors", "nested"},
@@ -220,6 +223,7 @@ static void names_patterns_and_settings(void **state)
         {"weir-buckets-v1", "\"weir-buckets-v1-*\"", false},
         {"weir-runs-v1", "\"weir-runs-v1-*\"", false},
         {"weir-alerts-v1", "\"weir-alerts-v1\"", false},
+        {"metrics-weir.pipeline-prod", "\"metrics-weir.pipeline-prod\"", true},
     };
 
     for (unsigned i = 0; i < TEMPLATE_COUNT; i++) {
@@ -300,6 +304,7 @@ static void documents_hold_only_mapped_paths(void **state)
     struct signal_record signal = example_signal(&bucket);
     struct run_record run = example_run();
     struct alert alert = example_alert();
+    struct metric_sample metric = example_metric();
     struct event_batch batch;
     struct buffer documents[TEMPLATE_COUNT];
 
@@ -316,6 +321,7 @@ static void documents_hold_only_mapped_paths(void **state)
     document_of_bucket(EXAMPLE_PIPELINE, &bucket, &documents[3]);
     document_of_run(EXAMPLE_PIPELINE, &run, &documents[4]);
     document_of_alert(EXAMPLE_PIPELINE, &alert, &documents[5]);
+    document_of_metric(EXAMPLE_PIPELINE, &metric, &documents[6]);
     for (unsigned i = 0; i < TEMPLATE_COUNT; i++) {
         assert_document_is_mapped(i, &documents[i]);
         buffer_free(&documents[i]);

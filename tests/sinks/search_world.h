@@ -17,7 +17,8 @@ struct stored {
 
 struct world {
     struct fake_server server;
-    unsigned templates;         /* how many of the six are there */
+    unsigned templates;         /* how many of them are there */
+    bool no_streams;            /* as Elasticsearch 7 without the free extensions */
     unsigned gets, puts, bulks; /* requests */
     char headers[4096];         /* of the last bulk */
     char bulk[4096];            /* its beginning, inflated */

@@ -1,4 +1,5 @@
 /* The sink against a server that keeps documents as the real ones do and makes trouble on demand. */
+#include "schemas/templates.h"
 #include "sinks/elasticsearch_setup.h"
 #include "tests/base/random.h"
 #include "tests/sinks/driver.h"
@@ -361,7 +362,7 @@ static void test_templates_missing(void **state)
     assert_in_range(scene.world.gets, 3, 4); /* every 10 s */
     assert_int_equal(scene.driver.warnings, 1);
     pthread_mutex_lock(&scene.world.server.lock);
-    scene.world.templates = 6;
+    scene.world.templates = TEMPLATE_COUNT;
     pthread_mutex_unlock(&scene.world.server.lock);
     until_empty(&scene);
     assert_int_equal(scene.world.count, 5);
@@ -377,7 +378,7 @@ static void test_templates_installed(void **state)
     scene.world.templates = 0;
     offer_events(&scene, 5);
     until_empty(&scene);
-    assert_int_equal(scene.world.puts, 6);
+    assert_int_equal(scene.world.puts, TEMPLATE_COUNT);
     assert_int_equal(scene.world.count, 5);
     end(&scene);
 }
@@ -549,6 +550,30 @@ static void test_storm(void **state)
     end(&scene);
 }
 
+static void test_no_data_streams(void **state)
+{
+    struct scene scene;
+    struct sink_context context = {.name = "test"};
+    struct error error = {""};
+    struct buffer report;
+
+    begin(&scene, "setup: auto\n");
+    buffer_init(&report, 65536);
+    scene.world.templates = 0;
+    scene.world.no_streams = true;
+    assert_int_equal(elasticsearch_setup(scene.driver.settings, &context, &report, &error), STATUS_OK);
+    buffer_put_char(&report, '\0');
+    assert_non_null(strstr(report.data, "the server has no data streams: indices of their names instead\n"
+                                        "installed: index template logs-weir.events-default\n"));
+    assert_int_equal(scene.world.puts, TEMPLATE_COUNT + 1);
+    scene.world.templates = 0;
+    offer_events(&scene, 5);
+    until_empty(&scene);
+    assert_int_equal(scene.world.count, 5);
+    buffer_free(&report);
+    end(&scene);
+}
+
 static void test_setup_command(void **state)
 {
     struct scene scene;
@@ -563,7 +588,7 @@ static void test_setup_command(void **state)
     buffer_put_char(&report, '\0');
     assert_non_null(strstr(report.data, "server: opensearch 2.19.6\n"));
     assert_non_null(strstr(report.data, "installed: index template logs-weir.events-default\n"));
-    assert_int_equal(scene.world.puts, 6);
+    assert_int_equal(scene.world.puts, TEMPLATE_COUNT);
     scene.world.number = 405;
     buffer_clear(&report);
     assert_int_equal(elasticsearch_setup(scene.driver.settings, &context, &report, &error), STATUS_OK);
@@ -601,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_verdicts_are_settable),
         cmocka_unit_test(test_storm),
         cmocka_unit_test(test_setup_command),
+        cmocka_unit_test(test_no_data_streams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* Replays every recorded _bulk exchange of seven server versions through the sink, by a server that answers
  * with the recorded status, headers and body, and compares what becomes of each document with the table of
  * verdicts, written here a second time. Time stands still, so a repetition that has to wait is not sent. */
+#include "schemas/templates.h"
 #include "tests/sinks/driver.h"
 #include "tests/sinks/fake_server.h"
 
@@ -342,7 +343,7 @@ static void replay(struct exchange *exchange)
         now = driver_figures(&driver);
         uint64_t sum =
             now.requests + now.retries + driver.verdicts.count + now.paused + fake_server_requests(&server);
-        bool waiting = now.requests == 0 || (now.requests + 6 > fake_server_requests(&server));
+        bool waiting = now.requests == 0 || (now.requests + TEMPLATE_COUNT > fake_server_requests(&server));
         idle = sum == seen && !waiting ? idle + 1 : 0;
         seen = sum;
     }
