@@ -17,7 +17,7 @@ static const struct {
     {"replay", cli_replay, "FILE.yaml [--input [SOURCE=]F]... [--alerts|--buckets|--signals|--runs OUT.jsonl]", "recorded input in event time; writes only the files named (\"-\" is stdout)"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
-    {"check", cli_check, "FILE.yaml", "validate a configuration file"},
+    {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},

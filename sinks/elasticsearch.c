@@ -619,4 +619,5 @@ const struct sink_type sink_elasticsearch = {
     .pending = pending,
     .figures = figures,
     .close = close_sink,
+    .probe = elasticsearch_report,
 };
