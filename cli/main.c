@@ -13,6 +13,7 @@ static const struct {
     const char *usage, *help;
 } commands[] = {
     // clang-format off
+    {"init", cli_init, "--brokers HOST:PORT --topic NAME [--group NAME] [--librdkafka key=value]... | --input FILE  [--out FILE.yaml]", "look at some messages, guess their format, write a configuration that runs"},
     {"run", cli_run, "FILE.yaml [--once] [--set path.key=value]...", "read the sources live; --once stops at the end of input"},
     {"replay", cli_replay, "FILE.yaml [--input [SOURCE=]F]... [--alerts|--buckets|--signals|--runs OUT.jsonl]", "recorded input in event time; writes only the files named (\"-\" is stdout)"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},

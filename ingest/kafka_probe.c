@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ANSWER_MS = 10000, POLL_MS = 100, READ_TURNS = 100, NEAR_TOPICS = 5, REPORT_BYTES = 640 };
+enum { ANSWER_MS = 5000, POLL_MS = 100, READ_TURNS = 100, NEAR_TOPICS = 5, REPORT_BYTES = 640 };
 
 struct kafka_probe {
     struct source source; /* only its client is used */
