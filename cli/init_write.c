@@ -136,7 +136,7 @@ static void put_events(const struct guess *guess, struct buffer *out)
                      bad, key,
                      has(guess, F_ERROR)     ? "error"
                      : has(guess, F_MESSAGE) ? "message"
-                                             : "state");
+                                             : "source");
 }
 
 static void put_source(const struct init_source *source, const struct guess *guess, const char *path,

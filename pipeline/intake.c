@@ -170,6 +170,7 @@ static bool poll_partition(struct worker *worker, struct partition *partition, i
     worker->message_count = count;
     worker->message_next = 0;
     worker->figures.messages += count;
+    worker->inputs[partition->source].messages += count;
     worker->entry = ledger_add(&partition->ledger, worker->messages[0].offset,
                                worker->messages[count - 1].offset + 1, partition->watermark_us);
     return true;

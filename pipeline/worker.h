@@ -69,6 +69,7 @@ struct input { /* a source as this worker sees it */
     struct source *source;
     struct format *format;
     bool ready;
+    uint64_t messages; /* taken, a total */
 };
 
 struct worker_figures {
