@@ -17,6 +17,7 @@ static const struct {
     {"run", cli_run, "FILE.yaml [--once] [--set path.key=value]...", "read the sources live; --once stops at the end of input"},
     {"replay", cli_replay, "FILE.yaml [--input [SOURCE=]F]... [--alerts|--buckets|--signals|--runs OUT.jsonl]", "recorded input in event time; writes only the files named (\"-\" is stdout)"},
     {"top", cli_top, "[URL | FILE.yaml]", "the figures of a running weir, a screen a second; q quits"},
+    {"tap", cli_tap, "[URL | FILE.yaml] [--stage decode|time|clean] [--where CEL] [--limit N]", "rows of a running weir as they pass a stage, as JSON lines"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
     {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},

@@ -12,6 +12,7 @@
 #include "pipeline/parcels.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
+#include "pipeline/tap.h"
 #include "pipeline/windows.h"
 
 #include <stdatomic.h>
@@ -23,6 +24,7 @@ struct shared {
     unsigned workers;     /* of the whole pipeline; shards and partitions are divided by it */
     unsigned first, here; /* those of this engine: first, first + 1, ...; all arrays below begin with it */
     struct task *task;    /* NULL: all are here */
+    struct taps *taps;    /* NULL: nobody can look */
     bool live;            /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
     struct checkpoint checkpoint;
@@ -173,6 +175,7 @@ typedef bool stage_run(struct worker *worker, int64_t now_us);
 struct stage {
     const char *name, *help;
     stage_run *run;
+    bool tapped;   /* people may look at the rows behind it, see tap.h */
     bool finishes; /* also after the last cut of a stop, when nothing new may be told */
 };
 extern const struct stage stages[]; /* ends with a NULL name */
