@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, integration; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, commands, integration; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+import commands
 import examples
 import operation
 import tidy
@@ -141,6 +142,8 @@ class Run:
             part(self.report, "examples", examples.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
+        if "commands" in self.parts:
+            part(self.report, "commands", commands.run, self.names)
         if "integration" in self.parts:
             self.fetched.wait()
             part(self.report, "integration", scenarios.run, self.names)
@@ -167,7 +170,7 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "operation", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "operation", "commands", "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in all_parts:
         print(__doc__, file=sys.stderr)
