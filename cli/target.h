@@ -5,6 +5,6 @@
 
 enum { TARGET_URL_BYTES = 512 };
 
-/* "http://HOST:PORT" as it is, a configuration file's http.listen, or, with NULL, where the page is by default;
- * no final slash. STATUS_FATAL: says why. */
+/* "http://HOST:PORT" as it is, a configuration file's http.listen, or, with NULL, where the page is by
+ * default; no final slash. STATUS_FATAL: says why. */
 enum status target_url(const char *given, char ret_url[TARGET_URL_BYTES], struct error *ret_error);

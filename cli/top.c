@@ -1,5 +1,5 @@
-/* weir top: the figures of a running weir on a terminal, a screen a second, from its /metrics and alerts. Plain
- * control sequences rather than a library: a whole screen is one write, over the last one, so nothing
+/* weir top: the figures of a running weir on a terminal, a screen a second, from its /metrics and alerts.
+ * Plain control sequences rather than a library: a whole screen is one write, over the last one, so nothing
  * flickers. Without a terminal it prints one screen and ends. */
 #include "base/json_writer.h"
 #include "base/memory.h"
@@ -125,7 +125,7 @@ static void draw(struct top *top)
         const char *end = memchr(at, '\n', (size_t)(lines.data + lines.size - at));
 
         buffer_put(&out, at, (size_t)(end - at));
-        buffer_put_text(&out, top->is_terminal ? TO_LINE_END "\r\n" : "\n");
+        buffer_put_text(&out, top->is_terminal ? TO_LINE_END "\n" : "\n");
         at = end + 1;
     }
     buffer_put_text(&out, top->is_terminal ? "q quits" TO_END : "");

@@ -1,5 +1,5 @@
-/* Three parts: figures of the whole; stages on the left beside sources and sinks; open alerts in what rows are
- * left. Composed of plain lines, so that it is tested as text. */
+/* Three parts: figures of the whole; stages on the left beside sources and sinks; open alerts in what rows
+ * are left. Composed of plain lines, so that it is tested as text. */
 #include "cli/top_screen.h"
 
 #include "base/memory.h"
@@ -167,8 +167,8 @@ static void add_head(const struct screen *screen, struct lines *lines, const cha
 
     label_values(screen->now->metrics, "info", "pipeline", &pipeline);
     time[time_format(screen->now->wall_us, time)] = '\0';
-    add_line(lines, "weir %s  %s  %.19s UTC  workers %.0f%s%s", pipeline.count ? pipeline.items[0] : "", url,
-             time, metric(screen, "workers"), trouble[0] ? "  NO ANSWER: " : "", trouble);
+    add_line(lines, "weir %s  %s  %.19s UTC  workers %.0f", pipeline.count ? pipeline.items[0] : "", url,
+             time, metric(screen, "workers"));
     add_line(lines, "messages %s/s   rows %s/s   bytes %s/s", short_number(rate(screen, "messages_total"), a),
              short_number(rate(screen, "rows_total"), b), short_number(rate(screen, "bytes_total"), c));
     bool known = find_metric(screen->now->metrics, "watermark_seconds", &watermark);
@@ -177,8 +177,11 @@ static void add_head(const struct screen *screen, struct lines *lines, const cha
              known ? short_age((double)screen->now->wall_us / 1e6 - watermark, a) : "not yet",
              known ? " old" : "", short_number(metric(screen, "lag_messages"), b),
              short_number(metric(screen, "dead_letters_total"), c), short_number(dropped, (char[24]){0}));
-    add_line(lines, "%s",
-             metric(screen, "store_holding") > 0 ? "THE STORE TAKES NOTHING: the input is held" : "");
+    if (trouble[0])
+        add_line(lines, "NO ANSWER: %s", trouble);
+    else
+        add_line(lines, "%s",
+                 metric(screen, "store_holding") > 0 ? "THE STORE TAKES NOTHING: the input is held" : "");
 }
 
 static int compare_shares(const void *a, const void *b)
@@ -208,7 +211,7 @@ static void add_stages(const struct screen *screen, struct lines *lines)
         int bar = width > STAGE_BAR ? STAGE_BAR : (int)(width + 0.5);
 
         add_line(lines, "%-8.8s %5.1f%% %.*s%s", shares[i].name, 100 * shares[i].share, bar, "##############",
-                 i == 0 && shares[0].share > 0.005 ? " slowest" : "");
+                 i == 0 && shares[0].share > 0 ? " slowest" : "");
     }
 }
 

@@ -78,8 +78,8 @@ struct source_type {
     /* Flushes commits, waiting at most a few seconds. All messages are released before. */
     void (*close)(struct source *source);
 
-    /* For `weir check --connect`, without an open source: asks whether it could be read, some seconds at most,
-     * and tells a line for each thing it found. NULL: nothing is far away. */
+    /* For `weir check --connect`, without an open source: asks whether it could be read, some seconds at
+     * most, and tells a line for each thing it found. NULL: nothing is far away. */
     void (*probe)(const void *settings, const struct source_context *context, report_line *tell, void *owner);
 };
 

@@ -1,8 +1,8 @@
-/* Taps: live copies of rows behind a stage of the partition side, for people (`weir tap`). Opened and read by
- * the server's threads, fed by the workers; one mutex, held for some microseconds. Without an open tap it costs
- * a worker one relaxed load a turn. With one, at most TAP_ROWS_PER_SECOND rows a second are written, and what
- * the reader does not take in time is dropped and counted, so that no pipeline is slowed down by being
- * looked at. */
+/* Taps: live copies of rows behind a stage of the partition side, for people (`weir tap`). Opened and read
+ * by the server's threads, fed by the workers; one mutex, held for some microseconds. Without an open tap it
+ * costs a worker one relaxed load a turn. With one, at most TAP_ROWS_PER_SECOND rows a second are written,
+ * and what the reader does not take in time is dropped and counted, so that no pipeline is slowed down by
+ * being looked at. */
 #pragma once
 #include "pipeline/clean.h"
 

@@ -362,7 +362,7 @@ static void wake_stream(void *owner)
     MHD_resume_connection(stream->connection);
 }
 
-/* A wake-up between the reading and the suspension takes the suspension back: that is libmicrohttpd's rule. */
+/* A wake-up between the reading and the suspension takes the suspension back: libmicrohttpd's rule. */
 static ssize_t read_stream(void *owner, uint64_t position, char *out, size_t size)
 {
     struct tap_stream *stream = owner;

@@ -16,9 +16,8 @@ struct http_request { /* all borrowed until its answer was taken, but for `heade
     const char *method, *url;
     const char *content_type; /* NULL: no body */
     struct span body;
-    bool gzip; /* the body is */
-    bool
-        connect_only; /* connects, with TLS if the address says so, and sends nothing: no status, no trouble */
+    bool gzip;                          /* the body is */
+    bool connect_only;                  /* nothing is sent; answered without status and trouble */
     const struct option_pairs *headers; /* NULL: none */
     void *tag;                          /* given back in the answer */
 };

@@ -109,6 +109,7 @@ class Live:
             "name": "live",
             "store": {"path": os.path.join(folder, "live.db")},
             "http": {"listen": f"127.0.0.1:{self.port}"},
+            "time": {"lateness": "100ms", "idle_after": "1s"},
             "sources": [{"name": "events", "type": "file", "path": pipe}],
             "clean": [{"drop": 'task == "noise"'}, {"redact": "message", "pattern": "password=[a-z]+"}],
             "measures": [{"name": "volume", "by": ["workflow"], "every": "5s"}],
@@ -147,8 +148,8 @@ class Terminal:
         """All that were drawn so far, as lists of lines."""
         while select.select([self.master], [], [], 0)[0]:
             self.said += os.read(self.master, 65536)
-        drawn = self.said.decode().split("\x1b[H")[1:]
-        return [re.sub(r"\x1b\[[?0-9]*[a-zA-Z]", "", screen).split("\r\n") for screen in drawn]
+        drawn = self.said.decode().replace("\r", "").split("\x1b[H")[1:]
+        return [re.sub(r"\x1b\[[?0-9]*[a-zA-Z]", "", screen).split("\n") for screen in drawn]
 
     def shows(self, condition):
         return any(condition(screen) for screen in self.screens()[-1:])
@@ -182,7 +183,7 @@ def top(folder):
                 if len(lines) > rows or max(map(len, lines)) > columns:
                     raise AssertionError(f"{len(lines)} lines of {max(map(len, lines))} on {rows} rows of {columns}: {lines}")
             live.weir.stop()
-            services.wait_until(lambda: terminal.shows(lambda lines: "NO ANSWER" in lines[0]), 20, "NO ANSWER")
+            services.wait_until(lambda: terminal.shows(lambda lines: "NO ANSWER" in lines[3]), 20, "NO ANSWER")
             os.write(terminal.master, b"q")
             if terminal.process.wait(10) != 0:
                 raise AssertionError(f"ended with {terminal.process.returncode}")
