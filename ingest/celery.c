@@ -3,12 +3,9 @@
  * celery/events and worker/request.py. Runs once an event. Only sent and received name the task: rows of
  * the others leave `workflow` empty and the run table completes them by uuid. A retry keeps its uuid,
  * and its `received` may come before `retried`. */
-#include "base/memory.h"
 #include "ingest/json.h"
 
 #include <ctype.h>
-#include <math.h>
-#include <stdlib.h>
 
 // clang-format off
 enum target {
@@ -25,37 +22,25 @@ static const char *const target_paths[TARGET_COUNT] = {
     [REQUEUE] = "requeue", [ACTIVE] = "active",
 };
 
-static const struct celery_text {
-    enum target target;
-    enum field field;
-} texts[] = {
+static const struct json_column texts[] = {
     {TYPE, F_ACTION}, {HOSTNAME, F_HOST}, {UUID, F_RUN}, {NAME, F_WORKFLOW}, {ROOT_ID, F_ROOT_RUN},
     {PARENT_ID, F_PARENT_RUN}, {QUEUE, F_QUEUE}, {EXCEPTION, F_ERROR}, {TRACEBACK, F_STACK_TRACE}, {RESULT, F_RESULT},
 };
 
-static const struct celery_state {
-    const char *type;
-    enum run_state state;
-} states[] = {
+static const struct state_name states[] = {
     {"task-sent", STATE_QUEUED}, {"task-received", STATE_QUEUED}, {"task-started", STATE_RUNNING},
     {"task-succeeded", STATE_SUCCESS}, {"task-failed", STATE_FAILED}, {"task-retried", STATE_RETRYING},
     {"task-rejected", STATE_FAILED}, {"task-revoked", STATE_CANCELLED}, {"task-cancelled", STATE_CANCELLED},
+    {NULL, STATE_NONE},
 };
 // clang-format on
-
-struct format {
-    struct json_reader *reader;
-};
 
 /* The state that a task event tells of; none for an application's own types. */
 static enum run_state state_of(struct span type, const struct json_value *requeue)
 {
     if (span_is(type, "task-rejected") && requeue->type == JSON_BOOL && span_is(requeue->text, "true"))
         return STATE_QUEUED;
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-        if (span_is(type, states[i].type))
-            return states[i].state;
-    return STATE_NONE;
+    return state_of_name(states, type);
 }
 
 /* `exception` is a repr: TimeoutError('read timed out'). */
@@ -79,15 +64,13 @@ static void fill_task(const struct json_item *item, struct span type)
     const struct json_value *values = item->values;
     struct event_batch *batch = item->batch;
     uint32_t row = item->row;
-    double runtime_s;
     int64_t retries;
 
     batch->state[row] = (uint8_t)state_of(type, &values[REQUEUE]);
-    if (!json_value_number(&values[RUNTIME], &runtime_s) && isfinite(runtime_s * 1e3))
-        batch->duration_ms[row] = runtime_s * 1e3;
+    item_take_number(item, RUNTIME, 1e3, batch->duration_ms);
     if (!json_value_integer(&values[RETRIES], 0, UINT16_MAX - 1, &retries))
         batch->attempt[row] = (uint16_t)(retries + 1);
-    json_value_time(&values[ETA], TIME_UNIT_AUTO, TIME_NONE, &batch->scheduled_us[row]);
+    item_take_time(item, ETA, TIME_UNIT_AUTO, batch->scheduled_us);
     if (batch->state[row] == STATE_RUNNING)
         batch->started_us[row] = batch->time_us[row];
     batch->error_type[row] = class_of_repr(batch->error[row]);
@@ -121,9 +104,7 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     }
 
     batch->engine[row] = SPAN_LITERAL("celery");
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (values[texts[i].target].type == JSON_TEXT)
-            ((struct span *)event_column(batch, texts[i].field))[row] = values[texts[i].target].text;
+    item_take_texts(item, texts, sizeof texts / sizeof *texts);
     if (is_task) {
         fill_task(item, values[TYPE].text);
     } else if (span_is(values[TYPE].text, "worker-heartbeat") &&
@@ -136,29 +117,14 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
 static enum status celery_open(const void *settings, const struct format_context *context,
                                struct format **ret_format, struct error *ret_error)
 {
-    struct format *format = memory_new(sizeof *format);
-
-    format->reader = json_reader_of(target_paths, TARGET_COUNT);
-    *ret_format = format;
-    return STATUS_OK;
-}
-
-static enum status celery_decode(struct format *format, const struct message *message,
-                                 struct event_batch *batch, const char **ret_reason)
-{
-    return json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
-}
-
-static void celery_close(struct format *format)
-{
-    json_reader_free(format->reader);
-    free(format);
+    return json_format_open(target_paths, TARGET_COUNT, fill_row, ret_format);
 }
 
 const struct format_type celery_format = {
     .name = "celery",
     .help = "Celery's task and worker events",
+    .signs = "hostname utcoffset clock|type timestamp hostname|type uuid timestamp",
     .open = celery_open,
-    .decode = celery_decode,
-    .close = celery_close,
+    .decode = json_format_decode,
+    .close = json_format_close,
 };

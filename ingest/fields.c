@@ -5,8 +5,9 @@
  * ...}) and is passed over; under a path that the user wrote it is an error.
  * Tried and dropped: dropping rows of unknown state, which would hide a new word of an engine from
  * everybody. */
+#include "ingest/fields.h"
+
 #include "base/memory.h"
-#include "ingest/json.h"
 
 #include <assert.h>
 #include <math.h>
@@ -14,11 +15,6 @@
 #include <strings.h>
 
 enum { PATHS_MAX = 16 /* of one field */, STATE_WORDS_MAX = 256 };
-
-struct fields_settings {
-    char *each;
-    const struct node *map;
-};
 
 struct state_word {
     struct span word;
@@ -43,7 +39,7 @@ struct format {
     struct mapping *mappings;
     size_t count, capacity;
     unsigned targets;
-    bool guess_labels;      /* no map: labels.* too */
+    bool guesses;           /* no map of the user: labels.* too */
     unsigned labels_mapped; /* how many of the pipeline's labels that covers so far */
 };
 
@@ -446,11 +442,13 @@ static enum status fields_open(const void *settings, const struct format_context
         return fail(ret_error, "each: path \"%s\" %s", fields->each, problem);
     struct format *format = memory_new(sizeof *format);
     format->reader = reader;
-    format->guess_labels = !fields->map;
+    format->guesses = !fields->map || fields->is_preset;
     if (fields->map && read_map(format, fields->map, context->labels, ret_error)) {
         fields_close(format);
         return STATUS_FATAL;
     }
+    for (size_t i = 0; i < format->count; i++)
+        format->mappings[i].guessed = fields->is_preset;
     if (!fields->map)
         for (unsigned field = 0; field < FIELD_COUNT; field++)
             guess_field(format, (enum field)field);
@@ -463,9 +461,12 @@ static enum status fields_open(const void *settings, const struct format_context
 static enum status fields_decode(struct format *format, const struct message *message,
                                  struct event_batch *batch, const char **ret_reason)
 {
-    if (format->guess_labels && format->labels_mapped < batch->label_columns)
+    uint32_t first_row = batch->rows;
+
+    if (format->guesses && format->labels_mapped < batch->label_columns)
         guess_new_labels(format, batch);
-    return json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+    enum status status = json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+    return format->guesses ? json_name_foreign(status, message, batch, first_row, ret_reason) : status;
 }
 
 const struct format_type fields_format = {

@@ -19,6 +19,7 @@ struct format_context {         /* borrowed while the format lives */
 
 struct format_type {
     const char *name, *help;
+    const char *signs; /* by which `auto` knows its messages (sniff.h); NULL: it never chooses it */
     const struct option *options; /* keys of an entry in `formats:`; may be NULL */
     size_t option_count, settings_size;
 

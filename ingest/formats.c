@@ -3,13 +3,12 @@
 
 #include <string.h>
 
-extern const struct format_type celery_format, fields_format, openlineage_format;
+extern const struct format_type auto_format, celery_format, dagster_format, dbt_format, ecs_format,
+    fields_format, github_format, openlineage_format, zeebe_format;
 
 const struct format_type *const format_types[] = {
-    &openlineage_format,
-    &celery_format,
-    &fields_format,
-    NULL,
+    &openlineage_format, &celery_format, &dagster_format, &dbt_format,  &ecs_format,
+    &github_format,      &zeebe_format,  &fields_format,  &auto_format, NULL,
 };
 
 const struct format_type *format_type_find(const char *name)

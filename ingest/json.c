@@ -8,15 +8,14 @@
 
 #include "base/memory.h"
 #include "ingest/paths.h"
+#include "ingest/sniff.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <yajl/yajl_parse.h>
 
 enum {
-    NUMBER_BYTES_MAX = 512, /* longer digit strings are not converted */
     REASON_BYTES_MAX = 256,
     LARGE_MESSAGE = 1024 * 1024, /* after a larger one yajl's buffers are given back */
 };
@@ -35,6 +34,7 @@ enum stop { STOP_NONE, STOP_DEPTH, STOP_SECOND, STOP_SHAPE, STOP_ROWS, STOP_FULL
 struct json_reader {
     struct paths paths;
     struct json_value *values; /* by target */
+    size_t item_targets;       /* targets of items; the others are outside of them */
     uint32_t item_place;       /* where an item stands */
     yajl_handle yajl;          /* NULL: to be made */
 
@@ -50,6 +50,11 @@ struct json_reader {
     struct json_item item;
     json_row *row;
     void *owner;
+};
+
+struct format { /* json_format_open */
+    struct json_reader *reader;
+    json_row *row;
 };
 
 struct json_reader *json_reader_new(const char *each, const char **ret_problem)
@@ -79,6 +84,12 @@ void json_reader_free(struct json_reader *reader)
     free(reader);
 }
 
+static void add_wish(struct json_reader *reader, uint32_t place, unsigned target)
+{
+    paths_wish(&reader->paths, place, target);
+    reader->values = memory_grow(reader->values, reader->paths.target_count * sizeof *reader->values);
+}
+
 const char *json_reader_add(struct json_reader *reader, const char *path, unsigned target)
 {
     uint32_t place;
@@ -86,18 +97,52 @@ const char *json_reader_add(struct json_reader *reader, const char *path, unsign
 
     if (problem)
         return problem;
-    paths_wish(&reader->paths, place, target);
-    reader->values = memory_grow(reader->values, reader->paths.target_count * sizeof *reader->values);
+    assert(reader->item_targets == reader->paths.target_count);
+    add_wish(reader, place, target);
+    reader->item_targets = reader->paths.target_count;
     return NULL;
 }
 
-struct json_reader *json_reader_of(const char *const *paths, unsigned count)
+const char *json_reader_add_outer(struct json_reader *reader, const char *path, unsigned target)
+{
+    uint32_t place;
+    const char *problem = paths_add(&reader->paths, PLACE_ROOT, path, false, &place);
+
+    assert(target >= reader->item_targets);
+    if (!problem)
+        add_wish(reader, place, target);
+    return problem;
+}
+
+const struct json_value *json_reader_value(const struct json_reader *reader, unsigned target)
+{
+    assert(target >= reader->item_targets && target < reader->paths.target_count);
+    return &reader->values[target];
+}
+
+/* Adds paths parted by '|'. */
+static const char *add_paths(struct json_reader *reader, const char *paths, unsigned target)
 {
     const char *problem = NULL;
-    struct json_reader *reader = json_reader_new(NULL, &problem);
+
+    while (*paths && !problem) {
+        size_t size = strcspn(paths, "|");
+        char *path = memory_text(paths, size);
+
+        problem = json_reader_add(reader, path, target);
+        free(path);
+        paths += size + (paths[size] == '|');
+    }
+    return problem;
+}
+
+struct json_reader *json_reader_of(const char *each, const char *const *paths, unsigned count)
+{
+    const char *problem = NULL;
+    struct json_reader *reader = json_reader_new(each, &problem);
 
     for (unsigned i = 0; i < count && !problem; i++)
-        problem = json_reader_add(reader, paths[i], i);
+        problem = add_paths(reader, paths[i], i);
     assert(!problem);
     return reader;
 }
@@ -256,7 +301,7 @@ static int on_start_map(void *context)
 
     if (place != PLACE_NONE && place == reader->item_place) {
         reader->item_place_seen = true;
-        memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
+        memset(reader->values, 0, reader->item_targets * sizeof *reader->values);
     } else if (place != PLACE_NONE && !deliver(reader, place, JSON_OBJECT, (struct span){0})) {
         return false;
     }
@@ -468,6 +513,38 @@ static enum status add_tombstone(struct event_batch *batch)
     return STATUS_OK;
 }
 
+static bool is_binary(struct span payload, size_t valid)
+{
+    const char *blanks = "\t\n\r ";
+    size_t start = 0;
+
+    while (start < payload.size && memchr(blanks, payload.data[start], strlen(blanks)))
+        start++;
+    if (start < payload.size && memchr("{[", payload.data[start], 2))
+        return false;
+    for (size_t i = start; i < payload.size; i++)
+        if ((unsigned char)payload.data[i] < ' ' && !memchr(blanks, payload.data[i], strlen(blanks)))
+            return true;
+    return valid < payload.size;
+}
+
+/* NULL, or why the bytes cannot be JSON text. */
+static const char *encoding_reason(struct event_batch *batch, struct span payload)
+{
+    const unsigned char *bytes = (const unsigned char *)payload.data;
+    size_t valid = utf8_valid_size(payload);
+
+    if (payload.size >= 4 && memcmp(bytes, "Obj\x01", 4) == 0)
+        return "an Avro container file, not JSON";
+    if (payload.size > 5 && bytes[0] == 0)
+        return reason_print(
+            batch, "Avro of schema id %u, not JSON (or another encoding behind a registry header)",
+            (unsigned)bytes[1] << 24 | (unsigned)bytes[2] << 16 | (unsigned)bytes[3] << 8 | bytes[4]);
+    if (is_binary(payload, valid))
+        return "binary data (as Protobuf is), not JSON";
+    return valid < payload.size ? reason_print(batch, "invalid UTF-8 at byte %zu", valid) : NULL;
+}
+
 enum status json_reader_decode(struct json_reader *reader, const struct message *message,
                                struct event_batch *batch, json_row *row, void *owner, const char **ret_reason)
 {
@@ -476,21 +553,21 @@ enum status json_reader_decode(struct json_reader *reader, const struct message 
 
     if (message->payload.size == 0)
         return add_tombstone(batch);
-    size_t valid = utf8_valid_size(message->payload);
-    if (valid < message->payload.size) {
-        *ret_reason = reason_print(batch, "invalid UTF-8 at byte %zu", valid);
+    struct span payload = sniff_json(message->payload);
+    *ret_reason = encoding_reason(batch, payload);
+    if (*ret_reason)
         return STATUS_SKIP;
-    }
 
     assert(reader->paths.target_count > 0);
     reader->depth = reader->roots = reader->items = 0;
     reader->root_end = 0;
     reader->item_place_seen = false;
     reader->stop = STOP_NONE;
+    memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
     reader->item = (struct json_item){.values = reader->values, .message = message, .batch = batch};
     reader->row = row;
     reader->owner = owner;
-    const char *reason = parse(reader, message->payload, rows_before, &retry);
+    const char *reason = parse(reader, payload, rows_before, &retry);
     if (!reason && !retry)
         return STATUS_OK;
 
@@ -501,52 +578,51 @@ enum status json_reader_decode(struct json_reader *reader, const struct message 
     return STATUS_SKIP;
 }
 
-/* A decimal number and nothing else; strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
-const char *json_value_number(const struct json_value *value, double *ret_number)
+static bool any_good_row(const struct event_batch *batch, uint32_t first)
 {
-    char copy[NUMBER_BYTES_MAX], *end;
-
-    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
-        return "is not a number";
-    if (value->text.size == 0 || value->text.size >= sizeof copy)
-        return value->type == JSON_NUMBER ? "has too many digits" : "is not a number";
-    for (uint32_t i = 0; i < value->text.size; i++)
-        if (!value->text.data[i] || !strchr("0123456789+-.eE", value->text.data[i]))
-            return "is not a number";
-    memcpy(copy, value->text.data, value->text.size);
-    copy[value->text.size] = '\0';
-    double number = strtod(copy, &end);
-    if (end != copy + value->text.size)
-        return "is not a number";
-    if (!isfinite(number))
-        return "is out of range";
-    *ret_number = number;
-    return NULL;
+    for (uint32_t row = first; row < batch->rows; row++)
+        if (batch->mark[row] != MARK_MALFORMED)
+            return true;
+    return batch->rows == first;
 }
 
-const char *json_value_integer(const struct json_value *value, int64_t min, int64_t max, int64_t *ret_integer)
+enum status json_format_open(const char *const *paths, unsigned count, json_row *row,
+                             struct format **ret_format)
 {
-    double number;
-    const char *problem = json_value_number(value, &number);
+    struct format *format = memory_new(sizeof *format);
 
-    /* The bounds asked for are far within 2^53, where doubles hold integers exactly. */
-    assert(min > -(1LL << 53) && max < 1LL << 53);
-    if (problem)
-        return problem;
-    if (number != trunc(number))
-        return "is not an integer";
-    if (number < (double)min || number > (double)max)
-        return "is out of range";
-    *ret_integer = (int64_t)number;
-    return NULL;
+    format->reader = json_reader_of(NULL, paths, count);
+    format->row = row;
+    *ret_format = format;
+    return STATUS_OK;
 }
 
-const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
-                            int64_t *ret_us)
+enum status json_name_foreign(enum status status, const struct message *message, struct event_batch *batch,
+                              uint32_t first_row, const char **ret_reason)
 {
-    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
-        return "is not a time";
-    return time_parse(value->text, unit, reference_us, ret_us) ? NULL : "is not a time";
+    if (status != STATUS_OK || any_good_row(batch, first_row))
+        return status;
+    const char *name = sniff_foreign(message->payload);
+    if (!name)
+        return STATUS_OK;
+    batch->rows = first_row;
+    *ret_reason = reason_print(batch, "looks like %s; no format reads it yet", name);
+    return STATUS_SKIP;
+}
+
+enum status json_format_decode(struct format *format, const struct message *message,
+                               struct event_batch *batch, const char **ret_reason)
+{
+    uint32_t first_row = batch->rows;
+    enum status status = json_reader_decode(format->reader, message, batch, format->row, NULL, ret_reason);
+
+    return json_name_foreign(status, message, batch, first_row, ret_reason);
+}
+
+void json_format_close(struct format *format)
+{
+    json_reader_free(format->reader);
+    free(format);
 }
 
 const char *reason_print(struct event_batch *batch, const char *format, ...)

@@ -7,7 +7,8 @@
  * {"log.level":1}). A key with dots or brackets that must stay whole stands in single or double quotes.
  *
  * RFC 8259, and stricter than yajl alone: UTF-8 is checked by the Unicode standard's table 3-7, depth is
- * at most 64, and nothing but blanks may follow the value. A key that comes twice keeps its last value.
+ * at most 64, and nothing but blanks may follow the value. A key that comes twice keeps its last value. A
+ * schema registry's header before the JSON is passed over.
  * Used by one thread. */
 #pragma once
 #include "ingest/format.h"
@@ -46,20 +47,59 @@ struct json_reader;
 /* `each` is NULL or the path to the items, with [*] for all elements of an array: "events[*]". On a bad
  * path the answer is NULL and *ret_problem a static text. */
 struct json_reader *json_reader_new(const char *each, const char **ret_problem);
-/* A reader of whole messages for a format's own table of paths, path i to values[i]; asserts that they
- * are good. */
-struct json_reader *json_reader_of(const char *const *paths, unsigned count);
+/* A reader for a format's own table of paths, path i to values[i]; alternatives are parted by '|', and the
+ * last one in the text wins. Asserts that they are good. */
+struct json_reader *json_reader_of(const char *each, const char *const *paths, unsigned count);
 void json_reader_free(struct json_reader *reader);
 
 /* The value at `path`, seen from the item, goes to values[target]. Returns NULL, or what is wrong with
  * the path as static text, and the value then stays absent. Not during a decode. */
 const char *json_reader_add(struct json_reader *reader, const char *path, unsigned target);
 
+/* The same of a value outside the items, seen from the root; told by json_reader_value once the message is
+ * decoded, since it may stand behind them. Comes after every json_reader_add, with greater targets. */
+const char *json_reader_add_outer(struct json_reader *reader, const char *path, unsigned target);
+const struct json_value *json_reader_value(const struct json_reader *reader, unsigned target);
+
 /* As struct format_type's decode, with `row` called once an item. An empty payload becomes a row marked
  * TOMBSTONE. */
 enum status json_reader_decode(struct json_reader *reader, const struct message *message,
                                struct event_batch *batch, json_row *row, void *owner,
                                const char **ret_reason);
+
+/* What came of a decode, from `first_row` on: a message without any good row that looks like one which no
+ * format reads is refused by that name. */
+enum status json_name_foreign(enum status status, const struct message *message, struct event_batch *batch,
+                              uint32_t first_row, const char **ret_reason);
+
+/* A format that is a table of paths and a function of rows: what its `open` calls, and the other two members
+ * of its type. `row` gets no owner. */
+enum status json_format_open(const char *const *paths, unsigned count, json_row *row,
+                             struct format **ret_format);
+enum status json_format_decode(struct format *format, const struct message *message,
+                               struct event_batch *batch, const char **ret_reason);
+void json_format_close(struct format *format);
+
+/* A value as a text; size 0 when it is none. An id may also be a number, then these are its digits. */
+struct span item_text(const struct json_item *item, unsigned target);
+struct span item_first_text(const struct json_item *item, unsigned first, unsigned second);
+struct span item_id(const struct json_item *item, unsigned target);
+
+/* A row's field that stays absent when the value is missing or no time, no number, or out of range. */
+void item_take_time(const struct json_item *item, unsigned target, enum time_unit unit, int64_t *column);
+void item_take_number(const struct json_item *item, unsigned target, double factor, double *column);
+
+struct json_column { /* a text or number that is copied as it is */
+    unsigned target;
+    enum field field; /* of texts */
+};
+void item_take_texts(const struct json_item *item, const struct json_column *columns, size_t count);
+
+struct state_name { /* an engine's word for a state; a list of them ends with a NULL */
+    const char *name;
+    enum run_state state;
+};
+enum run_state state_of_name(const struct state_name *names, struct span name); /* STATE_NONE: not there */
 
 /* What a value says, as the type that a field wants; numbers and times are also taken from texts. They
  * return NULL, or what is wrong ("is not a number"), and then leave the result untouched. */

@@ -8,18 +8,15 @@
  * then tells, since the parent's job name is the part before the dot. A job whose parent is named
  * otherwise (dbt started by an Airflow task) is a run of its own. The `tasksState` of a DAG's last event
  * is not unrolled: it has no times. */
-#include "base/memory.h"
 #include "ingest/json.h"
 
 #include <ctype.h>
-#include <math.h>
-#include <stdlib.h>
 
 // clang-format off
 enum target {
     EVENT_TYPE, EVENT_TIME, RUN, JOB, DATASET, RUN_ID, JOB_NAMESPACE, JOB_NAME, PARENT_RUN_ID,
     PARENT_JOB_NAME, ROOT_RUN_ID, DAG_ID, TASK_ID, DAG_RUN_ID, DAG_OF_RUN, RUN_OF_DAG, TRY_NUMBER,
-    MAP_INDEX, MAPPED_INDEX, TASK_QUEUED, TASK_STARTED, DAG_STARTED, TASK_DURATION, DAG_DURATION,
+    RETRIES, MAP_INDEX, MAPPED_INDEX, TASK_QUEUED, TASK_STARTED, DAG_STARTED, TASK_DURATION, DAG_DURATION,
     DAG_STATE, NOMINAL_START, NOMINAL_END, ERROR_MESSAGE, STACK_TRACE, OWNER, LOG_URL, INSTANCE_QUEUE,
     TASK_QUEUE, ENGINE, INTEGRATION, CODE_VERSION, TARGET_COUNT,
 };
@@ -48,6 +45,7 @@ static const char *const target_paths[TARGET_COUNT] = {
     [DAG_OF_RUN] = DAG_RUN "dag.dag_id",
     [RUN_OF_DAG] = DAG_RUN "dagRun.run_id",
     [TRY_NUMBER] = AIRFLOW "taskInstance.try_number",
+    [RETRIES] = AIRFLOW "task.retries",
     [MAP_INDEX] = AIRFLOW "taskInstance.map_index",
     [MAPPED_INDEX] = FACETS "airflow_mappedTask.mapIndex",
     [TASK_QUEUED] = AIRFLOW "taskInstance.queued_dttm",
@@ -70,47 +68,21 @@ static const char *const target_paths[TARGET_COUNT] = {
 };
 // clang-format on
 
-static const struct event_type {
-    const char *name;
-    enum run_state state;
-} event_types[] = {
+static const struct state_name event_types[] = {
     {"START", STATE_RUNNING},   {"RUNNING", STATE_RUNNING}, {"COMPLETE", STATE_SUCCESS},
-    {"ABORT", STATE_CANCELLED}, {"FAIL", STATE_FAILED},
+    {"ABORT", STATE_CANCELLED}, {"FAIL", STATE_FAILED},     {NULL, STATE_NONE},
 };
-
-struct format {
-    struct json_reader *reader;
-};
-
-static struct span text_of(const struct json_item *item, enum target target)
-{
-    const struct json_value *value = &item->values[target];
-
-    return value->type == JSON_TEXT ? value->text : (struct span){0};
-}
-
-static struct span first_text(const struct json_item *item, enum target first, enum target second)
-{
-    struct span text = text_of(item, first);
-
-    return text.size ? text : text_of(item, second);
-}
-
-/* Absent stays absent when the stamp is missing or no time. */
-static void take_time(const struct json_item *item, enum target target, int64_t *column)
-{
-    json_value_time(&item->values[target], TIME_UNIT_AUTO, TIME_NONE, &column[item->row]);
-}
 
 /* OTHER and events without a type tell a state by a facet or not at all. */
 static enum run_state state_of(const struct json_item *item)
 {
-    struct span type = text_of(item, EVENT_TYPE), dag_state = text_of(item, DAG_STATE);
+    struct span type = item_text(item, EVENT_TYPE), dag_state = item_text(item, DAG_STATE);
 
-    for (size_t i = 0; i < sizeof event_types / sizeof *event_types; i++)
-        if (span_is(type, event_types[i].name))
-            return event_types[i].state;
-    enum run_state state = run_state_find(dag_state);
+    enum run_state state = state_of_name(event_types, type);
+
+    if (state != STATE_NONE)
+        return state;
+    state = run_state_find(dag_state);
     if (state != STATE_COUNT)
         return state;
     return type.size == 0 && item->values[ERROR_MESSAGE].type == JSON_TEXT ? STATE_FAILED : STATE_NONE;
@@ -120,17 +92,17 @@ static void fill_identity(const struct json_item *item, bool is_dag, bool is_tas
 {
     struct event_batch *batch = item->batch;
     uint32_t row = item->row;
-    struct span run = text_of(item, RUN_ID), job = text_of(item, JOB_NAME);
-    struct span parent_run = text_of(item, PARENT_RUN_ID), parent_job = text_of(item, PARENT_JOB_NAME);
+    struct span run = item_text(item, RUN_ID), job = item_text(item, JOB_NAME);
+    struct span parent_run = item_text(item, PARENT_RUN_ID), parent_job = item_text(item, PARENT_JOB_NAME);
 
     batch->workflow[row] = job;
     batch->run[row] = run;
     if (is_dag) {
-        batch->workflow[row] = text_of(item, DAG_OF_RUN);
+        batch->workflow[row] = item_text(item, DAG_OF_RUN);
         batch->parent_run[row] = parent_run;
     } else if (is_task) {
-        batch->workflow[row] = text_of(item, DAG_ID);
-        batch->task[row] = text_of(item, TASK_ID);
+        batch->workflow[row] = item_text(item, DAG_ID);
+        batch->task[row] = item_text(item, TASK_ID);
         batch->run[row] = parent_run.size ? parent_run : run;
     } else if (parent_run.size && parent_job.size && parent_job.size + 1 < job.size &&
                memcmp(job.data, parent_job.data, parent_job.size) == 0 && job.data[parent_job.size] == '.') {
@@ -140,16 +112,15 @@ static void fill_identity(const struct json_item *item, bool is_dag, bool is_tas
     } else {
         batch->parent_run[row] = parent_run;
     }
-    batch->root_run[row] = text_of(item, ROOT_RUN_ID);
-    batch->run_name[row] = first_text(item, DAG_RUN_ID, RUN_OF_DAG);
-    batch->namespace_[row] = text_of(item, JOB_NAMESPACE);
+    batch->root_run[row] = item_text(item, ROOT_RUN_ID);
+    batch->run_name[row] = item_first_text(item, DAG_RUN_ID, RUN_OF_DAG);
+    batch->namespace_[row] = item_text(item, JOB_NAMESPACE);
 }
 
 static void fill_numbers(const struct json_item *item)
 {
     struct event_batch *batch = item->batch;
     int64_t integer;
-    double duration_s;
 
     if (!json_value_integer(&item->values[TRY_NUMBER], 0, UINT16_MAX, &integer))
         batch->attempt[item->row] = (uint16_t)integer;
@@ -157,10 +128,8 @@ static void fill_numbers(const struct json_item *item)
     if (!json_value_integer(&item->values[MAP_INDEX], 0, INT32_MAX, &integer) ||
         !json_value_integer(&item->values[MAPPED_INDEX], 0, INT32_MAX, &integer))
         batch->map_index[item->row] = (int32_t)integer;
-    if ((!json_value_number(&item->values[TASK_DURATION], &duration_s) ||
-         !json_value_number(&item->values[DAG_DURATION], &duration_s)) &&
-        isfinite(duration_s * 1e3))
-        batch->duration_ms[item->row] = duration_s * 1e3;
+    item_take_number(item, DAG_DURATION, 1e3, batch->duration_ms);
+    item_take_number(item, TASK_DURATION, 1e3, batch->duration_ms);
 }
 
 /* An Airflow run is due at the end of its data interval; elsewhere the nominal start is the time it was
@@ -169,14 +138,14 @@ static void fill_times(const struct json_item *item, bool is_airflow)
 {
     struct event_batch *batch = item->batch;
 
-    take_time(item, NOMINAL_START, batch->scheduled_us);
+    item_take_time(item, NOMINAL_START, TIME_UNIT_AUTO, batch->scheduled_us);
     if (is_airflow)
-        take_time(item, NOMINAL_END, batch->scheduled_us);
-    take_time(item, TASK_QUEUED, batch->queued_us);
-    if (span_is(text_of(item, EVENT_TYPE), "START"))
+        item_take_time(item, NOMINAL_END, TIME_UNIT_AUTO, batch->scheduled_us);
+    item_take_time(item, TASK_QUEUED, TIME_UNIT_AUTO, batch->queued_us);
+    if (span_is(item_text(item, EVENT_TYPE), "START"))
         batch->started_us[item->row] = batch->time_us[item->row];
-    take_time(item, TASK_STARTED, batch->started_us);
-    take_time(item, DAG_STARTED, batch->started_us);
+    item_take_time(item, TASK_STARTED, TIME_UNIT_AUTO, batch->started_us);
+    item_take_time(item, DAG_STARTED, TIME_UNIT_AUTO, batch->started_us);
 }
 
 static bool is_class_char(char c)
@@ -221,10 +190,43 @@ static struct span class_of_trace(struct span trace)
     return (struct span){0};
 }
 
+/* Python's tracebacks end with the exception; other messages begin with what matters. */
+static struct span error_line(struct span message)
+{
+    const struct span traceback = SPAN_LITERAL("Traceback (most recent call last)");
+    uint32_t end = message.size, start;
+
+    if (end < traceback.size || memcmp(message.data, traceback.data, traceback.size) != 0)
+        return message;
+    while (end > 0 && isspace((unsigned char)message.data[end - 1]))
+        end--;
+    for (start = end; start > 0 && message.data[start - 1] != '\n';)
+        start--;
+    return span_make(message.data + start, end - start);
+}
+
+static bool ends_with(struct span text, struct span end)
+{
+    return text.size >= end.size && memcmp(text.data + text.size - end.size, end.data, end.size) == 0;
+}
+
+/* Airflow tries a task again until it has tried `retries` times more, except after these two exceptions
+ * (models/taskinstance.py). A task that was cleared may be tried more often than the facets tell. */
+static bool will_be_retried(const struct json_item *item, struct span error_type)
+{
+    int64_t attempt, retries;
+
+    return span_is(item_text(item, EVENT_TYPE), "FAIL") &&
+           !json_value_integer(&item->values[TRY_NUMBER], 1, UINT16_MAX, &attempt) &&
+           !json_value_integer(&item->values[RETRIES], 1, UINT16_MAX, &retries) && attempt <= retries &&
+           !ends_with(error_type, SPAN_LITERAL("AirflowFailException")) &&
+           !ends_with(error_type, SPAN_LITERAL("AirflowSensorTimeout"));
+}
+
 /* False: no room in the arena. */
 static bool fill_engine(const struct json_item *item)
 {
-    struct span engine = first_text(item, ENGINE, INTEGRATION);
+    struct span engine = item_first_text(item, ENGINE, INTEGRATION);
     char *lower = arena_take(&item->batch->text, engine.size);
 
     if (!lower)
@@ -241,9 +243,9 @@ static const char *check(const struct json_item *item)
         return "no run, job or dataset";
     if (item->values[RUN].type != JSON_OBJECT)
         return "run is not an object";
-    if (text_of(item, RUN_ID).size == 0)
+    if (item_text(item, RUN_ID).size == 0)
         return "no run.runId";
-    if (text_of(item, JOB_NAME).size == 0)
+    if (item_text(item, JOB_NAME).size == 0)
         return "no job.name";
     if (item->values[EVENT_TIME].type == JSON_ABSENT)
         return "no eventTime";
@@ -266,51 +268,39 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     if (*ret_reason)
         return JSON_ROW_BAD;
 
-    bool is_dag = text_of(item, DAG_OF_RUN).size > 0;
-    bool is_task = !is_dag && text_of(item, DAG_ID).size > 0 && text_of(item, TASK_ID).size > 0;
+    bool is_dag = item_text(item, DAG_OF_RUN).size > 0;
+    bool is_task = !is_dag && item_text(item, DAG_ID).size > 0 && item_text(item, TASK_ID).size > 0;
     if (!fill_engine(item))
         return JSON_ROW_FULL;
     fill_identity(item, is_dag, is_task);
     fill_numbers(item);
     fill_times(item, is_dag || is_task || span_is(batch->engine[row], "airflow"));
     batch->state[row] = (uint8_t)state_of(item);
-    batch->action[row] = text_of(item, EVENT_TYPE);
-    batch->error[row] = text_of(item, ERROR_MESSAGE);
-    batch->stack_trace[row] = text_of(item, STACK_TRACE);
+    batch->action[row] = item_text(item, EVENT_TYPE);
+    batch->error[row] = error_line(item_text(item, ERROR_MESSAGE));
+    batch->stack_trace[row] = item_text(item, STACK_TRACE);
     batch->error_type[row] = class_of_trace(batch->stack_trace[row]);
-    batch->owner[row] = text_of(item, OWNER);
-    batch->url[row] = text_of(item, LOG_URL);
-    batch->queue[row] = first_text(item, INSTANCE_QUEUE, TASK_QUEUE);
-    batch->version[row] = text_of(item, CODE_VERSION);
+    if (is_task && will_be_retried(item, batch->error_type[row]))
+        batch->result[row] = SPAN_LITERAL("up_for_retry");
+    batch->owner[row] = item_text(item, OWNER);
+    batch->url[row] = item_text(item, LOG_URL);
+    batch->queue[row] = item_first_text(item, INSTANCE_QUEUE, TASK_QUEUE);
+    batch->version[row] = item_text(item, CODE_VERSION);
     return JSON_ROW_KEPT;
 }
 
 static enum status openlineage_open(const void *settings, const struct format_context *context,
                                     struct format **ret_format, struct error *ret_error)
 {
-    struct format *format = memory_new(sizeof *format);
-
-    format->reader = json_reader_of(target_paths, TARGET_COUNT);
-    *ret_format = format;
-    return STATUS_OK;
-}
-
-static enum status openlineage_decode(struct format *format, const struct message *message,
-                                      struct event_batch *batch, const char **ret_reason)
-{
-    return json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
-}
-
-static void openlineage_close(struct format *format)
-{
-    json_reader_free(format->reader);
-    free(format);
+    return json_format_open(target_paths, TARGET_COUNT, fill_row, ret_format);
 }
 
 const struct format_type openlineage_format = {
     .name = "openlineage",
     .help = "OpenLineage run events of Airflow, Spark, dbt, Flink and others",
+    .signs = "eventTime eventType job|eventTime run job|eventTime job producer|eventTime dataset producer|"
+             "eventTime run producer",
     .open = openlineage_open,
-    .decode = openlineage_decode,
-    .close = openlineage_close,
+    .decode = json_format_decode,
+    .close = json_format_close,
 };

@@ -37,6 +37,7 @@ struct deliver {
     unsigned lines_wanted, documents_wanted; /* bits 1 << kind */
     struct buffer line, body, packed;
     struct filing filing;
+    struct sent_file sent;
     struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
     int64_t now_us;
     size_t waiting_bytes;
@@ -92,6 +93,10 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
     buffer_init(&deliver->line, ENCODED_MAX);
     buffer_init(&deliver->body, ENCODED_MAX);
     buffer_init(&deliver->packed, ENCODED_MAX);
+    if (sent_file_open(&deliver->sent, context->sent_path, ret_error) != STATUS_OK) {
+        deliver_close(deliver);
+        return STATUS_FATAL;
+    }
     if (context->collect) {
         for (int kind = 0; kind < DOC_KINDS; kind++)
             if (collect_wants(context->collect, (enum document_kind)kind))
@@ -125,6 +130,7 @@ void deliver_close(struct deliver *deliver)
         free(outlet->verdicts.items);
     }
     filing_close(&deliver->filing);
+    sent_file_close(&deliver->sent);
     free(deliver->acknowledged.items);
     free(deliver->frozen.items);
     free(deliver->outlets);
@@ -550,8 +556,10 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
                 notices_given_up(&outlet->notices);
             bury(deliver, outlet, verdict);
         } else {
-            if (logged)
+            if (logged) {
+                sent_file_add(&deliver->sent, outlet->notices.sink, item->document.id);
                 notices_mark(&outlet->notices, item, deliver->now_us);
+            }
             settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);
@@ -562,6 +570,8 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
+    size_t unmarked = 0;
+
     deliver->now_us = now_us;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
@@ -575,7 +585,10 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
             notices_advance(&outlet->notices);
         }
         offer_next(deliver, outlet);
+        unmarked += outlet->notices.unmarked;
     }
+    if (unmarked == 0)
+        sent_file_clear(&deliver->sent);
     if (deliver->context.keeper)
         filing_advance(&deliver->filing, settle, deliver);
 }
@@ -688,7 +701,8 @@ enum status deliver_restored(struct deliver *deliver, struct store *store, unsig
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
-        if (is_notice(outlet, DOC_ALERT) && notices_load(&outlet->notices, store, ret_error) != STATUS_OK)
+        if (is_notice(outlet, DOC_ALERT) &&
+            notices_load(&outlet->notices, store, &deliver->sent, ret_error) != STATUS_OK)
             return STATUS_FATAL;
         if (outbox_restored(&outlet->outbox, store, workers, look_at_stored, outlet, ret_error) != STATUS_OK)
             return STATUS_FATAL;

@@ -21,6 +21,7 @@ struct deliver_context {
     struct collect *collect; /* replay: all lines go here, no sink is opened */
     struct view *view;       /* may be NULL */
     struct keeper *keeper;   /* NULL in a replay */
+    const char *sent_path; /* file beside the store, see sent_file.h; NULL: none, as for whom no alerts are */
     _Atomic uint64_t
         *outbox_bytes; /* of all workers: documents that the store has or gets; not used without keeper */
     void (*warn)(void *owner, const char *text);

@@ -52,6 +52,7 @@ struct engine {
     int lock;                      /* on the store; -1: none */
     struct task task;              /* with options.task */
     char *store_path;
+    char *sent_path; /* NULL: a replay, or a simulation */
     pthread_mutex_t warn_mutex;
     _Atomic bool leave; /* a stop took too long: threads end as they are */
     unsigned opened;
@@ -139,6 +140,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
 
     for (unsigned i = 0; i < engine->shared.here; i++) {
         deliver.worker = engine->shared.first + i;
+        deliver.sent_path = deliver.worker == ALERT_OWNER ? engine->sent_path : NULL;
         if (worker_open(&engine->workers[i].worker, &engine->shared, deliver.worker, &deliver,
                         engine->options.mode != ENGINE_LIVE, error) != STATUS_OK)
             return STATUS_FATAL;
@@ -220,6 +222,15 @@ static enum status open_mirror(struct engine *engine, const struct store_options
     return status;
 }
 
+static char *path_beside(const char *path, const char *ending)
+{
+    size_t size = strlen(path) + strlen(ending) + 1;
+    char *text = memory_new(size);
+
+    snprintf(text, size, "%s%s", path, ending);
+    return text;
+}
+
 static enum status open_store(struct engine *engine, struct error *error)
 {
     const struct plan_store *own = &engine->plan->store;
@@ -240,6 +251,8 @@ static enum status open_store(struct engine *engine, struct error *error)
         if (status == STATUS_OK)
             status = store_open(own->path, &options, &engine->store, error);
     }
+    if (!options.vfs)
+        engine->sent_path = path_beside(engine->store_path, ".sent");
     options.mirror = false;
     if (status == STATUS_OK)
         status = dead_letters_open(own->path, &options, &engine->dead_letters, error);
@@ -540,6 +553,7 @@ void engine_free(struct engine *engine)
     if (engine->task.journal)
         engine->task.type->close(engine->task.journal);
     free(engine->store_path);
+    free(engine->sent_path);
     for (unsigned i = 0; i < engine->shared.here; i++)
         free(engine->values[i]);
     pthread_mutex_destroy(&engine->warn_mutex);

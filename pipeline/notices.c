@@ -59,13 +59,43 @@ static int compare_told(const void *left, const void *right)
     return ((const struct notices_told *)left)->order < ((const struct notices_told *)right)->order ? -1 : 1;
 }
 
+static struct notice *list_add(struct notices *notices, const struct notification *notification,
+                               struct outbox_item *item)
+{
+    struct notice_list *list = &notices->waiting;
+    struct notice *notice;
+
+    list->items = memory_reserve(list->items, &list->capacity, list->count + 1, sizeof *list->items);
+    notice = &list->items[list->count++];
+    *notice = (struct notice){
+        .notification = *notification,
+        .body = memory_text(notification->body.data, notification->body.size),
+        .item = item,
+    };
+    notice->notification.body.data = notice->body;
+    notices->added++;
+    return notice;
+}
+
+struct loading {
+    struct notices *notices;
+    const struct sent_file *sent;
+};
+
 static bool take_logged(void *owner, const struct notification *notification)
 {
-    struct notices *notices = owner;
+    const struct loading *loading = owner;
+    struct notices *notices = loading->notices;
     struct notices_told *told;
 
-    if (notification->sink != notices->sink || !notification->sent)
+    if (notification->sink != notices->sink)
         return true;
+    if (!notification->sent) {
+        if (!sent_file_had(loading->sent, notices->sink, notification->line))
+            return true;
+        list_add(notices, notification, NULL)->notification.sent = true;
+        notices->unmarked++;
+    }
     notices->sent = memory_reserve(notices->sent, &notices->sent_capacity, notices->sent_count + 1,
                                    sizeof *notices->sent);
     notices->sent[notices->sent_count++] = notification->line;
@@ -83,12 +113,14 @@ static bool take_logged(void *owner, const struct notification *notification)
     return true;
 }
 
-enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
+enum status notices_load(struct notices *notices, struct store *store, const struct sent_file *sent,
+                         struct error *ret_error)
 {
+    struct loading loading = {.notices = notices, .sent = sent};
     struct alert alert;
     size_t kept = 0;
 
-    if (store_notifications(store, take_logged, notices, ret_error) != STATUS_OK)
+    if (store_notifications(store, take_logged, &loading, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     if (notices->sent_count == 0)
         return STATUS_OK;
@@ -121,30 +153,22 @@ bool notices_sent(const struct notices *notices, struct id128 line)
 static void add(struct notices *notices, const struct outbox_item *item, bool sent, int64_t now_us,
                 struct outbox_item *waiting)
 {
-    const struct outbox_document *document = &item->document;
-    struct notice_list *list = &notices->waiting;
-    struct notice *notice;
     struct alert alert;
-    bool whole = notices_unpack(document->body, &alert);
+    bool whole = notices_unpack(item->document.body, &alert);
 
     assert(whole);
-    list->items = memory_reserve(list->items, &list->capacity, list->count + 1, sizeof *list->items);
-    notice = &list->items[list->count++];
-    *notice = (struct notice){
-        .notification = {.sink = notices->sink,
-                         .line = alert.id,
-                         .dedup = alert.dedup,
-                         .episode = alert.episode,
-                         .at_us = alert.at_us,
-                         .told_us = now_us,
-                         .firing = alert.state == ALERT_FIRING,
-                         .prompt = alert.prompt,
-                         .sent = sent},
-        .body = memory_text(document->body.data, document->body.size),
-        .item = waiting,
-    };
-    notice->notification.body = span_make(notice->body, document->body.size);
-    notices->added++;
+    list_add(notices,
+             &(struct notification){.sink = notices->sink,
+                                    .line = alert.id,
+                                    .dedup = alert.dedup,
+                                    .episode = alert.episode,
+                                    .at_us = alert.at_us,
+                                    .told_us = now_us,
+                                    .firing = alert.state == ALERT_FIRING,
+                                    .prompt = alert.prompt,
+                                    .sent = sent,
+                                    .body = item->document.body},
+             waiting);
 }
 
 void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us)

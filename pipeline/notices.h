@@ -5,6 +5,7 @@
 #pragma once
 #include "pipeline/keeper.h"
 #include "pipeline/outbox.h"
+#include "pipeline/sent_file.h"
 #include "pipeline/store.h"
 
 struct notice {
@@ -55,7 +56,9 @@ void notices_pack(const struct alert *alert, struct buffer *out);
 bool notices_unpack(struct span body, struct alert *ret_alert);
 
 void notices_close(struct notices *notices); /* no job of it runs any more */
-enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error);
+/* What was answered for and is in `sent` counts as sent, and is marked. */
+enum status notices_load(struct notices *notices, struct store *store, const struct sent_file *sent,
+                         struct error *ret_error);
 
 bool notices_sent(const struct notices *notices, struct id128 line);
 void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us);

@@ -1,5 +1,5 @@
 /* The Celery format on a recording of two real workers, and on what the recording does not hold. */
-#include "tests/ingest/support.h"
+#include "tests/ingest/json_support.h"
 
 #include "base/slots.h"
 
@@ -183,12 +183,19 @@ static void test_mutations(void **state)
     lines_free(lines, count);
 }
 
+static void test_wrong_types(void **state)
+{
+    check_json_format("celery", "{\"type\":\"task-failed\",\"uuid\":\"u\",\"timestamp\":1795252618.5,"
+                                "\"hostname\":\"h\",\"retries\":1,"
+                                "\"eta\":\"2026-11-21T09:20:00Z\",\"exception\":\"E('x')\",\"runtime\":0.5}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording),   cmocka_unit_test(test_array),
-        cmocka_unit_test(test_rare_events), cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_array),       cmocka_unit_test(test_rare_events),
+        cmocka_unit_test(test_malformed),   cmocka_unit_test(test_mutations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

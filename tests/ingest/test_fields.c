@@ -1,6 +1,6 @@
 /* The `fields` format: each kind of mapping, what it refuses at load, and what it does with values of
  * the wrong type. */
-#include "tests/ingest/support.h"
+#include "tests/ingest/json_support.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -269,16 +269,19 @@ static void test_mutations(void **state)
     rig_close(&rig);
 }
 
+static void test_wrong_types(void **state)
+{
+    check_json_format("fields", "{\"time\":1795252618,\"workflow\":\"w\",\"value\":2,\"state\":\"failed\","
+                                "\"attempt\":3,\"labels\":{\"a\":\"b\"}}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mapped),
-        cmocka_unit_test(test_malformed_items),
-        cmocka_unit_test(test_without_map),
-        cmocka_unit_test(test_units),
-        cmocka_unit_test(test_configuration_errors),
-        cmocka_unit_test(test_batch_limits),
-        cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_wrong_types),     cmocka_unit_test(test_mapped),
+        cmocka_unit_test(test_malformed_items), cmocka_unit_test(test_without_map),
+        cmocka_unit_test(test_units),           cmocka_unit_test(test_configuration_errors),
+        cmocka_unit_test(test_batch_limits),    cmocka_unit_test(test_bad_input),
         cmocka_unit_test(test_mutations),
     };
 

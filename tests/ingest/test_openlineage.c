@@ -1,6 +1,6 @@
 /* The OpenLineage format on the recording of a real Airflow, on the samples of the specification and of
  * its Python client, and on the dirt that other producers are known for. */
-#include "tests/ingest/support.h"
+#include "tests/ingest/json_support.h"
 
 #include "base/slots.h"
 
@@ -11,7 +11,8 @@
 #define SAMPLES   "data/events/samples/openlineage/"
 
 struct counts {
-    unsigned running, success, failed, tasks, dags, mapped, durations, errors, classes, traces, urls, queued;
+    unsigned running, success, failed, tasks, dags, mapped, durations, errors, classes, traces, urls, queued,
+        retried;
     struct slots attempts, runs;
 };
 
@@ -44,6 +45,7 @@ static void count_row(const struct rig *rig, struct counts *counts)
     counts->traces += batch->stack_trace[0].size > 0;
     counts->classes += batch->error_type[0].size > 0;
     counts->urls += batch->url[0].size > 0;
+    counts->retried += span_is(batch->result[0], "up_for_retry");
     counts->queued += batch->queued_us[0] != TIME_NONE;
     id_begin(&builder);
     id_add_text(&builder, batch->run[0]);
@@ -88,6 +90,7 @@ static void test_recording(void **state)
     assert_int_equal(counts.classes, 29);
     assert_int_equal(counts.urls, 1324);
     assert_int_equal(counts.queued, 1324);
+    assert_int_equal(counts.retried, 27); /* of 29 attempts; two failed for good */
     assert_int_equal(counts.attempts.used, 662);
     assert_int_equal(counts.runs.used, 158);
     slots_free(&counts.attempts);
@@ -291,6 +294,15 @@ static void test_facets(void **state)
     rig_decode_text(&rig, EVENT("", "", "\"name\":\"j\",\"facets\":{\"jobType\":{\"integration\":\"DBT\"}}"));
     assert_span(batch->engine[0], "dbt");
 
+    rig_decode_text(&rig,
+                    EVENT("\"eventType\":\"FAIL\",",
+                          "\"errorMessage\":{\"message\":\"Traceback (most recent call last):\\n  File x\\n"
+                          "KeyError: 'day'\\n\"}",
+                          "\"name\":\"j\""));
+    assert_span(batch->error[0], "KeyError: 'day'");
+    rig_decode_text(&rig, EVENT("", "\"errorMessage\":{\"message\":\"two\\nlines\"}", "\"name\":\"j\""));
+    assert_span(batch->error[0], "two\nlines");
+
     /* facets of the wrong type are passed over */
     rig_decode_text(
         &rig,
@@ -305,6 +317,37 @@ static void test_facets(void **state)
     assert_int_equal(batch->attempt[0], 2);
     assert_int_equal(batch->map_index[0], 4);
     assert_true(isnan(batch->duration_ms[0]) && batch->queued_us[0] == TIME_NONE);
+    rig_close(&rig);
+}
+
+static void test_retries(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "openlineage", NULL);
+#define FAILED(type, attempt, retries, exception)                                                            \
+    rig_decode_text(                                                                                         \
+        &rig,                                                                                                \
+        EVENT("\"eventType\":\"" type "\",",                                                                 \
+              "\"airflow\":{\"dag\":{\"dag_id\":\"d\"},\"task\":{\"task_id\":\"t\",\"retries\":" retries     \
+              "},\"taskInstance\":{\"try_number\":" attempt "}},\"errorMessage\":"                           \
+              "{\"message\":\"m\",\"stackTrace\":\"" exception ": m\"}",                                     \
+              "\"name\":\"d.t\""));                                                                          \
+    assert_int_equal(rig.batch.mark[0], MARK_OK)
+    FAILED("FAIL", "1", "1", "ValueError");
+    assert_span(rig.batch.result[0], "up_for_retry");
+    assert_int_equal(rig.batch.state[0], STATE_FAILED);
+    FAILED("FAIL", "2", "1", "ValueError");
+    assert_int_equal(rig.batch.result[0].size, 0);
+    FAILED("FAIL", "1", "0", "ValueError");
+    assert_int_equal(rig.batch.result[0].size, 0);
+    FAILED("FAIL", "1", "{}", "ValueError");
+    assert_int_equal(rig.batch.result[0].size, 0);
+    FAILED("FAIL", "1", "3", "airflow.exceptions.AirflowFailException");
+    assert_int_equal(rig.batch.result[0].size, 0);
+    FAILED("START", "1", "3", "ValueError");
+    assert_int_equal(rig.batch.result[0].size, 0);
+#undef FAILED
     rig_close(&rig);
 }
 
@@ -339,13 +382,31 @@ static void test_mutations(void **state)
     lines_free(lines, count);
 }
 
+static void test_wrong_types(void **state)
+{
+    check_json_format(
+        "openlineage",
+        EVENT(
+            "\"eventType\":\"FAIL\",",
+            PARENT("d") ",\"airflow\":{\"dag\":{\"dag_id\":\"d\"},\"task\":{\"task_id\":\"t\",\"retries\":2}"
+                        ",\"taskInstance\":{\"try_number\":1,\"map_index\":0}},\"errorMessage\":{\"message\":"
+                        "\"m\",\"stackTrace\":\"E: m\"}",
+            "\"name\":\"d.t\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recording), cmocka_unit_test(test_fields_of_recording),
-        cmocka_unit_test(test_samples),   cmocka_unit_test(test_identity_without_airflow_facets),
-        cmocka_unit_test(test_states),    cmocka_unit_test(test_facets),
-        cmocka_unit_test(test_malformed), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_wrong_types),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_fields_of_recording),
+        cmocka_unit_test(test_samples),
+        cmocka_unit_test(test_identity_without_airflow_facets),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_facets),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_mutations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

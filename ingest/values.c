@@ -1,0 +1,109 @@
+/* What a JSON value says, as the type that a field wants; and what the formats with a table of paths do with
+ * many of their values. Runs once a value that somebody asked for. */
+#include "ingest/json.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { NUMBER_BYTES_MAX = 512 /* longer digit strings are not converted */ };
+
+/* A decimal number and nothing else; strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
+const char *json_value_number(const struct json_value *value, double *ret_number)
+{
+    char copy[NUMBER_BYTES_MAX], *end;
+
+    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
+        return "is not a number";
+    if (value->text.size == 0 || value->text.size >= sizeof copy)
+        return value->type == JSON_NUMBER ? "has too many digits" : "is not a number";
+    for (uint32_t i = 0; i < value->text.size; i++)
+        if (!value->text.data[i] || !strchr("0123456789+-.eE", value->text.data[i]))
+            return "is not a number";
+    memcpy(copy, value->text.data, value->text.size);
+    copy[value->text.size] = '\0';
+    double number = strtod(copy, &end);
+    if (end != copy + value->text.size)
+        return "is not a number";
+    if (!isfinite(number))
+        return "is out of range";
+    *ret_number = number;
+    return NULL;
+}
+
+const char *json_value_integer(const struct json_value *value, int64_t min, int64_t max, int64_t *ret_integer)
+{
+    double number;
+    const char *problem = json_value_number(value, &number);
+
+    /* The bounds asked for are far within 2^53, where doubles hold integers exactly. */
+    assert(min > -(1LL << 53) && max < 1LL << 53);
+    if (problem)
+        return problem;
+    if (number != trunc(number))
+        return "is not an integer";
+    if (number < (double)min || number > (double)max)
+        return "is out of range";
+    *ret_integer = (int64_t)number;
+    return NULL;
+}
+
+const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
+                            int64_t *ret_us)
+{
+    if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
+        return "is not a time";
+    return time_parse(value->text, unit, reference_us, ret_us) ? NULL : "is not a time";
+}
+
+struct span item_text(const struct json_item *item, unsigned target)
+{
+    const struct json_value *value = &item->values[target];
+
+    return value->type == JSON_TEXT ? value->text : (struct span){0};
+}
+
+struct span item_first_text(const struct json_item *item, unsigned first, unsigned second)
+{
+    struct span text = item_text(item, first);
+
+    return text.size ? text : item_text(item, second);
+}
+
+struct span item_id(const struct json_item *item, unsigned target)
+{
+    const struct json_value *value = &item->values[target];
+
+    return value->type == JSON_TEXT || value->type == JSON_NUMBER ? value->text : (struct span){0};
+}
+
+void item_take_time(const struct json_item *item, unsigned target, enum time_unit unit, int64_t *column)
+{
+    json_value_time(&item->values[target], unit, TIME_NONE, &column[item->row]);
+}
+
+void item_take_number(const struct json_item *item, unsigned target, double factor, double *column)
+{
+    double number;
+
+    if (!json_value_number(&item->values[target], &number) && isfinite(number * factor))
+        column[item->row] = number * factor;
+}
+
+void item_take_texts(const struct json_item *item, const struct json_column *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct span text = item_id(item, columns[i].target);
+
+        assert(field_rows[columns[i].field].type == FIELD_TEXT);
+        if (text.size)
+            ((struct span *)event_column(item->batch, columns[i].field))[item->row] = text;
+    }
+}
+
+enum run_state state_of_name(const struct state_name *names, struct span name)
+{
+    while (names->name && !span_is(name, names->name))
+        names++;
+    return names->name ? names->state : STATE_NONE;
+}

@@ -1,0 +1,155 @@
+"""The recordings of JSON formats, read by the real program: how many rows each gives, and which dead letters.
+
+usage: formats_json.py [NAME...]     prints one line a recording; names are matched as parts of paths
+
+Each recording is read by its own format and by `auto`, which must give the same. Runs of what has a truth file are
+counted by state as well.
+"""
+import collections
+import glob
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+from integration import services
+from report import Report, Skip
+
+EVENTS = os.path.join(os.environ.get("WEIR_SHARED", os.path.join(services.ROOT, "..", "shared")), "data", "events")
+
+
+def foreign(name):
+    return f"looks like {name}; no format reads it yet"
+
+
+NO_TIME = "no time: this type of payload has none, and the arrival is not known"
+
+# path under data/events (a pattern: one message a file), settings of the source, rows, dead letters by reason
+RECORDINGS = [
+    ("airflow/dev/openlineage.jsonl.zst", {"format": "openlineage"}, 1639, {}),
+    ("celery/dev/events.jsonl.zst", {"format": "celery"}, 23553, {}),
+    ("dagster/events.jsonl.zst", {"format": "dagster"}, 2839, {}),
+    ("dagster/console.jsonl.zst", {"format": "dagster"}, 299, {}),
+    ("dbt/log.jsonl.zst", {"format": "dbt"}, 898, {}),
+    ("dbt/run_results.tar.zst", {"format": "dbt"}, 275, {}),
+    ("zeebe/records.jsonl.zst", {"format": "zeebe"}, 18397, {}),
+    ("samples/ecs/order_api.jsonl.zst", {"format": "ecs"}, 1049, {}),
+    ("samples/github_webhooks/*.json", {"format": "github"}, 39, {NO_TIME: 2}),
+    ("samples/dbt_artifacts/*.json", {"format": "dbt"}, 16, {}),
+    # a job and a dataset event tell of no run and give no row
+    ("samples/openlineage/*event.json", {"format": "openlineage"}, 3, {}),
+    ("samples/cdevents/*.json", {"format": "auto"}, 0, {foreign("a CDEvents message"): 49}),
+    ("samples/cloudevents/json-format_[1-7].json", {"format": "auto"}, 0, {foreign("a CloudEvents message"): 7}),
+    ("samples/cloudevents/spec_1.json", {"format": "auto"}, 0, {foreign("a CloudEvents message"): 1}),
+    ("samples/cloudevents/json-format_8.json", {"format": "auto"}, 0, {}),  # an empty batch
+    # events of other makers, which the primer compares with, and a facet alone: no format's, read by our own names
+    ("samples/cloudevents/primer_*.json", {"format": "fields"}, 3, {"no time": 3}),
+    ("samples/openlineage/*without_end.json", {"format": "fields"}, 0, {"no time": 1}),
+    ("samples/otlp/logs.json", {"format": "auto"}, 0, {foreign("an OTLP logs message"): 1}),
+    ("samples/otlp/events.json", {"format": "auto"}, 0, {foreign("an OTLP logs message"): 1}),
+    ("samples/otlp/metrics.json", {"format": "auto"}, 0, {foreign("an OTLP metrics message"): 1}),
+    ("samples/otlp/trace.json", {"format": "auto"}, 0, {foreign("an OTLP traces message"): 1}),
+    ("samples/argo/*.json", {"format": "auto"}, 0, {foreign("an Argo Workflows object"): 4,
+                                                     foreign("a Kubernetes object (Argo Workflows, Tekton ...)"): 1}),
+    ("samples/tekton/*.json", {"format": "auto"}, 0, {foreign("a Tekton event"): 1}),
+    ("samples/kubernetes/events_watch.jsonl.zst", {"format": "auto"}, 0, {foreign("a Kubernetes watch event"): 307}),
+]
+
+# runs of a recording by their last state, counted from the recording's own words and its truth.jsonl
+RUNS = {
+    "dagster/events.jsonl.zst": {"success": 97, "failed": 3},
+    "dbt/log.jsonl.zst": {"success": 20, "failed": 5},
+    "zeebe/records.jsonl.zst": {"success": 193, "running": 37},
+}
+FOREIGN_TO = ["openlineage", "celery", "dagster", "dbt", "ecs", "github", "zeebe"]
+
+
+def zstd(path):
+    return subprocess.run(["zstd", "-dcq", path], stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+
+def messages(path):
+    """One message a line, as the file source reads them."""
+    full = os.path.join(EVENTS, path)
+    if path.endswith(".tar.zst"):
+        with tarfile.open(fileobj=io.BytesIO(zstd(full))) as archive:
+            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
+            return [json.dumps(json.load(archive.extractfile(m))).encode() for m in members]
+    if path.endswith(".jsonl.zst"):
+        return zstd(full).splitlines()
+    found = []
+    for name in sorted(glob.glob(full)):
+        with open(name, encoding="utf-8") as file:
+            found.append(json.dumps(json.load(file)).encode())
+    return found
+
+
+def weir(*arguments):
+    answer = subprocess.run([services.program(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+    if answer.returncode not in (0, 1):
+        raise AssertionError(f"exit {answer.returncode}: {answer.stderr[-1000:]}")
+    return answer.stdout
+
+
+def read(lines, settings, folder):
+    """What the program makes of the messages: rows, dead letters by reason, runs by id."""
+    config, paths = os.path.join(folder, "f.yaml"), {n: os.path.join(folder, n) for n in ("in", "db", "events", "runs")}
+    for path in paths.values():
+        if os.path.exists(path):
+            os.remove(path)
+    with open(paths["in"], "wb") as file:
+        file.write(b"".join(line + b"\n" for line in lines))
+    with open(config, "w", encoding="utf-8") as file:
+        json.dump({"name": "formats", "http": {"listen": ""}, "store": {"path": paths["db"]},
+                   "time": {"max_skew": "36500d", "lateness": "1h"},
+                   "sources": [{"name": "recording", "type": "file", "path": paths["in"], **settings}],
+                   "sinks": [{"name": n, "type": "file", "path": paths[n], "send": [n]} for n in ("events", "runs")]}, file)
+    weir("run", config, "--once")
+    rows, runs = 0, {}
+    if os.path.exists(paths["events"]):
+        with open(paths["events"], encoding="utf-8") as file:
+            rows = sum(1 for _ in file)
+    if os.path.exists(paths["runs"]):
+        with open(paths["runs"], encoding="utf-8") as file:
+            runs = {run["id"]: run for run in map(json.loads, file)}
+    letters = [json.loads(line) for line in weir("dead-letters", "list", "--json", "--limit", "100000", config).splitlines()]
+    return rows, dict(collections.Counter(letter["reason"] for letter in letters)), runs
+
+
+def expect(what, found, expected):
+    if found != expected:
+        raise AssertionError(f"{what}: {found}, expected {expected}")
+
+
+def check(path, settings, rows, letters):
+    lines = messages(path)
+    if not lines:
+        raise Skip("no such recording")
+    with tempfile.TemporaryDirectory() as folder:
+        formats = FOREIGN_TO if settings["format"] == "auto" else [settings["format"]]
+        for name in [*formats, "auto"]:
+            found_rows, found_letters, runs = read(lines, {**settings, "format": name}, folder)
+            expect(f"{name}: rows", found_rows, rows)
+            expect(f"{name}: dead letters", found_letters, letters)
+            if path in RUNS:
+                states = collections.Counter(run["state"] for run in runs.values() if run["level"] == "run")
+                expect(f"{name}: runs", dict(states), RUNS[path])
+
+
+def run(report, names):
+    if not os.path.exists(services.program()):
+        raise Skip("the program is not built")
+    if not os.path.isdir(EVENTS):
+        raise Skip("no shared recordings")
+    for recording in RECORDINGS:
+        if not names or any(part in recording[0] for part in names):
+            report.run(f"formats_json/{recording[0]}", lambda: check(*recording))
+
+
+if __name__ == "__main__":
+    REPORT = Report()
+    run(REPORT, sys.argv[1:])
+    sys.exit(REPORT.close(False))
