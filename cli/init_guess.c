@@ -12,8 +12,10 @@ static const enum field useful[] = {F_WORKFLOW, F_RUN, F_STATE, F_DURATION_MS, F
 enum { USEFUL = sizeof useful / sizeof *useful };
 
 #define GENERIC_SHARE 0.75 /* of the score of a format that takes any JSON */
+#define MIXED_SHARE                                                                                          \
+    0.95 /* of the one that looks at each message: only better where there are several kinds */
 
-static void warn_nobody(struct guess *guess, size_t message, const char *reason)
+static void note_reason(struct guess *guess, size_t message, const char *reason)
 {
     if (guess->reason[0])
         return;
@@ -34,7 +36,7 @@ static bool take_rows(struct guess *guess, size_t message, uint32_t from)
         }
         good |= batch->mark[row] == MARK_OK || batch->mark[row] == MARK_TOMBSTONE;
         if (batch->mark[row] == MARK_MALFORMED)
-            warn_nobody(guess, message, batch->reason[row]);
+            note_reason(guess, message, batch->reason[row]);
     }
     return good;
 }
@@ -52,7 +54,7 @@ static void decode_sample(struct guess *guess, const struct sample *sample)
         if (status == STATUS_OK)
             guess->decoded += take_rows(guess, i, before);
         else
-            warn_nobody(guess, i, reason);
+            note_reason(guess, i, reason);
     }
 }
 
@@ -85,6 +87,8 @@ static void score(struct guess *guess)
     guess->score = (double)guess->decoded / (double)guess->tried * (1 + known / USEFUL);
     if (strcmp(guess->type->name, "fields") == 0)
         guess->score *= GENERIC_SHARE;
+    else if (strcmp(guess->type->name, "auto") == 0)
+        guess->score *= MIXED_SHARE;
 }
 
 void guess_free(struct guess *guess)
@@ -171,8 +175,6 @@ struct guess *guess_best(const struct sample *sample, struct buffer *ret_tried)
     struct buffer map;
 
     for (size_t i = 0; format_types[i]; i++) {
-        if (strcmp(format_types[i]->name, "auto") == 0) /* tries the others, as is done here */
-            continue;
         struct guess *guess = try_format(format_types[i], NULL, sample);
         if (!guess)
             continue;

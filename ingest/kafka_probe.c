@@ -256,8 +256,7 @@ static void report_topic(struct kafka_probe *probe, const char *topic, report_li
 
         if (committed)
             size += snprintf(line + size, sizeof line - (size_t)size,
-                             "group '%s' has committed %zu of them, lag %lld; ", group, committed,
-                             (long long)lag);
+                             "group '%s' has committed in %zu, lag %lld; ", group, committed, (long long)lag);
         else
             size += snprintf(line + size, sizeof line - (size_t)size, "group '%s' has committed nothing; ",
                              group);
