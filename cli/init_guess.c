@@ -75,6 +75,11 @@ static void count_fields(struct guess *guess)
     }
 }
 
+static bool is_called(const struct guess *guess, const char *name)
+{
+    return strcmp(guess->type->name, name) == 0;
+}
+
 static void score(struct guess *guess)
 {
     double known = 0;
@@ -85,9 +90,9 @@ static void score(struct guess *guess)
     for (size_t i = 0; i < USEFUL; i++)
         known += (double)guess->set[useful[i]] / (double)guess->rows;
     guess->score = (double)guess->decoded / (double)guess->tried * (1 + known / USEFUL);
-    if (strcmp(guess->type->name, "fields") == 0)
+    if (is_called(guess, "fields"))
         guess->score *= GENERIC_SHARE;
-    else if (strcmp(guess->type->name, "auto") == 0)
+    else if (is_called(guess, "auto"))
         guess->score *= MIXED_SHARE;
 }
 
@@ -184,7 +189,7 @@ struct guess *guess_best(const struct sample *sample, struct buffer *ret_tried)
         best = better(best, guess);
     }
     buffer_init(&map, MAP_BYTES);
-    if (best->type == fields || best->score == 0) {
+    if (is_called(best, "fields") || is_called(best, "auto") || best->score == 0) {
         if (paths_propose(sample, &map))
             best = better(best, try_format(fields, &map, sample));
         else

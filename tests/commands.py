@@ -82,6 +82,16 @@ def init_own_names(folder):
         raise AssertionError(alert)
 
 
+def init_mixed(folder):
+    """Messages of two engines on one topic."""
+    with open(os.path.join(folder, "mixed.jsonl"), "wb") as file:
+        for name in ("airflow", "celery"):
+            lines = subprocess.check_output(["zstdcat", os.path.join(RECORDINGS, f"{name}.jsonl.zst")]).splitlines(True)
+            file.writelines(lines[:80])
+    must_have(weir(folder, "init", "--input", "mixed.jsonl"), "the format auto reads 160 of 160", "weir.yaml is written")
+    must_have(weir(folder, "check", "weir.yaml"), "ok: pipeline 'mixed'")
+
+
 def init_refusals(folder):
     with open(os.path.join(folder, "plain.log"), "w", encoding="utf-8") as file:
         file.write("\x01\x02\n" * 3)
@@ -224,7 +234,7 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_refusals, top, tap)
+CASES = (init_known, init_own_names, init_mixed, init_refusals, top, tap)
 
 
 def run(report, names):
