@@ -188,6 +188,7 @@ struct guess *guess_best(const struct sample *sample, struct buffer *ret_tried)
                      guess->reason);
         best = better(best, guess);
     }
+    assert(best); /* `fields` needs no settings */
     buffer_init(&map, MAP_BYTES);
     if (is_called(best, "fields") || is_called(best, "auto") || best->score == 0) {
         if (paths_propose(sample, &map))
