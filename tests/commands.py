@@ -25,7 +25,7 @@ OWN_NAMES = [
 
 def weir(folder, *arguments, code=0, **options):
     """What it printed, on both streams."""
-    answer = subprocess.run([services.program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=60, **options)
+    answer = subprocess.run([services.program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=120, **options)
     said = answer.stdout + answer.stderr
     if answer.returncode != code:
         raise AssertionError(f"weir {' '.join(arguments)}: ended with {answer.returncode}, not {code}: {said[-1500:]}")
