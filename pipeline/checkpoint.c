@@ -28,6 +28,7 @@ enum saving_part {
     PART_RUNS,
     PART_CLEANER,
     PART_ROWS,
+    PART_UNIQUE,
     PART_LIFECYCLE,
     PART_DELIVER,
     PARTS,
@@ -247,6 +248,8 @@ static void freeze_rows(struct worker *worker, uint64_t before)
     order_freeze(&worker->order, &worker->frozen_rows);
     worker->frozen_rows_block = 0;
     saver_drop(&worker->saving.saver, STATE_ROWS, worker->number, before);
+    unique_freeze(&worker->unique);
+    saver_drop(&worker->saving.saver, STATE_UNIQUE, worker->number, before);
 }
 
 /* Some of what was read before the restart has not been delivered again yet. */
@@ -347,6 +350,9 @@ static bool save_part(struct worker *worker, unsigned part)
             return false;
         order_frozen_free(&worker->frozen_rows);
         return true;
+    case PART_UNIQUE:
+        return unique_save(&worker->unique, SLICE_BYTES, &worker->saving.saver, worker->number,
+                           atomic_load(&worker->checkpoint->wanted));
     case PART_LIFECYCLE:
         return worker->number != ALERT_OWNER || lifecycle_save(worker->lifecycle, SLICE_BYTES);
     case PART_DELIVER:

@@ -40,6 +40,9 @@ static void take_record(struct worker *worker, struct record *record, struct blo
                                                          .block = block});
         break;
     }
+    case RECORD_UNIQUE:
+        unique_take(&worker->unique, (const struct unique_record *)record, block);
+        break;
     case RECORD_CONDITION:
         if (worker->shared->live)
             lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
@@ -91,6 +94,18 @@ static int64_t idle_time(const struct worker *worker, int64_t now_us)
     return now_us - now_us % IDLE_STEP_US;
 }
 
+/* With owners of ids between, rows count when those have let them pass. */
+static void update_events(struct worker *worker)
+{
+    int64_t events = worker->rows_us;
+
+    worker->events_final = worker->rows_final;
+    if (worker->unique_step)
+        events = least_heard(worker, WATERMARK_UNIQUE, false, &worker->events_final);
+    if (events > worker->events_us)
+        worker->events_us = events;
+}
+
 static void update_times(struct worker *worker, int64_t now_us)
 {
     int64_t rows = least_heard(worker, WATERMARK_ROWS, false, &worker->rows_final), runs, firm;
@@ -105,6 +120,7 @@ static void update_times(struct worker *worker, int64_t now_us)
         rows = idle_time(worker, now_us);
     if (rows > worker->rows_us)
         worker->rows_us = rows;
+    update_events(worker);
     runs = least_heard(worker, WATERMARK_RUNS, false, &worker->runs_final);
     if (runs > worker->runs_us)
         worker->runs_us = runs;
@@ -189,6 +205,46 @@ static void finish_transitions(struct worker *worker)
     event_batch_reset(&worker->transitions);
 }
 
+static void finish_unique(struct worker *worker)
+{
+    if (worker->transitions.rows == 0)
+        return;
+    judge_rows(worker->judge, RULE_EVENT, &worker->transitions);
+    fold_rows(worker->fold, &worker->transitions);
+    if (worker->plan->wants_runs)
+        rows_send(worker->plan, &worker->transitions, worker->port, worker->shared->workers);
+    event_batch_reset(&worker->transitions);
+}
+
+bool stage_unique(struct worker *worker, int64_t now_us)
+{
+    const struct order_entry *first;
+    unsigned applied = 0;
+
+    (void)now_us;
+    if (!worker->unique_step)
+        return false;
+    while (applied < ROWS_A_STEP && (first = order_first(&worker->unique.order)) &&
+           (first->order_us < worker->rows_us || worker->rows_final)) {
+        unique_apply(&worker->unique, worker->cleaner, worker->plan, &worker->transitions,
+                     &worker->figures.clean);
+        applied++;
+        if (worker->transitions.rows == worker->transitions.row_limit ||
+            worker->transitions.text.used > EVENT_TEXT_MAX / 4)
+            finish_unique(worker);
+    }
+    finish_unique(worker);
+    first = order_first(&worker->unique.order);
+    if (first && (first->order_us < worker->rows_us || worker->rows_final))
+        return true;
+    fold_send(worker->fold, worker->rows_final ? INT64_MAX : worker->rows_us);
+    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_UNIQUE,
+                                                   .time_us = worker->rows_us,
+                                                   .firm_us = worker->firm_us,
+                                                   .ended = worker->rows_final});
+    return applied > 0;
+}
+
 bool stage_apply(struct worker *worker, int64_t now_us)
 {
     const struct order_entry *first;
@@ -196,7 +252,7 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     bool all;
 
     while (applied < ROWS_A_STEP && (first = order_first(&worker->order)) &&
-           (first->order_us < worker->rows_us || worker->rows_final)) {
+           (first->order_us < worker->events_us || worker->events_final)) {
         runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
         order_pop(&worker->order);
         applied++;
@@ -206,11 +262,11 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     }
     finish_transitions(worker);
     first = order_first(&worker->order);
-    all = !first || (first->order_us >= worker->rows_us && !worker->rows_final);
+    all = !first || (first->order_us >= worker->events_us && !worker->events_final);
     if (!all)
         return true;
-    worker->applied_us = worker->rows_us;
-    worker->applied_final = worker->rows_final;
+    worker->applied_us = worker->events_us;
+    worker->applied_final = worker->events_final;
     fold_send(worker->run_fold, worker->applied_final ? INT64_MAX : worker->applied_us);
     worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS,
                                                    .time_us = worker->applied_us,
@@ -225,13 +281,13 @@ bool stage_apply(struct worker *worker, int64_t now_us)
 
 bool stage_close(struct worker *worker, int64_t now_us)
 {
-    struct windows_time time = {.events_us = worker->rows_us,
+    struct windows_time time = {.events_us = worker->events_us,
                                 .runs_us = worker->runs_us,
                                 .firm_us = worker->firm_us,
                                 .partial_us = atomic_load(&worker->shared->partial_us),
                                 .final = worker->runs_final};
-    int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
-    bool final = worker->runs_final && worker->rows_final;
+    int64_t until = worker->runs_us < worker->events_us ? worker->runs_us : worker->events_us;
+    bool final = worker->runs_final && worker->events_final;
 
     (void)now_us;
     if (deliver_full(worker->deliver) || exchange_full(worker->port))
@@ -267,7 +323,7 @@ bool stage_notify(struct worker *worker, int64_t now_us)
     (void)now_us;
     if (worker->number == ALERT_OWNER) {
         scored = least_heard(worker, WATERMARK_SCORE, false, &ended);
-        until = scored < worker->rows_us ? scored : worker->rows_us;
+        until = scored < worker->events_us ? scored : worker->events_us;
         ended &= worker->closed_final;
         if (!worker->notified_final && (until > worker->notified_us || ended))
             lifecycle_advance(worker->lifecycle, until, ended, worker_tell_alert, worker);

@@ -5,6 +5,7 @@
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
 #include "pipeline/runs_table.h"
+#include "pipeline/unique.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -141,6 +142,10 @@ static void pack_record(struct parcels *parcels, unsigned target, struct record 
     case RECORD_ROW:
         pack_u8(out, RECORD_ROW);
         row_record_pack((const struct row_record *)record, RUN_TEXTS + plan->labels.count, out);
+        break;
+    case RECORD_UNIQUE:
+        pack_u8(out, RECORD_UNIQUE);
+        unique_pack((const struct unique_record *)record, out);
         break;
     case RECORD_CONDITION:
         pack_u8(out, RECORD_CONDITION);
@@ -297,6 +302,9 @@ static void read_record(struct reading *reading)
         break;
     case RECORD_ROW:
         read_row(reading);
+        break;
+    case RECORD_UNIQUE:
+        unique_unpack(&reading->in, reading->port, reading->parcels->workers);
         break;
     case RECORD_CONDITION:
         read_condition(reading);

@@ -88,6 +88,7 @@ static enum status read_format(struct plan *plan, const struct node *map, void *
     if (!type)
         return STATUS_FATAL;
     shell.type = type;
+    shell.node = map;
     status = read_typed(map, &format_rows, &shell, type->options, type->option_count, type->settings_size,
                         &shell.settings, &extra, &type_text, error);
     free(type_text);
@@ -99,24 +100,38 @@ static enum status unknown_format(const struct plan *plan, const struct node *ma
                                   struct error *error)
 {
     const char *names[TYPE_NAMES_MAX], *near;
+    struct format_preset preset;
     size_t count = 0;
 
     for (unsigned i = 0; i < plan->format_count && count < TYPE_NAMES_MAX; i++)
         names[count++] = plan->formats[i].name;
     for (size_t i = 0; format_types[i] && count < TYPE_NAMES_MAX; i++)
         names[count++] = format_types[i]->name;
+    for (size_t i = 0; count < TYPE_NAMES_MAX && format_preset_at(i, &preset); i++)
+        names[count++] = preset.name;
     near = nearest_name(name, names, count);
     return node_fail(node_find(map, "format"), error,
                      "format: '%s' is neither under formats nor built in%s%s%s", name,
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The index of a named format, adding a built-in one with its defaults when the name is a type. */
+static bool find_preset(const char *name, struct format_preset *ret_preset)
+{
+    for (size_t i = 0; format_preset_at(i, ret_preset); i++)
+        if (strcmp(ret_preset->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The index of a named format, adding a built-in one with its defaults when the name is a type's or a
+ * preset's. */
 static enum status find_format(struct plan *plan, const struct node *map, const char *name,
                                unsigned *ret_index, struct error *error)
 {
     const struct format_type *type;
+    struct format_preset preset;
     struct plan_format *format;
+    bool is_preset;
 
     for (unsigned i = 0; i < plan->format_count; i++)
         if (strcmp(plan->formats[i].name, name) == 0) {
@@ -124,6 +139,9 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
             return STATUS_OK;
         }
     type = format_type_find(name);
+    is_preset = !type && find_preset(name, &preset);
+    if (is_preset)
+        type = preset.type;
     if (!type)
         return unknown_format(plan, map, name, error);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
@@ -132,20 +150,70 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         .name = memory_text(name, strlen(name)), .type = type, .settings = memory_new(type->settings_size)};
     *ret_index = plan->format_count++;
     struct option_table table = {type->options, type->option_count, format->settings};
-    return options_read(NULL, &table, 1, error);
+    enum status status = options_read(NULL, &table, 1, error);
+    return status || !is_preset ? status
+                                : option_assign(type->options, type->option_count, format->settings, "preset",
+                                                preset.name, error);
+}
+
+/* Labels get their columns before the first batch is made. */
+static enum status add_label(struct plan *plan, const struct node *map, const char *name,
+                             unsigned *ret_column, struct error *error)
+{
+    char text[sizeof "labels." + LABEL_NAME_MAX] = "labels.";
+    size_t size = strlen(name), prefix = strlen(text);
+    struct field_ref ref;
+
+    if (size <= LABEL_NAME_MAX) {
+        memcpy(text + prefix, name, size + 1);
+        if (field_ref_parse(span_of(text), &plan->labels, &ref)) {
+            *ret_column = ref.label;
+            return STATUS_OK;
+        }
+    }
+    return node_fail(
+        map, error,
+        "labels: '%.64s' is no name of a label (1 to %d characters without blanks), differs from "
+        "another one only by '.' and '_', or is beyond the limit of %d labels",
+        name, LABEL_NAME_MAX, LABELS_MAX);
+}
+
+static enum status add_labels(struct plan *plan, struct plan_source *source, struct error *error)
+{
+    const struct option_pairs *given = &source->labels_given;
+
+    source->labels = memory_new(given->count * sizeof *source->labels);
+    for (size_t i = 0; i < given->count; i++) {
+        source->labels[i].value = span_of(given->items[i].value);
+        if (add_label(plan, node_find(source->node, "labels"), given->items[i].key, &source->labels[i].column,
+                      error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    for (const char *const *name = source->type->labels; name && *name; name++) {
+        unsigned column;
+
+        if (add_label(plan, source->node, *name, &column, error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    return STATUS_OK;
 }
 
 static enum status read_source(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_source *source = entry;
     const struct source_type *type = find_type(source_types, map, "source", error);
+    struct source_context context;
 
     if (!type)
         return STATUS_FATAL;
     source->type = type;
     source->node = map;
     if (read_typed(map, &source_rows, source, type->options, type->option_count, type->settings_size,
-                   &source->settings, NULL, NULL, error) != STATUS_OK)
+                   &source->settings, NULL, NULL, error) != STATUS_OK ||
+        add_labels(plan, source, error) != STATUS_OK)
+        return STATUS_FATAL;
+    context = (struct source_context){.name = source->name, .node = map};
+    if (type->check && type->check(source->settings, &context, error) != STATUS_OK)
         return STATUS_FATAL;
     return find_format(plan, map, source->format_name, &source->format, error);
 }
@@ -413,6 +481,7 @@ static void free_lists(struct plan *plan)
     }
     for (unsigned i = 0; i < plan->source_count; i++) {
         free_rows(&source_rows, &plan->sources[i]);
+        free(plan->sources[i].labels);
         if (plan->sources[i].type)
             free_typed(plan->sources[i].type->options, plan->sources[i].type->option_count,
                        plan->sources[i].settings);

@@ -56,14 +56,22 @@ struct plan_format {
     char *name;
     const struct format_type *type;
     void *settings;
+    const struct node *node; /* NULL: built in, with its defaults */
+};
+
+struct plan_label { /* a constant one of a source's rows */
+    unsigned column;
+    struct span value;
 };
 
 struct plan_source {
     char *name, *type_name, *format_name;
+    struct option_pairs labels_given;
     const struct source_type *type;
     void *settings;
     const struct node *node;
     unsigned format;
+    struct plan_label *labels; /* one each of `labels_given` */
 };
 
 /* One series of buckets a key: what to add up of which rows. */

@@ -409,13 +409,19 @@ static enum status try_parts(struct plan *plan, struct error *error)
         struct plan_format *format = &plan->formats[i];
         struct format *opened;
 
+        context.node = format->node;
         if (format->type->open(format->settings, &context, &opened, error) != STATUS_OK)
             return STATUS_FATAL;
         format->type->close(opened);
     }
     if (cleaner_open(plan->general.clean, &plan->labels, &cleaner, error) != STATUS_OK)
         return STATUS_FATAL;
+    bool late_goes_nowhere = cleaner_unique(cleaner) && plan->time.late == LATE_DEAD_LETTER;
     cleaner_close(cleaner);
+    if (late_goes_nowhere)
+        return node_fail(plan->general.clean, error,
+                         "dedupe with scope all finds late rows when their messages are gone: time.late "
+                         "must be drop or correct");
     return STATUS_OK;
 }
 

@@ -83,8 +83,9 @@ static const struct option format_options[] = {
 };
 static const struct option source_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_source, name), .required = true, .help = "Name of the source; part of ids."},
-    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "kafka, file or stdin."},
+    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "file, host, kafka or stdin."},
     {"format", OPTION_TEXT, AT(struct plan_source, format_name), .default_text = "fields", .help = "A built-in format or a name under formats."},
+    {"labels", OPTION_PAIRS, AT(struct plan_source, labels_given), .help = "Constant labels of each row, like {region: eu}: `labels.region` in keys and expressions. One in the message of the same name gives way."},
 };
 static const struct option measure_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_measure, name), .required = true, .help = "Name of the measure."},

@@ -45,6 +45,13 @@ static int64_t resume(void *owner, const char *topic, int32_t number, bool can_r
     return can_repeat ? place.low_offset : place.next_offset;
 }
 
+static void recall(void *owner, void (*take)(void *owner, struct span topic, struct span note), void *taker)
+{
+    const struct input *input = owner;
+
+    restart_notes(&input->worker->shared->restart, span_of(input->plan->name), take, taker);
+}
+
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
                                struct error *error)
 {
@@ -64,6 +71,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,
                                          .resume = resume,
+                                         .recall = recall,
                                          .resume_owner = input};
         struct format_context format_context = {.labels = (struct label_names *)&plan->labels};
 
@@ -73,6 +81,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
         if (format->type->open(format->settings, &format_context, &input->format, error) != STATUS_OK ||
             source->type->open(source->settings, &context, &input->source, error) != STATUS_OK)
             return STATUS_FATAL;
+        input->joins = format->type->joins && format->type->joins(input->format);
     }
     return STATUS_OK;
 }
@@ -95,7 +104,7 @@ static void open_parts(struct worker *worker)
     worker->windows = windows_new(plan, worker->number, workers, worker->judge, &output);
     worker->runs = runs_new(plan, tell_run, worker);
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
-    worker->messages = memory_new(BATCH_ROWS_MAX * sizeof *worker->messages);
+    worker->polled = memory_new(BATCH_ROWS_MAX * sizeof *worker->polled);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
     event_batch_init(&worker->transitions, TRANSITION_ROWS, &plan->labels);
@@ -121,9 +130,10 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .warn = deliver->warn,
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
-    worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
+    worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
+    unique_init(&worker->unique);
     saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -133,6 +143,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
         worker_close(worker);
         return STATUS_FATAL;
     }
+    worker->unique_step = cleaner_unique(worker->cleaner);
     return STATUS_OK;
 }
 
@@ -140,8 +151,8 @@ void worker_close(struct worker *worker)
 {
     if (worker->at && worker->inputs[worker->at->source].source)
         worker->inputs[worker->at->source].plan->type->release(worker->inputs[worker->at->source].source,
-                                                               worker->at->index, worker->messages,
-                                                               worker->message_count);
+                                                               worker->at->index, worker->polled,
+                                                               worker->polled_count);
     for (unsigned i = 0; i < worker->input_count; i++) {
         struct input *input = &worker->inputs[i];
 
@@ -154,12 +165,14 @@ void worker_close(struct worker *worker)
         deliver_close(worker->deliver);
     for (size_t i = 0; i < worker->partition_count; i++) {
         ledger_free(&worker->partitions[i].ledger);
+        held_record_free(&worker->partitions[i].held);
         free(worker->partitions[i].again);
     }
     saving_close(worker);
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
         free(worker->heard[stage]);
     cleaner_close(worker->cleaner);
+    unique_free(&worker->unique);
     order_free(&worker->order);
     windows_free(worker->windows);
     runs_free(worker->runs);
@@ -170,7 +183,8 @@ void worker_close(struct worker *worker)
     event_batch_free(&worker->batch);
     event_batch_free(&worker->transitions);
     free(worker->partitions);
-    free(worker->messages);
+    free(worker->polled);
+    records_free(&worker->records);
     free(worker->too_late);
     free(worker->inputs);
 }
@@ -220,7 +234,7 @@ static uint64_t work_of(const struct worker *worker)
 static void tell_checkpoint(struct worker *worker, bool stopping)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
-    bool at_end = stopping ? !worker->at : worker_has_read_all(worker);
+    bool at_end = stopping ? !worker->at && !must_let_go(worker) : worker_has_read_all(worker);
 
     atomic_store_explicit(&checkpoint->work[worker->place], work_of(worker), memory_order_relaxed);
     atomic_store(&checkpoint->drained[worker->place], at_end && deliver_pending(worker->deliver) == 0);

@@ -8,6 +8,7 @@
 #include "tests/pipeline/support.h"
 
 #include "pipeline/parcels.h"
+#include "pipeline/unique.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ enum { ROWS = 300, TASKS = 2, HERE = 0, THERE = 1 };
 
 static const int64_t begin_us = 1795252620000000;
 
-#define HEAD   "name: test\nsources: [{name: s, type: file, path: x}]\nmeasures:\n"
+#define HEAD                                                                                                 \
+    "name: test\nsources: [{name: s, type: file, path: x}]\nclean: [{dedupe: run, scope: all}]\nmeasures:\n"
 #define COUNT  "- {name: count, by: [workflow], every: 10s}\n"
 #define VALUE  "- {name: value, by: [workflow], every: 10s, of: value, statistics: [mean, p95]}\n"
 #define OWNERS "- {name: owners, by: [workflow], every: 10s, of: owner, statistics: [distinct]}\n"
@@ -56,6 +58,19 @@ static void end_close(struct end *end)
     plan_free(end->plan);
 }
 
+static void send_unique(struct end *end, const struct event_batch *batch)
+{
+    struct cleaner *cleaner;
+    struct unique unique;
+    struct error error;
+
+    assert_int_equal(cleaner_open(end->plan->general.clean, &end->plan->labels, &cleaner, &error), STATUS_OK);
+    unique_init(&unique);
+    unique_send(&unique, cleaner_unique(cleaner), end->plan, batch, end->port, TASKS);
+    unique_free(&unique);
+    cleaner_close(cleaner);
+}
+
 /* All kinds of records, to both tasks. */
 static void send_all(struct end *end, uint64_t seed)
 {
@@ -85,6 +100,7 @@ static void send_all(struct end *end, uint64_t seed)
     }
     fold_rows(fold, &batch);
     rows_send(end->plan, &batch, end->port, TASKS);
+    send_unique(end, &batch);
     fold_send(fold, INT64_MAX);
     for (unsigned i = 0; i < 3; i++) {
         struct condition condition = {.policy = 0,
@@ -142,6 +158,9 @@ static void tell_record(const struct end *end, struct record *record, const char
     }
     case RECORD_ROW:
         row_record_pack((const struct row_record *)record, RUN_TEXTS, out);
+        break;
+    case RECORD_UNIQUE:
+        unique_pack((const struct unique_record *)record, out);
         break;
     case RECORD_CONDITION:
         condition_pack(end->plan->policies, &((const struct condition_record *)record)->condition, out);

@@ -45,6 +45,9 @@ PATCHES = {
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
     "row_sent_again_is_a_duplicate": (
         "pipeline/intake.c", "if (worker->at && worker->again)", "if (worker->at && 0)", None),
+    "held_record_counts_as_read": (
+        "pipeline/intake.c", "input_of(worker, partition)->joins ? worker->records.next_offset",
+        "input_of(worker, partition)->joins ? partition->held.last_offset + 1", None),
     "touch_forgotten": (
         "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", 
         "blocks->marks[block] = (uint8_t)(blocks->marks[block] | (slot % 4 ? BLOCK_CHANGED : 0));", None),

@@ -13,7 +13,7 @@ enum {
     ROW_ID_BYTES = 16
 };
 
-enum row_sort { ROW_GOOD, ROW_BAD, ROW_TOMBSTONE };
+enum row_sort { ROW_GOOD, ROW_BAD, ROW_TOMBSTONE, ROW_MORE /* goes on with the message before */ };
 
 struct row { /* one message; the meaning is set for good ones */
     enum row_sort sort;
@@ -40,6 +40,7 @@ struct scenario {
     int64_t flush_us;         /* live: one last row a partition, so that all buckets of the others close */
     bool live, backlog;       /* backlog: all rows have arrived before the first start */
     bool dedupe, throttle, poison;
+    bool is_text; /* lines, some records of several messages; else JSON */
     int64_t lateness_us, max_skew_us;
     enum late_policy late;
     enum skew_policy skew;
