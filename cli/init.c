@@ -34,16 +34,15 @@ struct init {
 
 static void keep_message(struct sample *sample, const struct message *message)
 {
-    struct message *place = &sample->messages[sample->next];
+    if (sample->count == SAMPLE_MAX) {
+        free((char *)sample->messages[0].payload.data);
+        memmove(sample->messages, sample->messages + 1, --sample->count * sizeof *sample->messages);
+    }
+    struct message *place = &sample->messages[sample->count++];
 
-    if (sample->count == SAMPLE_MAX)
-        free((char *)place->payload.data);
-    else
-        sample->count++;
     *place = *message;
     place->payload =
         span_make(memory_text(message->payload.data, message->payload.size), message->payload.size);
-    sample->next = (sample->next + 1) % SAMPLE_MAX;
 }
 
 static void keep_record(void *owner, int32_t partition, const struct message *message)
@@ -237,22 +236,20 @@ static void print_table(struct guess *guess)
 
 static void print_guess(const struct init *init, struct guess *guess)
 {
-    printf("%zu messages; the format %s%s reads %zu of %zu: %zu rows\n\n", init->sample.count,
-           guess->type->name, guess->map.size ? " with a guessed map" : "", guess->decoded, guess->tried,
-           guess->rows);
+    printf("%zu messages; the format %s%s reads %zu of %zu: %zu rows\n\n", init->sample.count, guess->name,
+           guess->map.size ? " with a guessed map" : "", guess->decoded, guess->tried, guess->rows);
     print_table(guess);
     if (guess->decoded < guess->tried) {
-        const struct message *bad = &init->sample.messages[guess->bad];
         unsigned columns, rows;
         struct buffer out;
 
         screen_size(STDOUT_FILENO, &columns, &rows);
         buffer_init(&out, TEXT_BYTES);
         buffer_print(&out, "\n%zu of them cannot be read, as the one at offset %lld: ",
-                     guess->tried - guess->decoded, (long long)bad->offset);
+                     guess->tried - guess->decoded, (long long)guess->bad_offset);
         screen_put_line(&out, span_of(guess->reason), sizeof guess->reason);
         buffer_put_text(&out, "\n  ");
-        screen_put_line(&out, bad->payload, columns > 2 ? columns - 2 : 1);
+        screen_put_line(&out, span_of(guess->bad), columns > 2 ? columns - 2 : 1);
         printf("%.*s\n", (int)out.size, out.data);
         buffer_free(&out);
     }

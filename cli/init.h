@@ -2,25 +2,29 @@
  * init_paths.c proposes a map of a JSON that no format knows, init_write.c writes the configuration. */
 #pragma once
 #include "pipeline/plan.h"
+#include "pipeline/records.h"
 
 enum { SAMPLE_MAX = 200 };
 
 struct sample {
-    struct message *messages; /* their payloads are malloc'ed; a ring once there are SAMPLE_MAX */
-    size_t count, next;
+    struct message *messages; /* oldest first; their payloads are malloc'ed */
+    size_t count;
 };
 
 /* One way to read the sample. */
 struct guess {
+    const char *name; /* of the format: a type's or a preset's */
     const struct format_type *type;
     struct buffer map;     /* YAML of a `map:` for the type, indented by MAP_INDENT; empty: none is needed */
     struct config *config; /* the map, parsed */
     void *settings;
     struct format *format;
     struct label_names labels;
+    struct records records;        /* where the format puts messages together */
     struct event_batch batch;      /* the sample's rows */
     size_t tried, decoded;         /* messages; those with a good row, or of no interest to the format */
-    size_t bad;                    /* the first message that could not be read, if any was */
+    int64_t bad_offset;            /* of the first message that could not be read, if any was */
+    char bad[256];                 /* how it begins */
     char reason[256];              /* why */
     size_t rows, set[FIELD_COUNT]; /* good rows; those with the field */
     double score;

@@ -15,16 +15,17 @@ enum { USEFUL = sizeof useful / sizeof *useful };
 #define MIXED_SHARE                                                                                          \
     0.95 /* of the one that looks at each message: only better where there are several kinds */
 
-static void note_reason(struct guess *guess, size_t message, const char *reason)
+static void note_reason(struct guess *guess, const struct message *message, const char *reason)
 {
     if (guess->reason[0])
         return;
-    guess->bad = message;
+    guess->bad_offset = message->offset;
+    snprintf(guess->bad, sizeof guess->bad, "%.*s", (int)message->payload.size, message->payload.data);
     snprintf(guess->reason, sizeof guess->reason, "%s", reason && reason[0] ? reason : "it cannot be read");
 }
 
 /* The rows that one message gave; true when one is good. */
-static bool take_rows(struct guess *guess, size_t message, uint32_t from)
+static bool take_rows(struct guess *guess, const struct message *message, uint32_t from)
 {
     struct event_batch *batch = &guess->batch;
     bool good = from == batch->rows;
@@ -41,21 +42,37 @@ static bool take_rows(struct guess *guess, size_t message, uint32_t from)
     return good;
 }
 
-static void decode_sample(struct guess *guess, const struct sample *sample)
+static void decode_messages(struct guess *guess, const struct message *messages, size_t count)
 {
-    for (size_t i = 0; i < sample->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         uint32_t before = guess->batch.rows;
         const char *reason = NULL;
-        enum status status = guess->type->decode(guess->format, &sample->messages[i], &guess->batch, &reason);
+        enum status status = guess->type->decode(guess->format, &messages[i], &guess->batch, &reason);
 
         if (status == STATUS_RETRY) /* the rows are many enough */
             break;
         guess->tried++;
         if (status == STATUS_OK)
-            guess->decoded += take_rows(guess, i, before);
+            guess->decoded += take_rows(guess, &messages[i], before);
         else
-            note_reason(guess, i, reason);
+            note_reason(guess, &messages[i], reason);
     }
+}
+
+/* Lines that continue a record are put to it first, as they will be. The sample may begin within one. */
+static void decode_sample(struct guess *guess, const struct sample *sample)
+{
+    const struct format_type *type = guess->type;
+    struct records *records = &guess->records;
+    struct held_record held = {.lines = 0};
+
+    if (!type->joins || !type->joins(guess->format)) {
+        decode_messages(guess, sample->messages, sample->count);
+        return;
+    }
+    records_take(records, &held, guess->format, type, sample->messages, sample->count, true);
+    decode_messages(guess, records->messages, records->count);
+    held_record_free(&held);
 }
 
 static void count_fields(struct guess *guess)
@@ -77,7 +94,7 @@ static void count_fields(struct guess *guess)
 
 static bool is_called(const struct guess *guess, const char *name)
 {
-    return strcmp(guess->type->name, name) == 0;
+    return strcmp(guess->name, name) == 0;
 }
 
 static void score(struct guess *guess)
@@ -103,6 +120,7 @@ void guess_free(struct guess *guess)
     if (guess->format) {
         guess->type->close(guess->format);
         event_batch_free(&guess->batch);
+        records_free(&guess->records);
     }
     if (guess->settings)
         options_free(&(struct option_table){guess->type->options, guess->type->option_count, guess->settings},
@@ -139,17 +157,22 @@ static enum status open_format(struct guess *guess, struct error *ret_error)
     }
     if (options_read(map, &table, 1, ret_error) != STATUS_OK)
         return STATUS_FATAL;
+    if (strcmp(guess->name, type->name) != 0 &&
+        option_assign(type->options, type->option_count, guess->settings, "preset", guess->name, ret_error) !=
+            STATUS_OK)
+        return STATUS_FATAL;
     return type->open(guess->settings, &(struct format_context){.labels = &guess->labels}, &guess->format,
                       ret_error);
 }
 
 /* NULL: the format cannot be opened without more being said. Takes the map over. */
-static struct guess *try_format(const struct format_type *type, struct buffer *take_map,
+static struct guess *try_format(const char *name, const struct format_type *type, struct buffer *take_map,
                                 const struct sample *sample)
 {
     struct guess *guess = memory_new(sizeof *guess);
     struct error error;
 
+    guess->name = name;
     guess->type = type;
     buffer_init(&guess->map, MAP_BYTES);
     if (take_map)
@@ -173,26 +196,34 @@ static struct guess *better(struct guess *a, struct guess *b)
     return keeps_a ? a : b;
 }
 
+static void try_next(struct guess **best, const char *name, const struct format_type *type,
+                     const struct sample *sample, struct buffer *tried)
+{
+    struct guess *guess = try_format(name, type, NULL, sample);
+
+    if (!guess)
+        return;
+    buffer_print(tried, "  %s: %zu of %zu messages%s%s\n", name, guess->rows ? guess->decoded : 0,
+                 guess->tried, guess->reason[0] ? "; " : "", guess->reason);
+    *best = better(*best, guess);
+}
+
 struct guess *guess_best(const struct sample *sample, struct buffer *ret_tried)
 {
     const struct format_type *fields = format_type_find("fields");
     struct guess *best = NULL;
+    struct format_preset preset;
     struct buffer map;
 
-    for (size_t i = 0; format_types[i]; i++) {
-        struct guess *guess = try_format(format_types[i], NULL, sample);
-        if (!guess)
-            continue;
-        buffer_print(ret_tried, "  %s: %zu of %zu messages%s%s\n", guess->type->name,
-                     guess->rows ? guess->decoded : 0, guess->tried, guess->reason[0] ? "; " : "",
-                     guess->reason);
-        best = better(best, guess);
-    }
+    for (size_t i = 0; format_types[i]; i++)
+        try_next(&best, format_types[i]->name, format_types[i], sample, ret_tried);
+    for (size_t i = 0; format_preset_at(i, &preset); i++)
+        try_next(&best, preset.name, preset.type, sample, ret_tried);
     assert(best); /* `fields` needs no settings */
     buffer_init(&map, MAP_BYTES);
     if (is_called(best, "fields") || is_called(best, "auto") || best->score == 0) {
         if (paths_propose(sample, &map))
-            best = better(best, try_format(fields, &map, sample));
+            best = better(best, try_format("fields", fields, &map, sample));
         else
             buffer_free(&map);
     }

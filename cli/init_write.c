@@ -151,7 +151,7 @@ static void put_source(const struct init_source *source, const struct guess *gue
                         "  # a secret is better kept outside of this file: {env: NAME} or {file: PATH}\n");
     buffer_print(out, "  - {name: \"%s\", type: %s, ", name, source->input ? "file" : "kafka");
     write_source_keys(source, path, out);
-    buffer_print(out, ",\n     format: %s}\n\n", guess->map.size ? "mapped" : guess->type->name);
+    buffer_print(out, ",\n     format: %s}\n\n", guess->map.size ? "mapped" : guess->name);
     if (guess->map.size)
         buffer_print(out,
                      "formats:\n"

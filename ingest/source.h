@@ -41,7 +41,7 @@ struct source_partition {
     bool anew;
     struct span note; /* what the source must know of it after a restart, at most SOURCE_NOTE_MAX bytes: kept
                        * with the offsets of each cut. Valid until the next advance or poll */
-    bool passing; /* what was polled cannot be polled again, not even by another process: a pipe */
+    bool passing;     /* what was polled cannot be polled again, not even by another process: a pipe */
 };
 
 enum poll_state {

@@ -92,6 +92,18 @@ def init_mixed(folder):
     must_have(weir(folder, "check", "weir.yaml"), "ok: pipeline 'mixed'")
 
 
+def init_text(folder):
+    """Lines of a log: a preset is found, and a stack trace is one record with its line."""
+    line = "[2026-11-21 09:16:57,{:03}: {}/MainProcess] Task shop.pay[35010fee-0bd5-4424-9af0-cb5a7c0a3e1c] {}\n"
+    with open(os.path.join(folder, "worker.log"), "w", encoding="utf-8") as file:
+        file.write(line.format(1, "INFO", "received") + line.format(2, "ERROR", "raised unexpected: KeyError('x')")
+                   + "Traceback (most recent call last):\n  File \"a.py\", line 1, in b\nKeyError: 'x'\n")
+    must_have(weir(folder, "init", "--input", "worker.log"), "the format celery_text reads 2 of 2", "KeyError")
+    with open(os.path.join(folder, "weir.yaml"), encoding="utf-8") as file:
+        must_have(file.read(), "format: celery_text", "name: errors")
+    must_have(weir(folder, "check", "weir.yaml"), "ok: pipeline 'worker'")
+
+
 def init_refusals(folder):
     with open(os.path.join(folder, "plain.log"), "w", encoding="utf-8") as file:
         file.write("\x01\x02\n" * 3)
@@ -234,7 +246,7 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_mixed, init_refusals, top, tap)
+CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, top, tap)
 
 
 def run(report, names):
