@@ -148,7 +148,6 @@ const char *state_kind_name(uint32_t kind)
         [STATE_PLAN] = "plan",
         [STATE_TIMES] = "times",
         [STATE_PARTITION] = "partition",
-        [STATE_UNIQUE] = "unique",
         [STATE_SEEN] = "seen",
         [STATE_PANES] = "panes",
         [STATE_SERIES] = "series",
@@ -160,6 +159,9 @@ const char *state_kind_name(uint32_t kind)
         [STATE_CONDITIONS] = "conditions",
         [STATE_OUTLET] = "outlet",
         [STATE_INBOX] = "inbox",
+        [STATE_UNIQUE] = "unique",
+        [STATE_WATCH] = "watch",
+        [STATE_WATCH_WORDS] = "watch_words",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

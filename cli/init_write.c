@@ -72,7 +72,7 @@ static const char *summary_of(const struct guess *guess)
 }
 
 /* Runs and tasks: ends and durations by their transitions. */
-static void put_runs(const struct guess *guess, struct buffer *out)
+static void put_runs(const struct guess *guess, bool watch, struct buffer *out)
 {
     const char *key = key_of(guess);
 
@@ -91,15 +91,17 @@ static void put_runs(const struct guess *guess, struct buffer *out)
              "  - {name: slow, type: ewma, measure: durations, statistic: mean, half_life: 10m, "
              "warm_up: 8m,\n"
              "     direction: up, one_in: 200, min_effect_percent: 50, severity: warning}\n\n");
-    buffer_print(
-        out,
-        "rules:\n"
-        "  - {name: failed, on: run, when: 'state == \"failed\"', by: [%s], kind: failure, severity: error,\n"
-        "     keep_firing_for: 2m, annotations: {summary: \"{{%s}} failed%s\"}}\n"
-        "  - {name: failing_often, on: bucket, measure: ends, when: 'ratio >= 0.5 && count >= 3',\n"
-        "     keep_firing_for: 2m, severity: critical, annotations: {summary: \"{{ratio}} of {{count}} "
-        "failed\"}}\n\n",
-        key, has(guess, F_WORKFLOW) ? "workflow" : "run", summary_of(guess));
+    buffer_put_text(out, "rules:\n");
+    if (!watch) /* which tells of every failure itself */
+        buffer_print(
+            out,
+            "  - {name: failed, on: run, when: 'state == \"failed\"', by: [%s], kind: failure,\n"
+            "     severity: error, keep_firing_for: 2m, annotations: {summary: \"{{%s}} failed%s\"}}\n",
+            key, has(guess, F_WORKFLOW) ? "workflow" : "run", summary_of(guess));
+    buffer_put_text(
+        out, "  - {name: failing_often, on: bucket, measure: ends, when: 'ratio >= 0.5 && count >= 3',\n"
+             "     keep_firing_for: 2m, severity: critical,\n"
+             "     annotations: {summary: \"{{ratio}} of {{count}} failed\"}}\n\n");
 }
 
 /* Events that tell of no run: how many, how many of them bad, how long. */
@@ -176,7 +178,7 @@ void write_configuration(const struct init_source *source, const struct guess *g
                  watch ? "" : "# ");
     put_source(source, guess, path, name, out);
     if (has(guess, F_RUN) && has(guess, F_STATE))
-        put_runs(guess, out);
+        put_runs(guess, watch, out);
     else
         put_events(guess, out);
     buffer_put_text(out, "sinks:\n"

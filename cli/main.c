@@ -20,6 +20,8 @@ static const struct {
     {"tap", cli_tap, "[URL | FILE.yaml] [--stage decode|time|clean] [--where CEL] [--limit N]", "rows of a running weir as they pass a stage, as JSON lines"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
+    {"record", cli_record, "FILE.yaml --out FOLDER [--for 10m]", "raw messages of the sources into files that replay and report take as --input; commits nothing"},
+    {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
     {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},

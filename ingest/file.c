@@ -198,9 +198,9 @@ static bool file_ready(const struct source *source)
     return true;
 }
 
-static bool file_endless(const struct source *source)
+static bool file_endless(const void *settings)
 {
-    return source->settings->follow;
+    return ((const struct file_settings *)settings)->follow;
 }
 
 static size_t file_partition_count(const struct source *source)
@@ -377,7 +377,6 @@ const struct source_type stdin_source = {
         "lines of standard input until it ends; a restart cannot read them again, only their numbers go on",
     .open = stdin_open,
     .ready = file_ready,
-    .endless = file_endless,
     .advance = file_advance,
     .partition_count = file_partition_count,
     .partition = file_partition,

@@ -342,7 +342,7 @@ static void host_advance(struct source *source, int64_t now_us)
     take_sample(source, now_us);
 }
 
-static bool host_endless(const struct source *source)
+static bool host_endless(const void *settings)
 {
     return true;
 }

@@ -243,7 +243,7 @@ static void kafka_advance(struct source *source, int64_t now_us)
         send_commits(source);
 }
 
-static bool kafka_endless(const struct source *source)
+static bool kafka_endless(const void *settings)
 {
     return true;
 }

@@ -73,7 +73,7 @@ struct source_type {
     const char *(*refusal)(const struct source *source);
 
     /* Without `once` more may always come, even from partitions that do not exist yet. NULL: never. */
-    bool (*endless)(const struct source *source);
+    bool (*endless)(const void *settings);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);

@@ -26,6 +26,7 @@ enum saving_part {
     PART_RUN_FOLD,
     PART_WINDOWS,
     PART_RUNS,
+    PART_WATCH,
     PART_CLEANER,
     PART_ROWS,
     PART_UNIQUE,
@@ -305,6 +306,7 @@ static void freeze(struct worker *worker, uint64_t cut)
     fold_freeze(worker->run_fold, &saving->saver);
     windows_freeze(worker->windows, &saving->saver, cut);
     runs_freeze(worker->runs, &saving->saver);
+    watch_freeze(worker->watch, &saving->saver, worker->number, cut, before);
     cleaner_freeze(worker->cleaner, &saving->saver);
     freeze_rows(worker, before);
     if (worker->place == 0) {
@@ -341,6 +343,8 @@ static bool save_part(struct worker *worker, unsigned part)
         return windows_save(worker->windows, SLICE_BYTES);
     case PART_RUNS:
         return runs_save(worker->runs, SLICE_BYTES);
+    case PART_WATCH:
+        return watch_save(worker->watch, SLICE_BYTES);
     case PART_CLEANER:
         return cleaner_save(worker->cleaner, SLICE_BYTES);
     case PART_ROWS:

@@ -89,7 +89,7 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
 
     deliver->context = *context;
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
-    deliver->filing.keeper = context->keeper;
+    filing_init(&deliver->filing, context->keeper);
     buffer_init(&deliver->line, ENCODED_MAX);
     buffer_init(&deliver->body, ENCODED_MAX);
     buffer_init(&deliver->packed, ENCODED_MAX);
@@ -419,15 +419,23 @@ void deliver_run(struct deliver *deliver, const struct run_record *run)
     struct outbox_document document = {
         .kind = DOC_RUN, .id = run->id, .version = run->version, .time_us = run->first_us};
 
-    if (!deliver_wants(deliver, DOC_RUN))
+    bool has_ended = deliver->context.keeper && run_state_is_terminal(run->state);
+
+    if (!deliver_wants(deliver, DOC_RUN) && !has_ended)
         return;
     begin(deliver);
-    if (wants_line(deliver, DOC_RUN))
+    if (wants_line(deliver, DOC_RUN) || has_ended)
         line_of_run(run, &deliver->line);
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    emit(deliver, &document, NULL);
+    if (has_ended)
+        filing_run(&deliver->filing, &(struct ended_run){.first_us = run->first_us,
+                                                         .id = run->id,
+                                                         .version = run->version,
+                                                         .line = buffer_span(&deliver->line)});
+    if (deliver_wants(deliver, DOC_RUN))
+        emit(deliver, &document, NULL);
 }
 
 static struct outbox_document document_for(const struct alert *alert)
@@ -460,7 +468,6 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .episode = alert->episode,
                                                              .revision = alert->revision,
                                                              .at_us = alert->at_us,
-                                                             .told_us = deliver->now_us,
                                                              .line = buffer_span(&deliver->line)});
     emit(deliver, &document, alert);
 }
@@ -505,7 +512,12 @@ bool deliver_busy(const struct deliver *deliver)
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         if (deliver->outlets[i].first)
             return true;
-    return deliver_full(deliver) || filing_letters(&deliver->filing) > FILING_LETTERS_MAX;
+    return deliver_full(deliver) || filing_full(&deliver->filing);
+}
+
+bool deliver_has_filed(const struct deliver *deliver)
+{
+    return !filing_has_runs(&deliver->filing);
 }
 
 size_t deliver_pending(const struct deliver *deliver)
@@ -590,7 +602,7 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
     if (unmarked == 0)
         sent_file_clear(&deliver->sent);
     if (deliver->context.keeper)
-        filing_advance(&deliver->filing, settle, deliver);
+        filing_advance(&deliver->filing, deliver->now_us, flush, settle, deliver);
 }
 
 bool deliver_is_settled(const struct deliver *deliver)
@@ -633,7 +645,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 
 bool deliver_save(struct deliver *deliver, size_t budget)
 {
-    filing_advance(&deliver->filing, settle, deliver);
+    filing_advance(&deliver->filing, deliver->now_us, false, settle, deliver);
     bool saved = filing_saved(&deliver->filing);
 
     for (unsigned i = 0; i < deliver->outlet_count; i++) {

@@ -39,7 +39,7 @@ bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
                    const struct event_origin *origin, bool again, uint64_t *pending);
 
-/* at_us: place in the output. */
+/* at_us: place in the output. Runs that have ended also go to the store's history. */
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);
 void deliver_signal(struct deliver *deliver, const struct signal_record *record);
 void deliver_run(struct deliver *deliver, const struct run_record *run);
@@ -55,6 +55,7 @@ bool deliver_busy(
     const struct deliver *deliver); /* a raw document waits, or the outbox is full: take no input */
 bool deliver_full(const struct deliver *deliver);      /* the outbox is full: close no buckets */
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
+bool deliver_has_filed(const struct deliver *deliver); /* no ended run waits for the store */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
 /* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents

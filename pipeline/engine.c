@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "pipeline/continuation.h"
-#include "pipeline/metrics.h"
+#include "pipeline/health.h"
 
 #include <assert.h>
 #include <malloc.h>
@@ -35,6 +35,7 @@ struct engine_worker {
     _Atomic uint64_t turns;
     uint64_t turns_seen; /* engine_is_alive's */
     counter *values;
+    struct worker_report *report;
     int64_t publish_due_us;
 };
 
@@ -45,6 +46,7 @@ struct engine {
     struct shared shared;
     struct engine_worker *workers;
     counter **values;
+    struct worker_report **reports;
     struct store *store;
     struct keeper *keeper;
     struct dead_letters *dead_letters;
@@ -82,13 +84,19 @@ static void warn(void *owner, const char *text)
     pthread_mutex_unlock(&engine->warn_mutex);
 }
 
+static void publish(struct engine_worker *mine)
+{
+    metrics_publish(&mine->worker, mine->values);
+    worker_report_publish(mine->report, &mine->worker);
+}
+
 static bool turn(struct engine_worker *mine, int64_t now_us)
 {
     bool busy = worker_step(&mine->worker, now_us);
 
     if (now_us >= mine->publish_due_us) {
         mine->publish_due_us = now_us + PUBLISH_EVERY_US;
-        metrics_publish(&mine->worker, mine->values);
+        publish(mine);
         if (taps_wanted(mine->engine->options.taps))
             taps_beat(mine->engine->options.taps);
     }
@@ -113,7 +121,7 @@ static void *run_worker(void *argument)
                    : engine->shared.task             ? TASK_SLEEP_US
                                                      : SLEEP_US);
     }
-    metrics_publish(&mine->worker, mine->values);
+    publish(mine);
     return NULL;
 }
 
@@ -318,8 +326,11 @@ static struct engine *engine_new(const struct plan *plan, const struct engine_op
                                      .partial_us = INT64_MIN};
     engine->workers = memory_new(here * sizeof *engine->workers);
     engine->values = memory_new(here * sizeof *engine->values);
-    for (unsigned i = 0; i < here; i++)
+    engine->reports = memory_new(here * sizeof(struct worker_report *));
+    for (unsigned i = 0; i < here; i++) {
         engine->values[i] = engine->workers[i].values = memory_new(metrics_count(plan) * sizeof(counter));
+        engine->reports[i] = engine->workers[i].report = worker_report_new(plan);
+    }
     pthread_mutex_init(&engine->warn_mutex, NULL);
     return engine;
 }
@@ -554,10 +565,13 @@ void engine_free(struct engine *engine)
         engine->task.type->close(engine->task.journal);
     free(engine->store_path);
     free(engine->sent_path);
-    for (unsigned i = 0; i < engine->shared.here; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++) {
         free(engine->values[i]);
+        worker_report_free(engine->reports[i]);
+    }
     pthread_mutex_destroy(&engine->warn_mutex);
     free(engine->values);
+    free(engine->reports);
     free(engine->workers);
     if (engine->continued)
         plan_free(engine->continued);
@@ -577,7 +591,8 @@ bool engine_is_ready(const struct engine *engine)
 
 void engine_figures(const struct engine *engine, struct metrics_engine *ret_figures)
 {
-    *ret_figures = (struct metrics_engine){.shared = &engine->shared, .values = engine->values};
+    *ret_figures = (struct metrics_engine){
+        .shared = &engine->shared, .values = engine->values, .reports = engine->reports};
 }
 
 void engine_metrics(const struct engine *engine, struct buffer *out)

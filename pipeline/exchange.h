@@ -15,6 +15,7 @@ enum record_type {
     RECORD_CONDITION,  /* struct condition */
     RECORD_WATERMARK,  /* struct watermark_record */
     RECORD_UNIQUE,     /* struct unique_record, unique.h */
+    RECORD_WATCH,      /* struct watch_word, watch.h */
 };
 
 struct record {

@@ -450,15 +450,25 @@ bool stage_fold(struct worker *worker, int64_t now_us)
     return true;
 }
 
+void worker_send_rows(struct worker *worker, struct event_batch *batch)
+{
+    if (worker->plan->wants_runs ||
+        worker->checkpoint->keeper) /* with a store there is the history of runs */
+        rows_send(worker->plan, batch, worker->port, worker->shared->workers);
+    watch_events(worker->watch, batch);
+}
+
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->unique_step)
+    if (!worker->at || worker->again)
+        return worker->at != NULL;
+    if (worker->unique_step)
         unique_send(&worker->unique, worker->unique_step, worker->plan, &worker->batch, worker->port,
                     worker->shared->workers);
-    else if (worker->at && !worker->again && worker->plan->wants_runs)
-        rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
-    return worker->at != NULL;
+    else
+        worker_send_rows(worker, &worker->batch);
+    return true;
 }
 
 static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason,
@@ -563,18 +573,13 @@ static int64_t local_watermark(const struct worker *worker, bool firm, int64_t n
     return least;
 }
 
-static bool is_endless(const struct input *input)
-{
-    return input->plan->type->endless && input->plan->type->endless(input->source);
-}
-
 bool worker_has_read_all(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->partition_count; i++)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready || (worker->shared->live && is_endless(&worker->inputs[i])))
+        if (!worker->inputs[i].ready || (worker->shared->live && plan_source_is_endless(worker->inputs[i].plan)))
             return false;
     return !worker->at && !worker->refusal;
 }

@@ -8,6 +8,7 @@ struct figures {
     struct worker_figures worker;
     struct windows_figures windows;
     struct runs_figures runs;
+    struct watch_figures watch;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
     struct checkpoint_figures checkpoint;
@@ -45,6 +46,8 @@ static const struct metric {
     {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, AT(runs.ignored)},
     {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, AT(runs.evicted)},
     {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, AT(runs.entries)},
+    {{"watch_evicted_total", NULL, COUNTER_TOTAL, "entries of the watch forgotten because of limits.runs"}, AT(watch.evicted)},
+    {{"watch_kept", NULL, COUNTER_GAUGE, "tasks, running attempts, sources and hosts that the watch knows"}, AT(watch.entries)},
     {{"series", NULL, COUNTER_GAUGE, "series kept"}, AT(windows.series)},
     {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, AT(windows.open_panes)},
     {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, AT(windows.state_bytes)},
@@ -128,6 +131,7 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
     *ret_figures = (struct figures){.worker = worker->figures, .checkpoint = worker->saving.figures};
     windows_figures(worker->windows, &ret_figures->windows);
     runs_figures(worker->runs, &ret_figures->runs);
+    watch_figures(worker->watch, &ret_figures->watch);
     lifecycle_figures(worker->lifecycle, &ret_figures->alerts);
     deliver_figures(worker->deliver, &ret_figures->deliver);
     ret_figures->errors = judge_errors(worker->judge) + worker->figures.clean.errors;
@@ -313,10 +317,8 @@ static void write_checkpoints(const struct metrics_source *source, struct buffer
     }
 }
 
-static void write_watermark(const struct metrics_source *source, struct buffer *out)
+int64_t metrics_watermark_us(const struct metrics_source *source)
 {
-    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
-                                                 "event time up to which everything is told"};
     int64_t passed = INT64_MAX;
 
     for (size_t i = 0; i < source->count; i++) {
@@ -328,7 +330,16 @@ static void write_watermark(const struct metrics_source *source, struct buffer *
             passed = value < passed ? value : passed;
         }
     }
-    if (passed == INT64_MIN || passed == INT64_MAX)
+    return passed == INT64_MIN || passed == INT64_MAX ? TIME_NONE : passed;
+}
+
+static void write_watermark(const struct metrics_source *source, struct buffer *out)
+{
+    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
+                                                 "event time up to which everything is told"};
+    int64_t passed = metrics_watermark_us(source);
+
+    if (passed == TIME_NONE)
         return;
     write_head(&watermark, out);
     buffer_print(out, "weir_%s %.3f\n", watermark.name, (double)passed / 1e6);
@@ -366,6 +377,26 @@ void metrics_write(const struct metrics_source *source, struct buffer *out)
     write_workers(source, out);
     write_checkpoints(source, out);
     write_watermark(source, out);
+}
+
+uint64_t metrics_sum(const struct metrics_source *source, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < METRICS; i++)
+        if (strcmp(metrics[i].row.name, name) == 0)
+            sum += total(source, i);
+    return sum;
+}
+
+uint64_t metrics_sink_sum(const struct metrics_source *source, unsigned sink, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t k = 0; k < SINK_METRICS; k++)
+        if (strcmp(sink_metrics[k].name, name) == 0)
+            sum += total(source, FIRST_SINK + sink * SINK_METRICS + k);
+    return sum;
 }
 
 uint64_t metrics_paused_sinks(const struct metrics_engine *engine)

@@ -43,6 +43,9 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     case RECORD_UNIQUE:
         unique_take(&worker->unique, (const struct unique_record *)record, block);
         break;
+    case RECORD_WATCH:
+        watch_take(worker->watch, (const struct watch_word *)record, block);
+        break;
     case RECORD_CONDITION:
         if (worker->shared->live)
             lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
@@ -211,8 +214,7 @@ static void finish_unique(struct worker *worker)
         return;
     judge_rows(worker->judge, RULE_EVENT, &worker->transitions);
     fold_rows(worker->fold, &worker->transitions);
-    if (worker->plan->wants_runs)
-        rows_send(worker->plan, &worker->transitions, worker->port, worker->shared->workers);
+    worker_send_rows(worker, &worker->transitions);
     event_batch_reset(&worker->transitions);
 }
 
@@ -279,6 +281,16 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     return applied > 0;
 }
 
+bool stage_watch(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    /* a run owner may be heard before the partition sides that it has heard */
+    worker->watched_us = worker->runs_us < worker->events_us ? worker->runs_us : worker->events_us;
+    worker->watched_final = worker->runs_final && worker->events_final;
+    watch_advance(worker->watch, worker->watched_us, worker->firm_us, worker->watched_final);
+    return false;
+}
+
 bool stage_close(struct worker *worker, int64_t now_us)
 {
     struct windows_time time = {.events_us = worker->events_us,
@@ -286,8 +298,8 @@ bool stage_close(struct worker *worker, int64_t now_us)
                                 .firm_us = worker->firm_us,
                                 .partial_us = atomic_load(&worker->shared->partial_us),
                                 .final = worker->runs_final};
-    int64_t until = worker->runs_us < worker->events_us ? worker->runs_us : worker->events_us;
-    bool final = worker->runs_final && worker->events_final;
+    int64_t until = worker->watched_us;
+    bool final = worker->watched_final;
 
     (void)now_us;
     if (deliver_full(worker->deliver) || exchange_full(worker->port))

@@ -259,6 +259,14 @@ static enum status read_annotations(const struct node *map, struct plan_annotati
     return map ? read_one(map, &annotation_rows, annotations, error) : STATUS_OK;
 }
 
+/* Receivers and later versions know the watch's alerts by their names. */
+static enum status check_name(const struct node *map, const char *name, struct error *error)
+{
+    if (strncmp(name, "watch_", strlen("watch_")) != 0)
+        return STATUS_OK;
+    return node_fail(node_find(map, "name"), error, "name: '%s': watch_... is for the built-in watch", name);
+}
+
 static enum status read_detector(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_detector *detector = entry;
@@ -271,7 +279,8 @@ static enum status read_detector(struct plan *plan, const struct node *map, void
     detector->type = type;
     detector->node = map;
     if (read_typed(map, &detector_rows, detector, type->options, type->option_count, type->settings_size,
-                   &detector->settings, &backend, &detector->backend, error) != STATUS_OK)
+                   &detector->settings, &backend, &detector->backend, error) != STATUS_OK ||
+        check_name(map, detector->name, error) != STATUS_OK)
         return STATUS_FATAL;
     return read_annotations(detector->annotations_node, &detector->annotations, error);
 }
@@ -281,7 +290,8 @@ static enum status read_rule(struct plan *plan, const struct node *map, void *en
     struct plan_rule *rule = entry;
     (void)plan;
     rule->node = map;
-    if (read_one(map, &rule_rows, rule, error) != STATUS_OK)
+    if (read_one(map, &rule_rows, rule, error) != STATUS_OK ||
+        check_name(map, rule->name, error) != STATUS_OK)
         return STATUS_FATAL;
     return read_annotations(rule->annotations_node, &rule->annotations, error);
 }
@@ -360,7 +370,7 @@ static enum status read_sections(struct plan *plan, struct error *error)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         if (read_one(maps[i].node, maps[i].rows, maps[i].settings, error) != STATUS_OK)
             return STATUS_FATAL;
-    plan->wants_runs = plan->http.listen[0] != '\0';
+    plan->wants_runs = plan->http.listen[0] != '\0' || general->watch;
     /* formats before sources, which name them and may add built-in ones */
     const struct list_section lists[] = {
         {"formats", general->formats, (void **)&plan->formats, &plan->format_count, sizeof *plan->formats,
@@ -536,4 +546,9 @@ void plan_free(struct plan *plan)
     free(plan->assignments);
     free(plan->path);
     free(plan);
+}
+
+bool plan_source_is_endless(const struct plan_source *source)
+{
+    return source->type->endless && source->type->endless(source->settings);
 }

@@ -15,6 +15,7 @@ enum when_full { FULL_HOLD, FULL_DROP_RAW };
 struct plan_general {
     char *name;
     int64_t workers, batch_rows;
+    bool watch;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
         *measures, *detectors, *rules, *sinks, *include;
 };
@@ -146,6 +147,24 @@ struct plan_rule {
     bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
 };
 
+/* The built-in watch's own rules; see watch.h. */
+enum watch_rule {
+    WATCH_FAILURE,
+    WATCH_DURATION,
+    WATCH_OVERDUE,
+    WATCH_SILENCE,
+    WATCH_HEARTBEAT,
+    WATCH_RULES,
+};
+
+struct plan_watch_rule {
+    const char *name;
+    enum alert_kind kind;
+    enum severity severity;
+    bool rests; /* its alerts go on for alerts.rest after the condition has ended */
+};
+extern const struct plan_watch_rule plan_watch_rules[WATCH_RULES];
+
 struct plan_sink {
     char *name, *type_name;
     struct option_texts send;
@@ -180,8 +199,8 @@ struct plan {
     struct plan_rule *rules;
     struct plan_sink *sinks;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
-    struct alert_policy *policies; /* rules first, then detectors */
-    unsigned policy_count;
+    struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
+    unsigned policy_count, watch_policy; /* the first one of the watch */
     int64_t longest_window_us;
     bool wants_runs; /* somebody reads runs: a sink, the page, a measure or rule on them */
 };
@@ -190,6 +209,8 @@ struct plan {
 enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
+
+bool plan_source_is_endless(const struct plan_source *source); /* source.h */
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */

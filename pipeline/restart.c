@@ -175,6 +175,19 @@ static enum status restore_shard_seen(struct worker *const *workers, unsigned co
     return owner ? cleaner_restore(owner->cleaner, key, bytes, error) : not_here(error);
 }
 
+static enum status restore_watch(struct restart *restart, struct worker *const *workers, unsigned count,
+                                 const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner);
+
+    if (!owner)
+        return not_here(error);
+    if (owner->plan->general.watch)
+        return watch_restore(owner->watch, key, bytes, error);
+    forget(restart, key);
+    return STATUS_OK;
+}
+
 enum status restart_value(struct restart *restart, struct worker *const *workers, unsigned count,
                           const struct state_key *key, struct span bytes, struct error *ret_error)
 {
@@ -210,6 +223,13 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
     case STATE_UNIQUE:
         forget(restart, key);
         return unique_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error);
+    case STATE_WATCH:
+        return restore_watch(restart, workers, count, key, bytes, ret_error);
+    case STATE_WATCH_WORDS:
+        forget(restart, key);
+        return workers[0]->plan->general.watch
+                   ? watch_words_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error)
+                   : STATUS_OK;
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);
@@ -260,6 +280,7 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
         cleaner_restored(worker->cleaner);
+        watch_restored(worker->watch);
         if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
                              ret_error) != STATUS_OK)
             return STATUS_FATAL;

@@ -30,6 +30,7 @@ static const struct option general_options[] = {
     {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
+    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
 };
@@ -52,10 +53,10 @@ static const struct option limits_options[] = {
     {"dead_letters", OPTION_SIZE, AT(struct plan_limits, dead_letter_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Size of the dead-letter store; when full, input is held."},
 };
 static const struct option store_options[] = {
-    {"path", OPTION_PATH, AT(struct plan_store, path), .default_text = "weir.db", .help = "The SQLite file of this pipeline: its state, outbox, notification log, alert history and dead letters."},
+    {"path", OPTION_PATH, AT(struct plan_store, path), .default_text = "weir.db", .help = "The SQLite file of this pipeline: its state, outbox, notification log, history of alerts and runs, and dead letters."},
     {"checkpoint", OPTION_DURATION, AT(struct plan_store, checkpoint_us), .default_text = "5s", .min = 0.1, .max = 600, .help = "How often the state is stored; less often while a checkpoint takes more than a twentieth of the time."},
     {"drain", OPTION_DURATION, AT(struct plan_store, drain_us), .default_text = "10s", .max = 3600, .help = "How long a stop waits for sinks before the rest goes to the outbox."},
-    {"history", OPTION_DURATION, AT(struct plan_store, history_us), .default_text = "30d", .min = 3600, .max = 86400 * 3650.0, .help = "How long alert history, notification log and audit log are kept."},
+    {"history", OPTION_DURATION, AT(struct plan_store, history_us), .default_text = "30d", .min = 3600, .max = 86400 * 3650.0, .help = "How long the history of alerts and of ended runs, the notification log and the audit log are kept."},
     {"outbox", OPTION_SIZE, AT(struct plan_store, outbox_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e13, .scale = SCALE_LOG, .help = "Derived documents kept for sinks that do not take them; beyond it the input is held."},
     {"limit", OPTION_SIZE, AT(struct plan_store, limit_bytes), .default_text = "0", .max = 1e13, .help = "Size of the store without outbox and dead letters; beyond it history is removed early, then the input is held; 0: no limit."},
 };
@@ -83,7 +84,7 @@ static const struct option format_options[] = {
 };
 static const struct option source_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_source, name), .required = true, .help = "Name of the source; part of ids."},
-    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "file, host, kafka or stdin."},
+    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "file, host, kafka, recorded or stdin."},
     {"format", OPTION_TEXT, AT(struct plan_source, format_name), .default_text = "fields", .help = "A built-in format or a name under formats."},
     {"labels", OPTION_PAIRS, AT(struct plan_source, labels_given), .help = "Constant labels of each row, like {region: eu}: `labels.region` in keys and expressions. One in the message of the same name gives way."},
 };

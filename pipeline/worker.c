@@ -21,6 +21,7 @@ static void tell_signal(void *owner, const struct signal_record *record)
 
 static void tell_run(void *owner, const struct run_record *run)
 {
+    watch_run(((struct worker *)owner)->watch, run);
     deliver_run(((struct worker *)owner)->deliver, run);
 }
 
@@ -103,6 +104,7 @@ static void open_parts(struct worker *worker)
     worker->run_fold = fold_new(plan, true, worker->port, workers);
     worker->windows = windows_new(plan, worker->number, workers, worker->judge, &output);
     worker->runs = runs_new(plan, tell_run, worker);
+    worker->watch = watch_new(plan, worker->port, workers);
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
     worker->polled = memory_new(BATCH_ROWS_MAX * sizeof *worker->polled);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
@@ -131,7 +133,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
     worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
-    worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
+    worker->applied_us = worker->watched_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
     unique_init(&worker->unique);
     saving_open(worker);
@@ -176,6 +178,7 @@ void worker_close(struct worker *worker)
     order_free(&worker->order);
     windows_free(worker->windows);
     runs_free(worker->runs);
+    watch_free(worker->watch);
     lifecycle_free(worker->lifecycle);
     fold_free(worker->fold);
     fold_free(worker->run_fold);
@@ -335,5 +338,6 @@ bool worker_is_done(const struct worker *worker)
                (delivered || atomic_load(&worker->checkpoint->give_up)) &&
                (!worker->checkpoint->keeper ||
                 worker->committed_cut == atomic_load(&worker->checkpoint->stored));
-    return worker->notified_final && worker->closed_final && delivered && !exchange_stalled(worker->port);
+    return worker->notified_final && worker->closed_final && delivered &&
+           deliver_has_filed(worker->deliver) && !exchange_stalled(worker->port);
 }

@@ -15,6 +15,7 @@
 #include "pipeline/runs.h"
 #include "pipeline/tap.h"
 #include "pipeline/unique.h"
+#include "pipeline/watch.h"
 #include "pipeline/windows.h"
 
 #include <stdatomic.h>
@@ -97,6 +98,7 @@ struct worker {
     struct fold *fold, *run_fold;
     struct windows *windows;
     struct runs *runs;
+    struct watch *watch;
     struct deliver *deliver;
     struct lifecycle *lifecycle; /* alert owner only */
 
@@ -126,10 +128,10 @@ struct worker {
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
     int64_t events_us;                 /* what rows before it gave is here; rows_us without unique_step */
-    int64_t applied_us, closed_us, notified_us;
+    int64_t applied_us, watched_us, closed_us, notified_us;
     int64_t expire_due_us;
     uint64_t committed_cut; /* its offsets have been handed to the sources */
-    bool rows_final, events_final, runs_final, applied_final, closed_final, notified_final;
+    bool rows_final, events_final, runs_final, applied_final, watched_final, closed_final, notified_final;
 
     const char *refusal; /* a source or its state cannot be read at all: the run ends with this */
     void (*warn)(void *owner, const char *text);
@@ -181,6 +183,7 @@ bool worker_has_read_all(const struct worker *worker);
 
 /* Sends a watermark to everybody it concerns, if it differs from the last one of its stage. */
 void worker_tell(struct worker *worker, const struct watermark_record *mark);
+void worker_send_rows(struct worker *worker, struct event_batch *batch); /* that are not copies of others */
 
 /* A stage does its part for what is at hand; order and meaning in stages.c. */
 typedef bool stage_run(struct worker *worker, int64_t now_us);
@@ -194,5 +197,5 @@ struct stage {
 extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
-    stage_order, stage_encode, stage_unique, stage_release, stage_send, stage_apply, stage_close,
+    stage_order, stage_encode, stage_unique, stage_release, stage_send, stage_apply, stage_watch, stage_close,
     stage_notify, stage_deliver, stage_save, stage_commit;

@@ -46,6 +46,7 @@ extern const char *const run_state_names[STATE_COUNT]; /* "" for none */
 extern const char *const event_kind_names[KIND_COUNT];
 enum run_state run_state_find(struct span name);  /* STATE_COUNT when it is not in the list */
 bool run_state_is_terminal(enum run_state state); /* success to timed_out */
+bool run_state_is_failure(enum run_state state);  /* failed, timed_out */
 
 enum field_type {
     FIELD_TIME,    /* int64_t us, TIME_NONE absent */

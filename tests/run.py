@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, operation, commands, sources,
-       integration; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, reports, operation,
+       commands, sources, integration; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -22,6 +22,7 @@ import formats
 import host
 import operation
 import records
+import report_reference
 import sources
 import tidy
 from integration import scenarios, services
@@ -148,6 +149,8 @@ class Run:
         if "formats" in self.parts:
             part(self.report, "formats", formats.run, self.names)
             part(self.report, "records", records.run, self.names)
+        if "reports" in self.parts:
+            part(self.report, "reports", report_reference.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
         if "commands" in self.parts:
@@ -181,8 +184,8 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "operation", "commands",
-                 "sources", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation",
+                 "commands", "sources", "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in all_parts:
         print(__doc__, file=sys.stderr)

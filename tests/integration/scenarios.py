@@ -98,7 +98,7 @@ class Bench:
                          "group": name, "format": "fields", "start": "earliest",
                          "librdkafka": {"topic.metadata.refresh.interval.ms": "1000"}}],
             "measures": [measure.configuration() for measure in MEASURES],
-            "sinks": [{"name": "search", "type": "elasticsearch", "urls": [self.search.url], "send": ["events", "buckets"],
+            "sinks": [{"name": "search", "type": "elasticsearch", "urls": [self.search.url if self.search else ""], "send": ["events", "buckets"],
                        "setup": "auto", "prefix": name, "namespace": "test", "bulk_wait": "200ms"}],
         }
 
@@ -436,6 +436,45 @@ def kafka_journal(bench):
     broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 
 
+def alerts_of(bench, folder, name, *options):
+    path = os.path.join(folder, name + ".jsonl")
+    subprocess.run([services.program(), "replay", os.path.join(folder, "weir.yaml"), "--alerts", path, *options], check=True,
+                   capture_output=True, timeout=60)
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def recorded(bench):
+    """What `weir record` keeps gives the alerts of the live topic, ids and all; it commits nothing: a run reads all after it."""
+    name, partitions = "recorded", 3
+    bench.broker().topic(name, partitions)
+    messages = generate.generate(5, 6000, partitions, int(time.time()) * 1_000_000, lateness_s=LATENESS_S)
+    messages[1][7:7] = [(b"k", b"\xff no text \xfe"), (b"k", b"")]
+    bench.kafka.produce(name, messages)
+    configuration = bench.configuration(name, name, 2)
+    folder = os.path.join(bench.folder, name)
+    configuration["rules"] = [{"name": "busy", "on": "bucket", "measure": "value", "when": "count >= 6"},
+                              {"name": "failed", "on": "run", "when": 'state == "failed"', "by": ["workflow", "task"]}]
+    configuration["sinks"] = [{"name": "told", "type": "file", "path": os.path.join(folder, "told.jsonl"), "send": ["alerts"]}]
+    os.makedirs(folder)
+    path = os.path.join(folder, "weir.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(configuration, file)
+    kept = os.path.join(folder, "kept")
+    said = subprocess.run([services.program(), "record", path, "--out", kept, "--for", "6s"], check=True, capture_output=True,
+                          text=True, timeout=60).stderr
+    if f"{sum(map(len, messages))} messages in {partitions} files" not in said:
+        raise AssertionError(f"recorded: {said}")
+    live, again = alerts_of(bench, folder, "live"), alerts_of(bench, folder, "again", "--input", kept)
+    if len(live) < 20 or live != again:
+        raise AssertionError(f"{len(live)} alerts live, {len(again)} again, first others "
+                             f"{next((pair for pair in zip(live, again) if pair[0] != pair[1]), None)}")
+    bench.start(name, configuration, "--once").wait(60)
+    with open(os.path.join(folder, "told.jsonl"), encoding="utf-8") as file:
+        if sorted(file.read().splitlines()) != sorted(live):
+            raise AssertionError("a run tells other alerts than the replay")
+
+
 # In this order each search server is started once, and the scenarios that stop a server come last on it.
 SCENARIOS = (
     [(f"once/opensearch2/partitions-{p}/workers-{w}", once("opensearch2", p, w)) for p in (1, 8) for w in (1, 4)]
@@ -458,7 +497,7 @@ SCENARIOS = (
 
 
 # These need a broker only, of their own: they run beside the others.
-BROKER_SCENARIOS = [("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
+BROKER_SCENARIOS = [("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
 
 
 def print_table(rows, note):

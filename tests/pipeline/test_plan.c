@@ -79,6 +79,10 @@ static const char *const wrong[][2] = {
      "5:55: measure: only for rules with on: bucket"},
     {MEASURES "rules: [{name: r, when: 'state == \"failed\"', for: 1m}]\n",
      "5:51: for: only for rules with on: bucket"},
+    {MEASURES "rules: [{name: watch_me, when: 'true'}]\n",
+     "5:16: name: 'watch_me': watch_... is for the built-in watch"},
+    {MEASURES "detectors: [{name: watch_it, type: zscore, measure: latency}]\n",
+     "5:20: name: 'watch_it': watch_... is for the built-in watch"},
     {MEASURES "rules: [{name: r}]\n", "5:9: rules.r: 'when' is missing"},
     {MEASURES "rules: [{name: r, on: buckets, when: 'true'}]\n",
      "5:23: rules.r.on: 'buckets' is not one of event, bucket, run; did you mean 'bucket'?"},
@@ -172,12 +176,28 @@ static void test_links(void **state)
     plan_free(plan);
 }
 
+static void test_watch(void **state)
+{
+    struct plan *plan = plan_of(BASE "http: {listen: \"\"}\nwatch: true\nalerts: {rest: 3m}\n"
+                                     "rules: [{name: r, when: 'true'}]\n");
+
+    (void)state;
+    assert_true(plan->wants_runs);
+    assert_int_equal(plan->watch_policy, 1);
+    assert_int_equal(plan->policy_count, 1 + WATCH_RULES);
+    assert_true(span_is(plan->policies[1 + WATCH_OVERDUE].name, "watch_overdue"));
+    assert_true(plan->policies[1 + WATCH_FAILURE].keep_firing_us == 180000000);
+    assert_true(plan->policies[1 + WATCH_OVERDUE].keep_firing_us == 0);
+    plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_links),
+        cmocka_unit_test(test_watch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,10 @@ PATCHES = {
         "stored = worker->saving.cut;\n    if (worker->committed_cut == stored)", None),
     "told_without_being_confirmed": (
         "pipeline/worker.c", "if (!task || task->type->is_confirmed(task->journal, now_us))", "if (!task || now_us)", None),
+    "watch_words_not_stored": (
+        "pipeline/watch_state.c", "while (save_words(watch));", "while (0 && save_words(watch));", None),
+    "watch_seconds_at_their_beginning": (
+        "pipeline/watch_words.c", "(second + 1) * SECOND_US", "second * SECOND_US", None),
     "heard_watermarks_not_restored": (
         "pipeline/restart.c", "worker->heard[mark.stage][mark.sender] = mark;", "(void)mark; /* forgotten */", None),
 }

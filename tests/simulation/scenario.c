@@ -24,6 +24,7 @@ static const char yaml_format[] =
     "       late: %s, skew: %s}\n"
     "runs: {keep: 7d}\n"
     "%s\n"
+    "watch: %s\n"
     "clean: [%s%s%s]\n"
     "measures:\n"
     "- {name: load, of: value, by: [workflow], every: 10s, statistics: [count, sum, min, max, mean]}\n"
@@ -76,7 +77,7 @@ static void write_yaml(struct scenario *scenario, const char *store_path, uint64
              checkpoints_ms[random_below(random, 4)], (int)(scenario->lateness_us / SIM_SECOND_US),
              (int)(scenario->max_skew_us / SIM_SECOND_US), late_names[scenario->late],
              scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter", place,
-             scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
+             scenario->watch ? "true" : "false", scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
              scenario->dedupe && scenario->throttle ? ", " : "",
              scenario->throttle ? "{throttle: [workflow], limit: 6, per: 10s}" : "");
 }
@@ -114,14 +115,17 @@ static void write_line(struct row *row)
 
 static void write_json(struct row *row)
 {
-    char text[PAYLOAD_BYTES], run[64] = "", id[64] = "";
+    char text[PAYLOAD_BYTES], run[64] = "", id[64] = "", beat[96] = "";
 
     if (row->run[0])
         snprintf(run, sizeof run, ",\"run\":\"%s\",\"state\":\"%s\"", row->run, run_state_names[row->state]);
     if (row->id[0])
         snprintf(id, sizeof id, ",\"id\":\"%s\"", row->id);
-    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s}",
-             (long long)(row->time_us / 1000), row->workflow, row->value, run, id);
+    if (row->host[0])
+        snprintf(beat, sizeof beat, ",\"host\":\"%s\",\"action\":\"worker-%s\"", row->host,
+                 row->is_offline ? "offline" : "heartbeat");
+    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s%s}",
+             (long long)(row->time_us / 1000), row->workflow, row->value, run, id, beat);
     give_payload(row, text);
 }
 
@@ -159,6 +163,26 @@ static int64_t choose_time(const struct scenario *scenario, const struct queue *
     return time_us - (int64_t)random_below(random, lateness_ms) * 1000;
 }
 
+/* Heartbeats of hosts, and short runs of which some take long or never end. From numbers of its own, as the
+ * choice of a cluster is. */
+static void add_watched(struct row *row, int64_t second)
+{
+    uint64_t random = (uint64_t)row->time_us * 2654435761u + (uint64_t)row->offset;
+    uint64_t dice = random_below(&random, 6);
+
+    if (dice < 3) {
+        uint64_t ago = random_below(&random, random_below(&random, 12) ? 2 : 20);
+
+        snprintf(row->workflow, sizeof row->workflow, "fast");
+        snprintf(row->run, sizeof row->run, "fast-r%lld", (long long)(second / 2 - (int64_t)ago));
+        row->state = random_below(&random, 2) ? STATE_RUNNING : STATE_SUCCESS;
+    }
+    if (dice != 3 && dice != 4)
+        return;
+    snprintf(row->host, sizeof row->host, "h%u", (unsigned)random_below(&random, 2));
+    row->is_offline = random_below(&random, 30) == 0;
+}
+
 static void fill_row(struct scenario *scenario, struct queue *queue, struct row *row, int64_t clock_us,
                      uint64_t *random)
 {
@@ -178,6 +202,8 @@ static void fill_row(struct scenario *scenario, struct queue *queue, struct row 
                  (long long)(number - (int64_t)random_below(random, 2)));
         row->state = states[random_below(random, 6)];
     }
+    if (scenario->watch)
+        add_watched(row, (clock_us - scenario->start_us) / SIM_SECOND_US);
     write_payload(scenario, row);
     if (scenario->is_text)
         add_more(queue, random);
@@ -295,7 +321,8 @@ void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_s
     };
     choose_troubles(scenario, &random);
     choose_cluster(scenario);
-    scenario->is_text = random_below(&(uint64_t){seed * 3266489917u + 5}, 5) == 0;
+    scenario->watch = (seed * 3266489917u >> 8) % 2;
+    scenario->is_text = !scenario->watch && random_below(&(uint64_t){seed * 3266489917u + 5}, 5) < 2;
     write_yaml(scenario, store_path, &random);
     for (unsigned i = 0; i < scenario->queue_count; i++) {
         struct queue *queue = &scenario->queues[i];

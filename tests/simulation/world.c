@@ -151,7 +151,7 @@ static enum status source_open(const void *settings, const struct source_context
     return STATUS_OK;
 }
 
-static bool source_endless(const struct source *source)
+static bool source_endless(const void *settings)
 {
     return true;
 }
