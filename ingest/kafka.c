@@ -13,6 +13,7 @@
 #include "ingest/kafka_source.h"
 
 #include "base/memory.h"
+#include "ingest/kafka_probe.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -440,4 +441,5 @@ const struct source_type kafka_source = {
     .commit = kafka_commit,
     .high_offset = kafka_high_offset,
     .close = kafka_close,
+    .probe = kafka_probe_report,
 };

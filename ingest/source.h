@@ -41,7 +41,7 @@ struct source_partition {
     bool anew;
     struct span note; /* what the source must know of it after a restart, at most SOURCE_NOTE_MAX bytes: kept
                        * with the offsets of each cut. Valid until the next advance or poll */
-    bool passing; /* what was polled cannot be polled again, not even by another process: a pipe */
+    bool passing;     /* what was polled cannot be polled again, not even by another process: a pipe */
 };
 
 enum poll_state {
@@ -93,6 +93,10 @@ struct source_type {
     int64_t (*high_offset)(const struct source *source, size_t index);
     /* Flushes commits, waiting at most a few seconds. All messages are released before. */
     void (*close)(struct source *source);
+
+    /* For `weir check --connect`, without an open source: asks whether it could be read, some seconds at
+     * most, and tells a line for each thing it found. NULL: nothing is far away. */
+    void (*probe)(const void *settings, const struct source_context *context, report_line *tell, void *owner);
 };
 
 extern const struct source_type *const source_types[]; /* ends with NULL */

@@ -286,6 +286,15 @@ void cleaner_apply_again(struct cleaner *cleaner, struct event_batch *batch, str
     apply_steps(cleaner, batch, true, figures);
 }
 
+void cleaner_redact(struct cleaner *cleaner, struct event_batch *batch)
+{
+    struct clean_figures figures = {0};
+
+    for (size_t i = 0; i < cleaner->count; i++)
+        if (cleaner->steps[i].redaction)
+            cleaner->steps[i].type->apply(cleaner, &cleaner->steps[i], batch, &figures);
+}
+
 void cleaner_freeze(struct cleaner *cleaner, struct saver *saver)
 {
     for (size_t i = 0; i < cleaner->count; i++)

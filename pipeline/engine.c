@@ -97,6 +97,8 @@ static bool turn(struct engine_worker *mine, int64_t now_us)
     if (now_us >= mine->publish_due_us) {
         mine->publish_due_us = now_us + PUBLISH_EVERY_US;
         publish(mine);
+        if (taps_wanted(mine->engine->options.taps))
+            taps_beat(mine->engine->options.taps);
     }
     atomic_fetch_add_explicit(&mine->turns, 1, memory_order_relaxed);
     atomic_store(&mine->done, worker_is_done(&mine->worker) || mine->worker.refusal);
@@ -320,6 +322,7 @@ static struct engine *engine_new(const struct plan *plan, const struct engine_op
                                      .first = options->task ? options->task->number : 0,
                                      .here = here,
                                      .task = options->task ? &engine->task : NULL,
+                                     .taps = options->taps,
                                      .live = options->mode == ENGINE_LIVE,
                                      .partial_us = INT64_MIN};
     engine->workers = memory_new(here * sizeof *engine->workers);
@@ -370,6 +373,8 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
         status = restore(engine, ret_error);
     if (status == STATUS_OK && options->task)
         options->task->journal->seek(engine->task.journal, engine->task.inbox_next);
+    if (status == STATUS_OK && options->taps)
+        taps_set_labels(options->taps, &engine->plan->labels);
     if (status == STATUS_OK && !options->stepped)
         status = start_threads(engine, ret_error);
     if (status != STATUS_OK) {

@@ -215,6 +215,7 @@ static bool poll_partition(struct worker *worker, struct partition *partition, i
     }
     note_state(worker, partition, count, now_us);
     worker->figures.messages += count;
+    worker->inputs[partition->source].messages += count;
     worker->messages = worker->polled;
     worker->message_count = worker->polled_count = count;
     if (input->joins) {

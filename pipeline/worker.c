@@ -311,6 +311,8 @@ bool worker_step(struct worker *worker, int64_t now_us)
         return false;
     only_finish = atomic_load(&worker->shared->stopping) && checkpoint_is_past(worker);
     before = worker_clock_ns();
+    unsigned tapped = taps_wanted(worker->shared->taps);
+
     for (size_t i = 0; stages[i].name; i++) {
         uint64_t after;
 
@@ -318,6 +320,9 @@ bool worker_step(struct worker *worker, int64_t now_us)
         if (only_finish && !stages[i].finishes)
             continue;
         busy |= stages[i].run(worker, now_us);
+        if (tapped & 1U << i && worker->at && !worker->again)
+            taps_offer(worker->shared->taps, (unsigned)i, stages[i].run != stage_clean, &worker->batch,
+                       worker->cleaner, now_us);
         after = worker_clock_ns();
         worker->stage_ns[i] += after - before;
         before = after;

@@ -13,6 +13,7 @@
 #include "pipeline/records.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
+#include "pipeline/tap.h"
 #include "pipeline/unique.h"
 #include "pipeline/watch.h"
 #include "pipeline/windows.h"
@@ -26,6 +27,7 @@ struct shared {
     unsigned workers;     /* of the whole pipeline; shards and partitions are divided by it */
     unsigned first, here; /* those of this engine: first, first + 1, ...; all arrays below begin with it */
     struct task *task;    /* NULL: all are here */
+    struct taps *taps;    /* NULL: nobody can look */
     bool live;            /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
     struct checkpoint checkpoint;
@@ -74,6 +76,7 @@ struct input { /* a source as this worker sees it */
     struct format *format;
     bool joins; /* the format has records of several messages */
     bool ready;
+    uint64_t messages; /* taken, a total */
 };
 
 struct worker_figures {
@@ -189,6 +192,7 @@ struct stage {
     const char *name, *help;
     stage_run *run;
     bool finishes; /* also after the last cut of a stop, when nothing new may be told */
+    bool tapped;   /* people may look at the rows behind it, see tap.h */
 };
 extern const struct stage stages[]; /* ends with a NULL name */
 

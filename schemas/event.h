@@ -116,6 +116,9 @@ void event_batch_reset(struct event_batch *batch); /* rows 0, arena released */
  * may be taken back by lowering `rows`. */
 uint32_t event_batch_add(struct event_batch *batch);
 
+/* Makes one row the only one of another batch with the same labels. Its texts stay where they are. */
+void event_batch_copy_row(const struct event_batch *from, uint32_t row, struct event_batch *to);
+
 struct field_row {
     const char *name; /* bare name in CEL, formats and measures */
     enum field_type type;

@@ -29,6 +29,8 @@ enum {
     PAYLOAD_HEX = 512,         /* bytes, of one letter */
     MATCHES_MAX = 32,
     QUERY_LIMIT = SERVER_REQUEST_BYTES * 8, /* a byte is six at most as JSON writes it */
+    TAP_ROWS_MAX = 1000000000,
+    TAP_BLOCK_BYTES = 32 * 1024,
 };
 
 struct server {
@@ -37,6 +39,7 @@ struct server {
     struct process *process; /* NULL during a reload */
     pthread_rwlock_t lock;   /* of `process`: held by answers that use it */
     struct view *view;
+    struct taps *taps; /* NULL: none */
     void (*reload)(void);
 };
 
@@ -56,10 +59,12 @@ struct route {
     bool process; /* needs one */
     const char *type;
     const struct page_file *file;                /* or: */
+    bool stream;                                 /* rows as they come, or: */
     unsigned (*answer)(struct request *request); /* writes `out`; the HTTP status */
 };
 
 static const char json_type[] = "application/json; charset=utf-8";
+static const char lines_type[] = "application/x-ndjson";
 static const char text_type[] = "text/plain; charset=utf-8";
 
 static unsigned refuse(struct request *request, unsigned status, const char *reason)
@@ -439,6 +444,7 @@ static const struct route routes[] = {
     {"/api/series", .type = json_type, .answer = answer_series},
     {"/api/series/", .prefix = true, .type = json_type, .answer = answer_points},
     {"/api/reload", .post = true, .type = json_type, .answer = answer_reload},
+    {"/api/tap", .stream = true, .type = lines_type},
     {"/api/dead-letters", .process = true, .type = json_type, .answer = answer_dead_letters},
     {"/api/dead-letters/", .prefix = true, .process = true, .type = json_type, .answer = answer_dead_letter},
     // clang-format on
@@ -527,6 +533,72 @@ static enum MHD_Result send_file(struct request *request, const struct page_file
         MHD_create_response_from_buffer(file->size, (void *)file->data, MHD_RESPMEM_PERSISTENT));
 }
 
+/* A tap's reader waits suspended, so that it holds no thread. */
+struct tap_stream {
+    struct MHD_Connection *connection;
+    struct tap *tap;
+};
+
+static void wake_stream(void *owner)
+{
+    struct tap_stream *stream = owner;
+
+    MHD_resume_connection(stream->connection);
+}
+
+/* A wake-up between the reading and the suspension takes the suspension back: libmicrohttpd's rule. */
+static ssize_t read_stream(void *owner, uint64_t position, char *out, size_t size)
+{
+    struct tap_stream *stream = owner;
+    bool ended;
+    size_t taken = tap_read(stream->tap, out, size, &ended);
+
+    (void)position;
+    if (taken == 0 && !ended)
+        MHD_suspend_connection(stream->connection);
+    return ended ? MHD_CONTENT_READER_END_OF_STREAM : (ssize_t)taken;
+}
+
+static void close_stream(void *owner)
+{
+    struct tap_stream *stream = owner;
+
+    tap_close(stream->tap);
+    free(stream);
+}
+
+static enum MHD_Result send_tap(struct request *request)
+{
+    const char *stage = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "stage");
+    struct tap_query query = {
+        .stage = stage ? stage : "clean",
+        .where = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "where"),
+    };
+    struct tap_stream *stream;
+    struct error error;
+    int64_t limit = 0;
+
+    if (!request->server->taps)
+        return send_text(request, refuse(request, MHD_HTTP_NOT_FOUND, "this process has no taps"));
+    if (!read_number(request, "limit", 1, TAP_ROWS_MAX, &limit))
+        return send_text(request, MHD_HTTP_BAD_REQUEST);
+    query.limit = (uint64_t)limit;
+    stream = memory_new(sizeof *stream);
+    stream->connection = request->connection;
+    enum status status = tap_open(request->server->taps, &query, wake_stream, stream, &stream->tap, &error);
+
+    if (status != STATUS_OK) {
+        free(stream);
+        return send_text(request,
+                         refuse(request,
+                                status == STATUS_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_BAD_REQUEST,
+                                error.text));
+    }
+    return send_answer(request, MHD_HTTP_OK,
+                       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, TAP_BLOCK_BYTES, read_stream,
+                                                         stream, close_stream));
+}
+
 /* Asks the route, with the process kept where it needs one. */
 static unsigned answer(struct request *request, const struct route *route)
 {
@@ -567,6 +639,8 @@ static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, co
     if (route->file)
         return send_file(&request, route->file);
     request.type = route->type;
+    if (route->stream)
+        return send_tap(&request);
     request.rest = path + strlen(route->path);
     status = answer(&request, route);
     if (request.out.full)
@@ -575,8 +649,9 @@ static enum MHD_Result handle(void *owner, struct MHD_Connection *connection, co
     return send_text(&request, status);
 }
 
-enum status server_start(const char *listen, struct process *process, struct view *view, void (*reload)(void),
-                         struct server **ret_server, char ret_address[64], struct error *ret_error)
+enum status server_start(const char *listen, struct process *process, struct view *view, struct taps *taps,
+                         void (*reload)(void), struct server **ret_server, char ret_address[64],
+                         struct error *ret_error)
 {
     struct server *server;
     struct host host;
@@ -590,13 +665,14 @@ enum status server_start(const char *listen, struct process *process, struct vie
     if (host_listen(listen, SERVER_PORTS_TRIED, &host, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     server = memory_new(sizeof *server);
-    *server = (struct server){.host = host, .process = process, .view = view, .reload = reload};
+    *server = (struct server){.host = host, .process = process, .view = view, .taps = taps, .reload = reload};
     pthread_rwlock_init(&server->lock, NULL);
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, host.socket,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)SERVER_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_REQUEST_BYTES, MHD_OPTION_END);
+    server->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
+                         server, MHD_OPTION_LISTEN_SOCKET, host.socket, MHD_OPTION_THREAD_POOL_SIZE,
+                         (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVER_CONNECTIONS,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_TIMEOUT_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_REQUEST_BYTES, MHD_OPTION_END);
     if (!server->daemon) {
         close(host.socket);
         pthread_rwlock_destroy(&server->lock);
@@ -616,6 +692,8 @@ bool server_moved(const struct server *server)
 
 void server_stop(struct server *server)
 {
+    if (server->taps) /* none may be suspended when the server stops */
+        taps_end(server->taps);
     MHD_stop_daemon(server->daemon); /* closes the socket */
     pthread_rwlock_destroy(&server->lock);
     free(server);

@@ -244,6 +244,31 @@ static void figures(const struct sink *sink, struct sink_figures *ret_figures)
     courier_figures(&sink->courier, ret_figures);
 }
 
+static void probe(const void *settings, report_line *tell, void *owner)
+{
+    const struct webhook_settings *own = settings;
+    struct http *http = NULL;
+    struct error error;
+    char host[HTTP_HOST_BYTES], line[HTTP_HOST_BYTES + 64];
+
+    if (http_open(&(struct http_settings){.ca_file = own->ca_file,
+                                          .verify = own->verify,
+                                          .timeout_us = own->timeout_us,
+                                          .connections = 1},
+                  &http, &error) != STATUS_OK) {
+        tell(owner, false, error.text);
+        return;
+    }
+    struct http_answer answer =
+        http_ask(http, &(struct http_request){.method = "GET", .url = own->url, .connect_only = true});
+    bool secure = strncmp(own->url, "https://", 8) == 0;
+
+    http_host(own->url, host);
+    snprintf(line, sizeof line, "%s: reachable by %s; nothing was sent", host, secure ? "TLS" : "TCP");
+    tell(owner, !answer.trouble[0], answer.trouble[0] ? answer.trouble : line);
+    http_free(http);
+}
+
 const struct sink_type sink_webhook = {
     .name = "webhook",
     .help = "One HTTP POST for each document",
@@ -258,4 +283,5 @@ const struct sink_type sink_webhook = {
     .pending = pending,
     .figures = figures,
     .close = close_sink,
+    .probe = probe,
 };

@@ -2,7 +2,7 @@
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
 usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, reports, operation,
-       sources, receivers, integration, and by its name only documents; names are matched as parts of names
+       commands, sources, receivers, integration, and by its name only documents; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+import commands
 import examples
 import formats
 import host
@@ -153,6 +154,8 @@ class Run:
             part(self.report, "reports", report_reference.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
+        if "commands" in self.parts:
+            part(self.report, "commands", commands.run, self.names)
         if "sources" in self.parts:
             part(self.report, "host", host.run, self.names)
             part(self.report, "sources", sources.run, self.names)
@@ -186,7 +189,7 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "sources", "receivers",
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "commands", "sources", "receivers",
                  "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in (*all_parts, "documents"):

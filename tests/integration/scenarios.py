@@ -11,10 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import commands  # noqa: E402
 import generate  # noqa: E402
 import reference  # noqa: E402
 from integration import cluster, compare, documents, services  # noqa: E402
@@ -276,6 +278,47 @@ def missing_topic(bench):
     finish(bench, name, recording, start)
 
 
+def typed_commands(bench):
+    """`weir init` on a topic, `weir check --connect`: what is well, and each thing that is not."""
+    search, kafka = bench.server("opensearch2"), bench.broker()
+    folder = tempfile.mkdtemp(dir=bench.folder)
+    recording = os.path.join(services.ROOT, "examples", "recordings", "celery.jsonl.zst")
+    lines = subprocess.check_output(["zstdcat", recording]).splitlines()[:2000]
+    kafka.topic("celeryev", 3)
+    kafka.topic("empty", 1)
+    kafka.produce("celeryev", [[(b"k", line) for line in lines[partition::3]] for partition in range(3)])
+    to_topic = ["init", "--brokers", kafka.brokers, "--group", "typed", "--out", "made.yaml", "--topic"]
+    commands.must_have(commands.weir(folder, *to_topic, "celerev", code=3), "did you mean 'celeryev'?")
+    commands.must_have(commands.weir(folder, *to_topic, "empty", code=3), "has no messages")
+    commands.must_have(commands.weir(folder, *to_topic, "celeryev", "--librdkafka", "client.id=typed"),
+                       "198 messages; the format celery reads 198 of 198")
+    said = commands.weir(folder, "check", "made.yaml", "--connect")
+    commands.must_have(said, "ok    source 'celeryev': topic 'celeryev': 3 partitions, 2000 offsets kept",
+                       "group 'typed' has committed nothing; the last message can be read")
+    gone = services.free_port()
+    source = {"type": "kafka", "format": "celery", "brokers": kafka.brokers}
+    sink = {"type": "elasticsearch", "send": ["buckets"], "prefix": "typed"}
+    with open(os.path.join(folder, "many.yaml"), "w", encoding="utf-8") as file:
+        json.dump({"name": "many",
+                   "sources": [{**source, "name": "a", "topics": ["celeryev", "celerev", "empty"]},
+                               {**source, "name": "b", "topics": ["x"], "brokers": f"127.0.0.1:{gone}"}],
+                   "sinks": [{**sink, "name": "c", "urls": [search.url, f"http://127.0.0.1:{gone}"]},
+                             {**sink, "name": "d", "urls": [search.url], "setup": "auto"},
+                             {"name": "e", "type": "webhook", "url": f"{search.url}/secret", "send": ["alerts"]},
+                             {"name": "f", "type": "webhook", "url": f"https://127.0.0.1:{search.port}/secret",
+                              "send": ["alerts"]}]}, file)
+    said = commands.weir(folder, "check", "many.yaml", "--connect", code=3)
+    for pattern in ("^ok    source 'a': topic 'celeryev'", "^wrong source 'a': no topic 'celerev'", "^ok    source 'a': topic 'empty'",
+                    f"^wrong source 'b': no broker answers at 127.0.0.1:{gone}", "^wrong sink 'c': .*setup elasticsearch",
+                    f"^wrong sink 'c': 127.0.0.1:{gone}: ", "^ok    sink 'd': .*opensearch 2.*will be installed",
+                    "^ok    sink 'e': .*nothing was sent", "^wrong sink 'f': .*SSL"):
+        commands.must_match(said, pattern)
+    if "secret" in said:
+        raise AssertionError(f"an address with a secret is shown: {said}")
+    commands.weir(folder, "setup", "elasticsearch", "many.yaml")
+    commands.must_match(commands.weir(folder, "check", "many.yaml", "--connect", code=3), "^ok    sink 'c': .*installed")
+
+
 def broker_down(bench):
     name = "broker-down"
     bench.server("opensearch2")
@@ -446,6 +489,7 @@ SCENARIOS = (
         ("cluster/scaled", scaled),
         ("documents/opensearch2", documents.documents("opensearch2")),
         ("missing-topic", missing_topic),
+        ("typed-commands", typed_commands),
         ("broker-down", broker_down),
         ("search-down", search_down),
     ]

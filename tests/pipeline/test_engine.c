@@ -258,6 +258,9 @@ static void test_same_bytes(void **state)
         if (output_names[kind] && lines_of(outputs.texts[kind]) < (kind == DOC_SIGNAL ? 1 : 20))
             fail_msg("only %zu lines of %s", lines_of(outputs.texts[kind]), output_names[kind]);
     assert_int_equal(metric(&outputs, "messages_total"), 4000 + bad[0] + bad[1]);
+    assert_int_equal(metric(&outputs, "source_messages_total{source=\"one\"}"), 2500 + bad[0]);
+    assert_int_equal(metric(&outputs, "source_messages_total{source=\"two\"}"), 1500 + bad[1]);
+    assert_true(metric(&outputs, "workers") >= 1);
     assert_int_equal(metric(&outputs, "rows_total"), 4000 + bad[0] + bad[1]);
     assert_int_equal(metric(&outputs, "rows_dropped_total{reason=\"malformed\"}"), bad[0] + bad[1]);
     assert_true(metric(&outputs, "rows_not_folded_total{reason=\"late\"}") > 0);

@@ -293,7 +293,8 @@ int main(int argc, char **argv)
         if (!put_letters(process.dead_letters, &error))
             return 2;
     }
-    if (server_start("127.0.0.1:0", &process, sample.view, NULL, &server, address, &error) != STATUS_OK) {
+    if (server_start("127.0.0.1:0", &process, sample.view, NULL, NULL, &server, address, &error) !=
+        STATUS_OK) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }

@@ -191,7 +191,7 @@ static int set_up(void **state)
     put_of_series(world->view, DOC_RUN, 7, "{\"state\":\"running\"}");
     for (unsigned i = 0; i < LINES; i++)
         put_alert(world->view, i);
-    assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, &world->server,
+    assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, NULL, &world->server,
                                   world->address, &error),
                      STATUS_OK);
     assert_false(server_moved(world->server));
@@ -549,7 +549,7 @@ static void a_taken_port_moves_the_server(void **state)
 
     snprintf(listen, sizeof listen, "%s", world->address + strlen("http://"));
     listen[strlen(listen) - 1] = '\0';
-    assert_int_equal(server_start(listen, &world->process, world->view, NULL, &second, address, &error),
+    assert_int_equal(server_start(listen, &world->process, world->view, NULL, NULL, &second, address, &error),
                      STATUS_OK);
     assert_true(server_moved(second));
     assert_string_not_equal(address, world->address);
@@ -569,9 +569,10 @@ static void no_address_is_no_server(void **state)
     struct error error;
     char address[64] = "untouched";
 
-    assert_int_equal(server_start("", NULL, NULL, NULL, &server, address, &error), STATUS_OK);
+    assert_int_equal(server_start("", NULL, NULL, NULL, NULL, &server, address, &error), STATUS_OK);
     assert_null(server);
-    assert_int_equal(server_start("nowhere", &process, view, NULL, &server, address, &error), STATUS_FATAL);
+    assert_int_equal(server_start("nowhere", &process, view, NULL, NULL, &server, address, &error),
+                     STATUS_FATAL);
     assert_string_equal(address, "untouched");
     view_free(view);
 }
