@@ -1,56 +1,13 @@
-#include "pipeline/deliver.h"
+#include "pipeline/deliver_internal.h"
 
 #include "base/memory.h"
-#include "pipeline/digest.h"
-#include "pipeline/filing.h"
-#include "pipeline/notices.h"
-#include "pipeline/outbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ENCODED_MAX = 128 * 1024 * 1024, LOG_AHEAD = 256, LAYOUT = 1 };
+enum { LOG_AHEAD = 256 };
 
 static const uint64_t TICKET_ITEM = 1, TICKET_DIGEST = 2; /* else the address of a counter */
-
-/* A raw document that a busy sink has not taken yet. */
-struct waiting {
-    struct waiting *next;
-    struct document document; /* its body stands behind */
-};
-
-struct outlet { /* one sink */
-    const struct plan_sink *plan;
-    struct sink *sink;
-    struct waiting *first, *last;
-    size_t raw_pending; /* raw documents without verdict */
-    bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
-    struct outbox outbox;
-    size_t on_way;          /* logged, offered, and without verdict */
-    struct notices notices; /* used when the sink notifies and there is a keeper */
-    struct digest digest;   /* of a receiver */
-    struct verdicts verdicts;
-    struct sink_figures figures;
-};
-
-struct deliver {
-    struct deliver_context context;
-    struct outlet *outlets;
-    unsigned outlet_count;                   /* none in a replay */
-    unsigned lines_wanted, documents_wanted; /* bits 1 << kind */
-    struct buffer line, body, packed;
-    struct filing filing;
-    struct sent_file sent;
-    struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
-    struct digest_turn turn;
-    size_t waiting_bytes;
-    struct deliver_figures figures;
-};
-
-static bool takes_back(const struct deliver *deliver, const struct outlet *outlet)
-{
-    return outlet->plan->type->resume && !deliver->context.moves;
-}
 
 static enum status open_sinks(struct deliver *deliver, struct error *error)
 {
@@ -73,12 +30,13 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
         digest_open(&outlet->digest);
         outlet->notices = (struct notices){
             .sink = sink->identity, .keeper = deliver->context.keeper, .sent_file = &deliver->sent};
-        outbox_open(&outlet->outbox, &(struct outbox_context){.sink = sink->identity,
-                                                              .lane = deliver->context.worker,
-                                                              .takes_back = takes_back(deliver, outlet),
-                                                              .keeper = deliver->context.keeper,
-                                                              .stored_bytes = deliver->context.outbox_bytes,
-                                                              .acknowledged = &deliver->acknowledged});
+        outbox_open(&outlet->outbox,
+                    &(struct outbox_context){.sink = sink->identity,
+                                             .lane = deliver->context.worker,
+                                             .takes_back = outlet_takes_back(deliver, outlet),
+                                             .keeper = deliver->context.keeper,
+                                             .stored_bytes = deliver->context.outbox_bytes,
+                                             .acknowledged = &deliver->acknowledged});
         if (sink->type->form == SINK_LINES)
             deliver->lines_wanted |= sink->kinds & ~(1u << DOC_EVENT);
         deliver->documents_wanted |=
@@ -185,7 +143,7 @@ static void begin(struct deliver *deliver)
 /* What was taken back stands as it did at the cut, when nothing of it was owed. */
 static bool has_it_already(const struct deliver *deliver, const struct outlet *outlet)
 {
-    return takes_back(deliver, outlet) && !outlet->behind;
+    return outlet_takes_back(deliver, outlet) && !outlet->behind;
 }
 
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
@@ -217,15 +175,9 @@ void deliver_event(struct deliver *deliver, const struct event_batch *batch, uin
     }
 }
 
-/* Alerts for people wait in packed form: the log wants more of them than the line has. */
-static bool is_notice(const struct outlet *outlet, enum document_kind kind)
-{
-    return outlet->plan->type->notifies && kind == DOC_ALERT;
-}
-
 static bool is_logged(const struct deliver *deliver, const struct outlet *outlet, enum document_kind kind)
 {
-    return deliver->context.keeper && is_notice(outlet, kind);
+    return deliver->context.keeper && outlet_tells(outlet, kind);
 }
 
 /* The sink's form of a packed alert. What people are told of one dedup key keeps its order, over episodes. */
@@ -256,7 +208,7 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
                                 .body = stored->body,
                                 .ticket = (uint64_t)(uintptr_t)item | TICKET_ITEM};
 
-    if (is_notice(outlet, stored->kind))
+    if (outlet_tells(outlet, stored->kind))
         fill_notice(deliver, outlet, stored->body, &document);
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
@@ -296,7 +248,7 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
             outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
             continue;
         }
-        if (is_notice(outlet, item->document.kind) && item->document.prompted) {
+        if (outlet_tells(outlet, item->document.kind) && item->document.prompted) {
             if (!outbox_is_next(item))
                 return;
             if (logged)
@@ -333,7 +285,7 @@ static void log_ahead(struct deliver *deliver, struct outlet *outlet)
 
 static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_document *document)
 {
-    if (is_notice(outlet, document->kind))
+    if (outlet_tells(outlet, document->kind))
         document->body = buffer_span(&deliver->packed);
     else
         document->body =
@@ -356,9 +308,7 @@ static bool is_late(const struct deliver *deliver, const struct outlet *outlet, 
            deliver->turn.now_us - alert->at_us > deliver->context.plan->alerts.notify_max_age;
 }
 
-/* What receivers were told last of the key before the start is computed again, or there is newer word of it.
- * True: that was a prompt, and it stands for this line. */
-static bool settle_told(const struct outlet *outlet, const struct alert *alert)
+bool outlet_settle_told(const struct outlet *outlet, const struct alert *alert)
 {
     struct notices_told *told = notices_find(&outlet->notices, alert->dedup);
 
@@ -379,7 +329,7 @@ static void emit(struct deliver *deliver, const struct outbox_document *document
 
         if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document, alert))
             continue;
-        if (alert && settle_told(outlet, alert))
+        if (alert && outlet_settle_told(outlet, alert))
             own.prompted = true;
         own.late = alert && is_late(deliver, outlet, alert);
         push(deliver, outlet, &own);
@@ -517,7 +467,7 @@ void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bo
 }
 
 /* A document or letter is done with. */
-static void settle(void *owner, void *outlet_of_item, uint64_t ticket)
+void deliver_settle(void *owner, void *outlet_of_item, uint64_t ticket)
 {
     struct deliver *deliver = owner;
     struct outlet *outlet = outlet_of_item;
@@ -605,7 +555,7 @@ static void bury(struct deliver *deliver, struct outlet *outlet, const struct ve
     if (deliver->context.keeper)
         filing_letter(&deliver->filing, &letter, outlet, verdict->ticket);
     else
-        settle(deliver, outlet, verdict->ticket);
+        deliver_settle(deliver, outlet, verdict->ticket);
 }
 
 static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
@@ -628,7 +578,7 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
         } else {
             if (logged)
                 notices_mark(&outlet->notices, item, deliver->turn.now_us);
-            settle(deliver, outlet, verdict->ticket);
+            deliver_settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);
         free(verdict->body);
@@ -659,129 +609,15 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
     if (marks == 0)
         sent_file_clear(&deliver->sent);
     if (deliver->context.keeper)
-        filing_advance(&deliver->filing, deliver->turn.now_us, flush, settle, deliver);
+        filing_advance(&deliver->filing, deliver->turn.now_us, flush, deliver_settle, deliver);
 }
 
 bool deliver_is_settled(const struct deliver *deliver)
 {
     for (unsigned i = 0; i < deliver->outlet_count; i++)
-        if (takes_back(deliver, &deliver->outlets[i]) && deliver->outlets[i].raw_pending > 0)
+        if (outlet_takes_back(deliver, &deliver->outlets[i]) && deliver->outlets[i].raw_pending > 0)
             return false;
     return true;
-}
-
-void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
-{
-    struct outbox_keys emptied = deliver->frozen;
-    struct buffer mark;
-
-    assert(emptied.count == 0);
-    deliver->frozen = deliver->acknowledged;
-    deliver->acknowledged = emptied;
-    filing_freeze(&deliver->filing);
-    buffer_init(&mark, ENCODED_MAX);
-    for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        struct outlet *outlet = &deliver->outlets[i];
-
-        outlet->behind &= again;
-        outbox_freeze(&outlet->outbox);
-        notices_freeze(&outlet->notices);
-        buffer_clear(&mark);
-        if (takes_back(deliver, outlet))
-            outlet->plan->type->mark(outlet->sink, &mark);
-        pack_u8(&saver->bytes, LAYOUT);
-        pack_u8(&saver->bytes, outlet->behind || outlet->raw_pending > 0);
-        pack_u64(&saver->bytes, outlet->outbox.next_sequence);
-        pack_text(&saver->bytes, buffer_span(&mark));
-        saver_put(saver, (struct state_key){.kind = STATE_OUTLET,
-                                            .owner = outlet->plan->identity,
-                                            .part = deliver->context.worker});
-    }
-    buffer_free(&mark);
-}
-
-bool deliver_save(struct deliver *deliver, size_t budget)
-{
-    filing_advance(&deliver->filing, deliver->turn.now_us, false, settle, deliver);
-    bool saved = filing_saved(&deliver->filing);
-
-    for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        struct outlet *outlet = &deliver->outlets[i];
-
-        outbox_advance(&outlet->outbox);
-        notices_advance(&outlet->notices);
-        saved &= outbox_save(&outlet->outbox, &budget) && notices_saved(&outlet->notices);
-    }
-    return saved;
-}
-
-void deliver_take_acknowledged(struct deliver *deliver, struct outbox_key **ret_keys, size_t *ret_count,
-                               size_t *ret_capacity)
-{
-    struct outbox_keys taken = deliver->frozen;
-
-    deliver->frozen = (struct outbox_keys){.items = *ret_keys, .capacity = *ret_capacity};
-    *ret_keys = taken.items;
-    *ret_count = taken.count;
-    *ret_capacity = taken.capacity;
-}
-
-enum status deliver_restore(struct deliver *deliver, const struct state_key *key, struct span value,
-                            struct error *ret_error)
-{
-    struct unpack in = unpack_begin(value);
-    bool known = unpack_u8(&in) == LAYOUT, behind = unpack_u8(&in);
-    uint64_t next = unpack_u64(&in);
-    struct span mark = unpack_text(&in);
-
-    if (!known || !unpack_ended(&in))
-        return fail(ret_error, "where an output stood is broken, or of a newer weir");
-    for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        struct outlet *outlet = &deliver->outlets[i];
-
-        if (outlet->plan->identity != key->owner)
-            continue;
-        outbox_restore(&outlet->outbox, key->part, next);
-        outlet->behind |= behind;
-        /* All workers' marks are of one moment; only the first worker's is sure to be of the newest cut. */
-        if (takes_back(deliver, outlet) && key->part == 0 && deliver->context.worker == 0)
-            outlet->plan->type->resume(outlet->sink, mark);
-    }
-    return STATUS_OK;
-}
-
-/* What waits in the outbox will be told: nothing to withdraw. */
-static bool look_at_stored(void *owner, const struct outbox_document *document)
-{
-    const struct outlet *outlet = owner;
-    struct alert alert;
-
-    if (!is_notice(outlet, document->kind))
-        return true;
-    if (!notices_unpack(document->body, &alert))
-        return false;
-    settle_told(outlet, &alert);
-    return true;
-}
-
-enum status deliver_restored(struct deliver *deliver, struct store *store, unsigned workers,
-                             deliver_told *told, void *owner, struct error *ret_error)
-{
-    for (unsigned i = 0; i < deliver->outlet_count; i++) {
-        struct outlet *outlet = &deliver->outlets[i];
-
-        if (is_notice(outlet, DOC_ALERT) && notices_load(&outlet->notices, store, ret_error) != STATUS_OK)
-            return STATUS_FATAL;
-        if (outbox_restored(&outlet->outbox, store, workers, look_at_stored, outlet, ret_error) != STATUS_OK)
-            return STATUS_FATAL;
-    }
-    for (unsigned i = 0; deliver->context.worker == 0 && i < deliver->outlet_count; i++) {
-        const struct notices *notices = &deliver->outlets[i].notices;
-
-        for (size_t k = 0; k < notices->told_count; k++)
-            told(owner, notices->told[k].notification.dedup, notices->told[k].known_us);
-    }
-    return STATUS_OK;
 }
 
 static void withdraw(struct deliver *deliver, struct outlet *outlet, const struct notices_told *told,

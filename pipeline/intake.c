@@ -579,7 +579,8 @@ bool worker_has_read_all(const struct worker *worker)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready || (worker->shared->live && plan_source_is_endless(worker->inputs[i].plan)))
+        if (!worker->inputs[i].ready ||
+            (worker->shared->live && plan_source_is_endless(worker->inputs[i].plan)))
             return false;
     return !worker->at && !worker->refusal;
 }

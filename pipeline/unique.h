@@ -1,8 +1,9 @@
-/* dedupe with scope all: rows of which another partition may have a copy. A row goes to the owner of its id,
- * waits in order like the rows of runs until every partition's watermark has passed, and only then counts,
- * unless the owner remembers its id. So the copy that counts is the first in that order, which depends
- * neither on interleaving nor on the number of workers. What the partition side does with rows else, event rules,
- * panes and rows of runs, is then done here. A row costs one packing, one copy and one look-up. */
+/* dedupe with scope all: rows of which another partition may have a copy. A row goes to the owner of its
+ * id, waits in order like the rows of runs until every partition's watermark has passed, and only then
+ * counts, unless the owner remembers its id. So the copy that counts is the first in that order, which
+ * depends neither on interleaving nor on the number of workers. What the partition side does with rows
+ * else, event rules, panes and rows of runs, is then done here. A row costs one packing, one copy and one
+ * look-up. */
 #pragma once
 #include "pipeline/clean.h"
 #include "pipeline/order.h"
