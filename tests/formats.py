@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 
+import formats_json
 from integration import services
 from report import Report, Skip
 
@@ -45,7 +46,7 @@ RECORDINGS = [
     ("loghub/Spark/Spark_2k.log.zst", "log4j", 2000, {}),
     ("loghub/Zookeeper/Zookeeper_2k.log.zst", "log4j", 2000, {}),
 ]
-HEADINGS = ("recording", "format", "lines", "rows", "joined", "dead letters", "expected", "unexplained")
+HEADINGS = ("recording", "format", "messages", "rows", "joined", "dead letters", "expected", "unexplained")
 
 
 def decompressed(path):
@@ -170,6 +171,9 @@ def run(report, names):
     for recording in RECORDINGS:
         if not names or any(part in recording[0] for part in names):
             report.run("formats/" + recording[0], lambda: check(recording))
+    for recording in formats_json.RECORDINGS:
+        if not names or any(part in recording[0] for part in names):
+            report.run("formats/" + recording[0], lambda: rows.append(formats_json.check(*recording)))
     print_table(rows, report.output)
 
 
