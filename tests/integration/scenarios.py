@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import commands  # noqa: E402
 import generate  # noqa: E402
 import reference  # noqa: E402
-from integration import cluster, compare, documents, services  # noqa: E402
+from integration import cluster, compare, documents, services, stranger  # noqa: E402
 from reference import Measure, TERMINAL  # noqa: E402
 from report import Report, Skip  # noqa: E402
 
@@ -499,7 +499,7 @@ SCENARIOS = (
 
 
 # These need a broker only, of their own: they run beside the others.
-BROKER_SCENARIOS = [("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
+BROKER_SCENARIOS = [("stranger", stranger.stranger), ("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
 
 
 def print_table(rows, note):
