@@ -1,5 +1,5 @@
-/* weir options and weir documents: the reference pages, from the rows of options and of fields. docs/options.md
- * is the one's output, docs/documents.md ends with the other's; a test compares them. */
+/* weir options and weir documents: the reference pages, from the rows of options and of fields.
+ * docs/options.md is the one's output, docs/documents.md ends with the other's; a test compares them. */
 #include "cli/commands.h"
 #include "pipeline/clean.h"
 #include "pipeline/plan.h"

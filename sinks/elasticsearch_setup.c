@@ -1,6 +1,6 @@
-/* One request a template before the first bulk, and after each time that the server was away: it may be another one. A
- * whole listing by wildcard would be one request, but its answer carries the mappings of everybody's
- * templates on versions that do not know filter_path there. */
+/* One request a template before the first bulk, and after each time that the server was away: it may be
+ * another one. A whole listing by wildcard would be one request, but its answer carries the mappings of
+ * everybody's templates on versions that do not know filter_path there. */
 #include "sinks/elasticsearch_setup.h"
 
 #include "sinks/bulk_answer.h"
