@@ -157,6 +157,7 @@ static void emit(struct lifecycle *lifecycle, struct episode *episode, enum aler
     alert.ends_us = state == ALERT_RESOLVED ? at_us : TIME_NONE;
     alert.state = state;
     alert.reason = reason;
+    alert.quiet = episode->phase == PHASE_PENDING;
     alert.prompted = state == ALERT_FIRING && prompts_take(&lifecycle->prompts, alert.dedup, at_us);
     lifecycle->emit(lifecycle->owner, &alert);
 }

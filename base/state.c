@@ -145,13 +145,23 @@ bool unpack_ended(const struct unpack *in)
 const char *state_kind_name(uint32_t kind)
 {
     static const char *const names[] = {
-        [STATE_PLAN] = "plan",           [STATE_TIMES] = "times",
-        [STATE_PARTITION] = "partition", [STATE_SEEN] = "seen",
-        [STATE_PANES] = "panes",         [STATE_SERIES] = "series",
-        [STATE_TABLE] = "table",         [STATE_RUNS] = "runs",
-        [STATE_ROWS] = "rows",           [STATE_CORRECTIONS] = "corrections",
-        [STATE_EPISODES] = "episodes",   [STATE_CONDITIONS] = "conditions",
-        [STATE_OUTLET] = "outlet",       [STATE_INBOX] = "inbox",
+        [STATE_PLAN] = "plan",
+        [STATE_TIMES] = "times",
+        [STATE_PARTITION] = "partition",
+        [STATE_SEEN] = "seen",
+        [STATE_PANES] = "panes",
+        [STATE_SERIES] = "series",
+        [STATE_TABLE] = "table",
+        [STATE_RUNS] = "runs",
+        [STATE_ROWS] = "rows",
+        [STATE_CORRECTIONS] = "corrections",
+        [STATE_EPISODES] = "episodes",
+        [STATE_CONDITIONS] = "conditions",
+        [STATE_OUTLET] = "outlet",
+        [STATE_INBOX] = "inbox",
+        [STATE_UNIQUE] = "unique",
+        [STATE_WATCH] = "watch",
+        [STATE_WATCH_WORDS] = "watch_words",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

@@ -55,17 +55,21 @@ enum state_kind {
     STATE_PLAN = 0,      /* the measures of the plan; the first value that is read */
     STATE_TIMES = 1,     /* owner worker 0: how far the process was */
     STATE_PARTITION = 2, /* owner partition's id: offsets, watermark, marks of rows not yet acknowledged */
-    STATE_SEEN = 3,   /* owner partition's id, part clean step: blocks of what dedupe and throttle remember */
-    STATE_PANES = 4,  /* owner group's identity, part number of a pane table: blocks of open panes */
-    STATE_SERIES = 5, /* owner shard, part group's identity: blocks of series */
-    STATE_TABLE = 6,  /* owner shard, part group's identity: what a table of series has beside them */
-    STATE_RUNS = 7,   /* owner shard: blocks of runs */
-    STATE_ROWS = 8,   /* owner worker, part cut: all rows that wait for their order time */
-    STATE_CORRECTIONS = 9, /* owner worker, part cut: all late panes that wait for theirs */
-    STATE_EPISODES = 10,   /* blocks of open episodes */
-    STATE_CONDITIONS = 11, /* part cut: all conditions not applied yet, and the keys prompted */
-    STATE_OUTLET = 12,     /* owner sink's identity, part worker: where its output stood */
-    STATE_INBOX = 13,      /* of a task: where its inbox stood, the watermarks it had heard */
+    STATE_SEEN =
+        3, /* owner partition's number or a shard, part clean step: what dedupe and throttle remember */
+    STATE_PANES = 4,        /* owner group's identity, part number of a pane table: blocks of open panes */
+    STATE_SERIES = 5,       /* owner shard, part group's identity: blocks of series */
+    STATE_TABLE = 6,        /* owner shard, part group's identity: what a table of series has beside them */
+    STATE_RUNS = 7,         /* owner shard: blocks of runs */
+    STATE_ROWS = 8,         /* owner worker, part cut: all rows that wait for their order time */
+    STATE_CORRECTIONS = 9,  /* owner worker, part cut: all late panes that wait for theirs */
+    STATE_EPISODES = 10,    /* blocks of open episodes */
+    STATE_CONDITIONS = 11,  /* part cut: all conditions not applied yet, and the keys prompted */
+    STATE_OUTLET = 12,      /* owner sink's identity, part worker: where its output stood */
+    STATE_INBOX = 13,       /* of a task: where its inbox stood, the watermarks it had heard */
+    STATE_UNIQUE = 14,      /* owner worker, part cut: all rows that wait to be told from their copies */
+    STATE_WATCH = 15,       /* owner shard: blocks of what the watch knows */
+    STATE_WATCH_WORDS = 16, /* owner worker, part cut: all words to the watch that wait for their time */
 };
 
 const char *state_kind_name(uint32_t kind); /* "series"; "unknown" when it is not in the list */

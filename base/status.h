@@ -2,6 +2,7 @@
  * says why. A broken invariant is not trouble but a bug: it asserts, in release builds too. */
 #pragma once
 #include <stdarg.h>
+#include <stdbool.h>
 
 enum status {
     STATUS_OK,
@@ -17,3 +18,6 @@ struct error {
 /* Writes the text and returns STATUS_FATAL, so that a failing function can end with `return fail(error,
  * ...)`. */
 enum status fail(struct error *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A line for people about one thing outside: whether it is as it should be, else what is wrong. */
+typedef void report_line(void *owner, bool ok, const char *text);

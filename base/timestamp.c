@@ -141,17 +141,18 @@ static bool take_time_of_day(struct cursor *cursor, int64_t *ret_us)
     return true;
 }
 
-/* The rest of the text as zone: Z, +hh:mm, +hhmm, +hh or nothing. */
+/* The rest of the text as zone: Z, +hh:mm, +hhmm, +hh or nothing, which leaves *ret_offset_us. */
 static bool take_zone(struct cursor *cursor, int64_t *ret_offset_us)
 {
     int hours, minutes = 0;
     bool west;
 
-    *ret_offset_us = 0;
     if (left(cursor) == 0)
         return true;
-    if (take_char(cursor, 'Z') || take_char(cursor, 'z'))
+    if (take_char(cursor, 'Z') || take_char(cursor, 'z')) {
+        *ret_offset_us = 0;
         return left(cursor) == 0;
+    }
     west = take_char(cursor, '-');
     if (!west && !take_char(cursor, '+'))
         return false;
@@ -168,10 +169,10 @@ static bool take_zone(struct cursor *cursor, int64_t *ret_offset_us)
     return true;
 }
 
-static bool parse_calendar(struct cursor cursor, int64_t *ret_us)
+static bool parse_calendar(struct cursor cursor, int64_t offset_us, int64_t *ret_us)
 {
     int century, year_of_century, month, day;
-    int64_t time_of_day_us = 0, offset_us = 0;
+    int64_t time_of_day_us = 0;
 
     if (!take_two_digits(&cursor, &century) || !take_two_digits(&cursor, &year_of_century) ||
         !take_char(&cursor, '-') || !take_two_digits(&cursor, &month) || !take_char(&cursor, '-') ||
@@ -209,23 +210,14 @@ static bool take_month_name(struct cursor *cursor, int *ret_month)
     return false;
 }
 
-/* "Nov  1 12:00:00" of RFC 3164: the year is the one that puts it nearest to the reference, so that a line of
- * 31 December read on 1 January lies in the past, not a year ahead. */
-static bool parse_syslog(struct cursor cursor, int64_t reference_us, int64_t *ret_us)
+/* The day's time in the year that puts it nearest to the reference, so that a line of 31 December read on
+ * 1 January lies in the past, not a year ahead. */
+static bool in_nearest_year(int month, int day, int64_t time_of_day_us, int64_t reference_us, int64_t *ret_us)
 {
-    int month, day, reference_year, reference_month, reference_day;
-    int64_t time_of_day_us, nearest_us = TIME_NONE, nearest_distance = INT64_MAX;
+    int reference_year, reference_month, reference_day;
+    int64_t nearest_us = TIME_NONE, nearest_distance = INT64_MAX;
 
-    if (reference_us == TIME_NONE || !in_range(reference_us) || !take_month_name(&cursor, &month) ||
-        !take_char(&cursor, ' '))
-        return false;
-    bool padded = take_char(&cursor, ' ');
-    if (left(&cursor) >= 2 && is_digit(cursor.at[0]) && !is_digit(cursor.at[1])) {
-        day = *cursor.at++ - '0';
-    } else if (padded || !take_two_digits(&cursor, &day)) {
-        return false;
-    }
-    if (!take_char(&cursor, ' ') || !take_time_of_day(&cursor, &time_of_day_us) || left(&cursor) > 0)
+    if (reference_us == TIME_NONE || !in_range(reference_us))
         return false;
     civil_from_days(floor_div(reference_us, DAY_US), &reference_year, &reference_month, &reference_day);
     for (int year = reference_year - 1; year <= reference_year + 1; year++) {
@@ -242,6 +234,142 @@ static bool parse_syslog(struct cursor cursor, int64_t reference_us, int64_t *re
         return false;
     *ret_us = nearest_us;
     return true;
+}
+
+static const char rfc3164[] = "%b %d %H:%M:%S";
+
+/* What a layout has read so far. */
+struct moment {
+    int year, month, day; /* 0: not told */
+    int hour, minute;
+    int64_t second_us, offset_us;
+};
+
+static bool take_number(struct cursor *cursor, int min, int max, int *ret_number)
+{
+    return take_two_digits(cursor, ret_number) && *ret_number >= min && *ret_number <= max;
+}
+
+static bool take_day(struct cursor *cursor, int *ret_day)
+{
+    bool padded = take_char(cursor, ' ');
+
+    if (left(cursor) >= 1 && is_digit(cursor->at[0]) && (left(cursor) == 1 || !is_digit(cursor->at[1]))) {
+        *ret_day = *cursor->at++ - '0';
+        return *ret_day > 0;
+    }
+    return !padded && take_number(cursor, 1, 31, ret_day);
+}
+
+static bool take_second(struct cursor *cursor, int64_t *ret_us)
+{
+    int second, fraction_us = 0;
+
+    if (!take_number(cursor, 0, 60, &second))
+        return false;
+    if (left(cursor) > 1 && (cursor->at[0] == '.' || cursor->at[0] == ',') && is_digit(cursor->at[1])) {
+        cursor->at++;
+        if (!take_fraction(cursor, &fraction_us))
+            return false;
+    }
+    *ret_us = second == 60 ? 60 * SECOND_US - 1 : second * SECOND_US + fraction_us;
+    return true;
+}
+
+static bool take_directive(struct cursor *cursor, char directive, struct moment *moment)
+{
+    int number;
+
+    switch (directive) {
+    case 'Y':
+        if (!take_two_digits(cursor, &number) || !take_two_digits(cursor, &moment->year))
+            return false;
+        moment->year += number * 100;
+        return moment->year > 0;
+    case 'y':
+        if (!take_two_digits(cursor, &number))
+            return false;
+        moment->year = number + (number < 69 ? 2000 : 1900);
+        return true;
+    case 'm':
+        return take_number(cursor, 1, 12, &moment->month);
+    case 'b':
+        return take_month_name(cursor, &moment->month);
+    case 'd':
+        return take_day(cursor, &moment->day);
+    case 'H':
+        return take_number(cursor, 0, 23, &moment->hour);
+    case 'M':
+        return take_number(cursor, 0, 59, &moment->minute);
+    case 'S':
+        return take_second(cursor, &moment->second_us);
+    case 'a':
+        if (left(cursor) < 3)
+            return false;
+        cursor->at += 3;
+        return true;
+    case 'z':
+        return take_zone(cursor, &moment->offset_us);
+    default:
+        return take_char(cursor, directive);
+    }
+}
+
+static bool parse_layout(struct cursor cursor, const struct time_form *form, int64_t reference_us,
+                         int64_t *ret_us)
+{
+    struct moment moment = {.offset_us = form->zone_us};
+    int64_t time_us;
+
+    for (const char *at = form->layout; *at; at++) {
+        if (*at == ' ' && at[1] == '%' && at[2] == 'z' && left(&cursor) == 0)
+            break;
+        if (*at == '%' ? !take_directive(&cursor, *++at, &moment) : !take_char(&cursor, *at))
+            return false;
+    }
+    if (left(&cursor) > 0)
+        return false;
+    int64_t of_day_us =
+        (moment.hour * 60 + moment.minute) * 60 * SECOND_US + moment.second_us - moment.offset_us;
+    if (moment.year == 0)
+        return in_nearest_year(moment.month, moment.day, of_day_us, reference_us, ret_us);
+    if (moment.day > days_in_month(moment.year, moment.month))
+        return false;
+    time_us = days_from_civil(moment.year, moment.month, moment.day) * DAY_US + of_day_us;
+    if (!in_range(time_us))
+        return false;
+    *ret_us = time_us;
+    return true;
+}
+
+const char *time_layout_check(const char *layout)
+{
+    static const char needed[] = "dHMS";
+    bool has[128] = {false};
+
+    for (const char *at = layout; *at; at++) {
+        if (*at != '%')
+            continue;
+        at++;
+        if (!*at || !strchr("YymbdHMSaz%", *at))
+            return "has an unknown directive: there are %Y %y %m %b %d %H %M %S %a %z %%";
+        if (*at != '%' && has[(unsigned char)*at])
+            return "has a directive twice";
+        has[(unsigned char)*at] = true;
+        if (*at == 'z' && at[1])
+            return "has %z before its end";
+    }
+    for (const char *at = needed; *at; at++)
+        if (!has[(unsigned char)*at])
+            return "needs %d, %H, %M and %S";
+    return has['m'] || has['b'] ? NULL : "needs %m or %b";
+}
+
+bool time_zone_parse(struct span text, int64_t *ret_offset_us)
+{
+    struct cursor cursor = {.at = text.data, .end = text.data + text.size};
+
+    return text.size > 0 && take_zone(&cursor, ret_offset_us);
 }
 
 /* A decimal number as digits: (-1)^negative * mantissa * 10^exponent, and something more in magnitude if
@@ -375,18 +503,26 @@ static bool time_from_decimal(struct decimal number, enum time_unit unit, int64_
     return true;
 }
 
-bool time_parse(struct span text, enum time_unit unit, int64_t reference_us, int64_t *ret_us)
+bool time_read(struct span text, const struct time_form *form, int64_t reference_us, int64_t *ret_us)
 {
     struct cursor cursor = {.at = text.data, .end = text.data + text.size};
     struct decimal number;
 
     if (text.size == 0)
         return false;
+    if (form->layout)
+        return parse_layout(cursor, form, reference_us, ret_us);
     if (text.size >= 10 && text.data[4] == '-')
-        return parse_calendar(cursor, ret_us);
+        return parse_calendar(cursor, form->zone_us, ret_us);
     if (text.data[0] >= 'A' && text.data[0] <= 'Z')
-        return parse_syslog(cursor, reference_us, ret_us);
-    return parse_decimal(cursor, &number) && time_from_decimal(number, unit, ret_us);
+        return parse_layout(cursor, &(struct time_form){.layout = rfc3164, .zone_us = form->zone_us},
+                            reference_us, ret_us);
+    return parse_decimal(cursor, &number) && time_from_decimal(number, form->unit, ret_us);
+}
+
+bool time_parse(struct span text, enum time_unit unit, int64_t reference_us, int64_t *ret_us)
+{
+    return time_read(text, &(struct time_form){.unit = unit}, reference_us, ret_us);
 }
 
 bool time_from_integer(int64_t number, enum time_unit unit, int64_t *ret_us)

@@ -23,6 +23,25 @@ bool time_parse(struct span text, enum time_unit unit, int64_t reference_us, int
 bool time_from_number(double number, enum time_unit unit, int64_t *ret_us);
 bool time_from_integer(int64_t number, enum time_unit unit, int64_t *ret_us);
 
+/* How a log writes its times. */
+struct time_form {
+    const char *layout;  /* as time_layout_check takes it; NULL: as time_parse */
+    enum time_unit unit; /* of bare numbers, without a layout */
+    int64_t zone_us;     /* east of UTC, where the text names no zone */
+};
+
+/* As time_parse; a layout without a year takes it from the reference. */
+bool time_read(struct span text, const struct time_form *form, int64_t reference_us, int64_t *ret_us);
+
+/* A layout is a text with these directives, after strptime: %Y year, %y its last two digits (69 is 1969),
+ * %m %d %H %M two digits, %d also a blank and one digit, %S seconds with or without a fraction after '.' or
+ * ',', %b Jan, %a Mon, %z zone, which may be missing at the end, %% itself. Month, day, hour, minute and
+ * second must be there. Returns NULL, or what is wrong as static text. */
+const char *time_layout_check(const char *layout);
+
+/* "Z", "+02:00", "-0730": what stands east of UTC. */
+bool time_zone_parse(struct span text, int64_t *ret_offset_us);
+
 enum { TIME_TEXT_SIZE = 24 }; /* 2026-11-21T09:40:20.097Z */
 
 /* RFC 3339 UTC with milliseconds (truncated towards the past); returns the length, always TIME_TEXT_SIZE.

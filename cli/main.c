@@ -13,13 +13,19 @@ static const struct {
     const char *usage, *help;
 } commands[] = {
     // clang-format off
+    {"init", cli_init, "--brokers HOST:PORT --topic NAME [--group NAME] [--librdkafka key=value]... | --input FILE  [--out FILE.yaml]", "look at some messages, guess their format, write a configuration that runs"},
     {"run", cli_run, "FILE.yaml [--once] [--set path.key=value]...", "read the sources live; --once stops at the end of input"},
     {"replay", cli_replay, "FILE.yaml [--input [SOURCE=]F]... [--alerts|--buckets|--signals|--runs OUT.jsonl]", "recorded input in event time; writes only the files named (\"-\" is stdout)"},
+    {"top", cli_top, "[URL | FILE.yaml]", "the figures of a running weir, a screen a second; q quits"},
+    {"tap", cli_tap, "[URL | FILE.yaml] [--stage decode|time|clean] [--where CEL] [--limit N]", "rows of a running weir as they pass a stage, as JSON lines"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
-    {"check", cli_check, "FILE.yaml", "validate a configuration file"},
+    {"record", cli_record, "FILE.yaml --out FOLDER [--for 10m]", "raw messages of the sources into files that replay and report take as --input; commits nothing"},
+    {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
+    {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"documents", cli_documents, "", "every kind of document and its fields: type, meaning (Markdown)"},
+    {"notify", cli_notify, "FILE.yaml --receiver NAME --test", "send one test message to a receiver and say what became of it"},
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},
     {"state", cli_state, "show|verify|export|import|reset ...", "what the store of a pipeline holds; taking it elsewhere; forgetting what was learned"},

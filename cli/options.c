@@ -30,6 +30,16 @@ static void typed(struct buffer *out, const char *what, const char *name, const 
     section(out, title, help, rows, count);
 }
 
+static void presets(struct buffer *out)
+{
+    struct format_preset preset;
+
+    buffer_put_text(out, "\n## formats[]: presets\n\nA source's `format` may name them like a type.\n\n"
+                         "| preset | type | meaning |\n|---|---|---|\n");
+    for (size_t i = 0; format_preset_at(i, &preset); i++)
+        buffer_print(out, "| `%s` | `%s` | %s |\n", preset.name, preset.type->name, preset.help);
+}
+
 int cli_options(int argc, char **argv)
 {
     const struct option *rows;
@@ -52,6 +62,7 @@ int cli_options(int argc, char **argv)
     for (size_t i = 0; format_types[i]; i++)
         typed(&page, "formats[]", format_types[i]->name, format_types[i]->help, format_types[i]->options,
               format_types[i]->option_count);
+    presets(&page);
     for (unsigned i = 0; (name = clean_step_describe(i, &help, &rows, &count)); i++)
         typed(&page, "clean[]", name, help, rows, count);
     section(&page, "detectors[]: every type", "The common back end.", backend_options, backend_option_count);
@@ -59,8 +70,8 @@ int cli_options(int argc, char **argv)
         typed(&page, "detectors[]", detector_types[i]->name, detector_types[i]->help,
               detector_types[i]->options, detector_types[i]->option_count);
     for (size_t i = 0; sink_types[i]; i++)
-        typed(&page, "sinks[]", sink_types[i]->name, sink_types[i]->help, sink_types[i]->options,
-              sink_types[i]->option_count);
+        typed(&page, sink_types[i]->notifies ? "sinks[], receivers[]" : "sinks[]", sink_types[i]->name,
+              sink_types[i]->help, sink_types[i]->options, sink_types[i]->option_count);
     fwrite(page.data, 1, page.size, stdout);
     buffer_free(&page);
     return EXIT_DONE;

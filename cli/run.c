@@ -132,8 +132,9 @@ static void start_page(struct running *running)
 {
     const struct plan *plan = running->plan;
     struct error error;
-    enum status status = server_start(plan->http.listen, running->process, running->options.view,
-                                      ask_reload_by_page, &running->server, running->address, &error);
+    enum status status =
+        server_start(plan->http.listen, running->process, running->options.view, running->options.taps,
+                     ask_reload_by_page, &running->server, running->address, &error);
 
     if (status != STATUS_OK)
         fprintf(stderr, "weir: no page: %s\n", error.text);
@@ -245,10 +246,15 @@ int cli_run(int argc, char **argv)
     if (!running.plan)
         return EXIT_USAGE;
     install_signals();
-    running.options.view = running.plan->http.listen[0] ? view_new() : NULL;
+    if (running.plan->http.listen[0]) {
+        running.options.view = view_new();
+        running.options.taps = taps_new();
+    }
     code = run(&running);
-    if (running.options.view)
+    if (running.options.view) {
         view_free(running.options.view);
+        taps_free(running.options.taps);
+    }
     plan_free(running.plan);
     return code;
 }

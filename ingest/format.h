@@ -15,6 +15,7 @@ struct format;
 
 struct format_context {         /* borrowed while the format lives */
     struct label_names *labels; /* formats may add names while opening, never later */
+    const struct node *node;    /* its entry in `formats:`, for messages; NULL: none, or opened again */
 };
 
 struct format_type {
@@ -37,7 +38,26 @@ struct format_type {
     enum status (*decode)(struct format *format, const struct message *message, struct event_batch *batch,
                           const char **ret_reason);
     void (*close)(struct format *format);
+
+    /* Records of several messages, as text files have them: NULL where a message is always whole. `joins`
+     * says at once whether there can be any with these settings. `continues` says whether `line` belongs
+     * to the record that `before` holds so far, its messages joined by newlines; the whole record is then
+     * decoded as one message. Its answer depends on nothing else. */
+    bool (*joins)(const struct format *format);
+    bool (*continues)(struct format *format, struct span before, struct span line);
 };
+
+/* A name for a type of format with its `preset` set: sources may name it like a type. */
+struct format_preset {
+    const char *name;
+    const struct format_type *type;
+    const char *help;
+};
+
+/* What is wrong with a key of the entry: "FILE:LINE:COLUMN: key: text". Returns STATUS_FATAL. */
+enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,
+                          const char *text, ...) __attribute__((format(printf, 4, 5)));
 
 extern const struct format_type *const format_types[]; /* ends with NULL */
 const struct format_type *format_type_find(const char *name);
+bool format_preset_at(size_t index, struct format_preset *ret_preset); /* false: there are no more */

@@ -13,6 +13,7 @@
 #include "ingest/kafka_source.h"
 
 #include "base/memory.h"
+#include "ingest/kafka_probe.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -242,6 +243,11 @@ static void kafka_advance(struct source *source, int64_t now_us)
         send_commits(source);
 }
 
+static bool kafka_endless(const void *settings)
+{
+    return true;
+}
+
 static bool kafka_ready(const struct source *source)
 {
     return source->ready;
@@ -318,25 +324,40 @@ static enum status refuse_key(const struct source_context *context, const char *
     return fail(ret_error, "%s: %s: '%s' %s", context->name, key, value, reason);
 }
 
-static enum status read_topics(struct source *source, struct error *ret_error)
+static enum status kafka_check(const void *settings, const struct source_context *context,
+                               struct error *ret_error)
+{
+    const struct kafka_settings *kafka = settings;
+    const struct option_texts *names = &kafka->topics;
+    struct kafka_start start;
+
+    if (!kafka_start_parse(kafka->start, &start))
+        return refuse_key(context, "start", kafka->start,
+                          "is not latest, earliest, a duration back like -1h, or a time like "
+                          "2026-11-21T09:00:00Z",
+                          ret_error);
+    if (names->count == 0)
+        return refuse_key(context, "topics", "", "names no topic", ret_error);
+    for (size_t i = 0; i < names->count; i++)
+        if (names->items[i][0] == '\0' || names->items[i][0] == '^')
+            return refuse_key(context, "topics", names->items[i], "is no exact name, as each topic needs",
+                              ret_error);
+    return STATUS_OK;
+}
+
+/* Each once, by name. */
+static void read_topics(struct source *source)
 {
     const struct option_texts *names = &source->settings->topics;
 
-    if (names->count == 0)
-        return refuse_key(&source->context, "topics", "", "names no topic", ret_error);
     source->topics = memory_new(names->count * sizeof *source->topics);
-    for (size_t i = 0; i < names->count; i++) {
-        if (names->items[i][0] == '\0' || names->items[i][0] == '^')
-            return refuse_key(&source->context, "topics", names->items[i],
-                              "is no exact name, as each topic needs", ret_error);
+    for (size_t i = 0; i < names->count; i++)
         source->topics[i] = (struct kafka_topic){.name = names->items[i], .told_us = TIME_NONE};
-    }
     qsort(source->topics, names->count, sizeof *source->topics, compare_topics);
     source->topic_count = 1;
     for (size_t i = 1; i < names->count; i++)
         if (compare_topics(&source->topics[i], &source->topics[source->topic_count - 1]) != 0)
             source->topics[source->topic_count++] = source->topics[i];
-    return STATUS_OK;
 }
 
 static enum status kafka_open(const void *settings, const struct source_context *context,
@@ -354,16 +375,15 @@ static enum status kafka_open(const void *settings, const struct source_context 
         .refused_since_us = TIME_NONE,
         .commit_trouble = {.since_us = TIME_NONE, .told_us = TIME_NONE},
     };
-    if (!kafka_start_parse(source->settings->start, &source->start)) {
-        refuse_key(context, "start", source->settings->start,
-                   "is not latest, earliest, a duration back like -1h, or a time like 2026-11-21T09:00:00Z",
-                   ret_error);
-    } else if (!read_topics(source, ret_error) && !kafka_client_open(source, ret_error)) {
-        *ret_source = source;
-        return STATUS_OK;
+    bool known = kafka_start_parse(source->settings->start, &source->start);
+    assert(known);
+    read_topics(source);
+    if (kafka_client_open(source, ret_error) != STATUS_OK) {
+        kafka_close(source);
+        return STATUS_FATAL;
     }
-    kafka_close(source);
-    return STATUS_FATAL;
+    *ret_source = source;
+    return STATUS_OK;
 }
 
 static const struct option kafka_options[] = {
@@ -408,8 +428,9 @@ const struct source_type kafka_source = {
     .options = kafka_options,
     .option_count = sizeof kafka_options / sizeof *kafka_options,
     .settings_size = sizeof(struct kafka_settings),
+    .check = kafka_check,
     .open = kafka_open,
-    .endless = true,
+    .endless = kafka_endless,
     .ready = kafka_ready,
     .refusal = kafka_refusal,
     .advance = kafka_advance,
@@ -420,4 +441,5 @@ const struct source_type kafka_source = {
     .commit = kafka_commit,
     .high_offset = kafka_high_offset,
     .close = kafka_close,
+    .probe = kafka_probe_report,
 };

@@ -18,7 +18,7 @@ enum target {
     PARENT_JOB_NAME, ROOT_RUN_ID, DAG_ID, TASK_ID, DAG_RUN_ID, DAG_OF_RUN, RUN_OF_DAG, TRY_NUMBER,
     RETRIES, MAP_INDEX, MAPPED_INDEX, TASK_QUEUED, TASK_STARTED, DAG_STARTED, TASK_DURATION, DAG_DURATION,
     DAG_STATE, NOMINAL_START, NOMINAL_END, ERROR_MESSAGE, STACK_TRACE, OWNER, LOG_URL, INSTANCE_QUEUE,
-    TASK_QUEUE, ENGINE, INTEGRATION, CODE_VERSION, TARGET_COUNT,
+    TASK_QUEUE, ENGINE, INTEGRATION, PROCESSING, CODE_VERSION, TARGET_COUNT,
 };
 // clang-format on
 
@@ -64,6 +64,7 @@ static const char *const target_paths[TARGET_COUNT] = {
     [TASK_QUEUE] = AIRFLOW "task.queue",
     [ENGINE] = FACETS "processing_engine.name",
     [INTEGRATION] = "job.facets.jobType.integration",
+    [PROCESSING] = "job.facets.jobType.processingType",
     [CODE_VERSION] = "job.facets.sourceCodeLocation.version",
 };
 // clang-format on
@@ -282,6 +283,8 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     batch->error_type[row] = class_of_trace(batch->stack_trace[row]);
     if (is_task && will_be_retried(item, batch->error_type[row]))
         batch->result[row] = SPAN_LITERAL("up_for_retry");
+    else if (span_is(item_text(item, PROCESSING), "STREAMING"))
+        batch->result[row] = SPAN_LITERAL("streaming");
     batch->owner[row] = item_text(item, OWNER);
     batch->url[row] = item_text(item, LOG_URL);
     batch->queue[row] = item_first_text(item, INSTANCE_QUEUE, TASK_QUEUE);

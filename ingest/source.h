@@ -22,8 +22,14 @@ struct source_context {
      * `can_repeat` it is the lowest offset that is still owed something, else the first that was not read.
      * May be NULL. */
     int64_t (*resume)(void *resume_owner, const char *topic, int32_t partition, bool can_repeat);
+    /* Each note of this source that the store has, for sources that write some; asked like resume. May be
+     * NULL. */
+    void (*recall)(void *resume_owner, void (*take)(void *owner, struct span topic, struct span note),
+                   void *owner);
     void *resume_owner;
 };
+
+enum { SOURCE_NOTE_MAX = 8192 };
 
 struct source_partition {
     const char *topic;    /* topic, or path of the file; lives as long as the source */
@@ -33,6 +39,9 @@ struct source_partition {
     /* The file or topic has become shorter than where it was to be read on, so what comes from now on has
      * offsets that older messages had. May be set by advance and poll. */
     bool anew;
+    struct span note; /* what the source must know of it after a restart, at most SOURCE_NOTE_MAX bytes: kept
+                       * with the offsets of each cut. Valid until the next advance or poll */
+    bool passing;     /* what was polled cannot be polled again, not even by another process: a pipe */
 };
 
 enum poll_state {
@@ -44,11 +53,15 @@ enum poll_state {
 
 struct source_type {
     const char *name, *help;
-    bool endless; /* without `once` more may always come, even from partitions that do not exist yet */
     const struct option *options;
     size_t option_count, settings_size;
+    const char *const *labels; /* what its messages have under `labels`; ends with NULL; may be NULL */
 
-    /* Takes over nothing; `settings` outlive the source. */
+    /* At load: what the option rows cannot tell of the settings. `context` has a name and a node, nothing
+     * else. NULL: nothing. */
+    enum status (*check)(const void *settings, const struct source_context *context, struct error *ret_error);
+
+    /* Takes over nothing; `settings` outlive the source and are checked. */
     enum status (*open)(const void *settings, const struct source_context *context,
                         struct source **ret_source, struct error *ret_error);
 
@@ -58,6 +71,9 @@ struct source_type {
 
     /* With `once`: why there is nothing to read at all (a topic that does not exist); NULL: all is well. */
     const char *(*refusal)(const struct source *source);
+
+    /* Without `once` more may always come, even from partitions that do not exist yet. NULL: never. */
+    bool (*endless)(const void *settings);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);
@@ -77,6 +93,10 @@ struct source_type {
     int64_t (*high_offset)(const struct source *source, size_t index);
     /* Flushes commits, waiting at most a few seconds. All messages are released before. */
     void (*close)(struct source *source);
+
+    /* For `weir check --connect`, without an open source: asks whether it could be read, some seconds at
+     * most, and tells a line for each thing it found. NULL: nothing is far away. */
+    void (*probe)(const void *settings, const struct source_context *context, report_line *tell, void *owner);
 };
 
 extern const struct source_type *const source_types[]; /* ends with NULL */

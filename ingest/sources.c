@@ -3,13 +3,10 @@
 
 #include <string.h>
 
-extern const struct source_type file_source, kafka_source, stdin_source;
+extern const struct source_type file_source, host_source, kafka_source, recorded_source, stdin_source;
 
 const struct source_type *const source_types[] = {
-    &file_source,
-    &kafka_source,
-    &stdin_source,
-    NULL,
+    &file_source, &host_source, &kafka_source, &recorded_source, &stdin_source, NULL,
 };
 
 const struct source_type *source_type_find(const char *name)

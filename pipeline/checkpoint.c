@@ -26,8 +26,10 @@ enum saving_part {
     PART_RUN_FOLD,
     PART_WINDOWS,
     PART_RUNS,
+    PART_WATCH,
     PART_CLEANER,
     PART_ROWS,
+    PART_UNIQUE,
     PART_LIFECYCLE,
     PART_DELIVER,
     PARTS,
@@ -247,6 +249,8 @@ static void freeze_rows(struct worker *worker, uint64_t before)
     order_freeze(&worker->order, &worker->frozen_rows);
     worker->frozen_rows_block = 0;
     saver_drop(&worker->saving.saver, STATE_ROWS, worker->number, before);
+    unique_freeze(&worker->unique);
+    saver_drop(&worker->saving.saver, STATE_UNIQUE, worker->number, before);
 }
 
 /* Some of what was read before the restart has not been delivered again yet. */
@@ -302,6 +306,7 @@ static void freeze(struct worker *worker, uint64_t cut)
     fold_freeze(worker->run_fold, &saving->saver);
     windows_freeze(worker->windows, &saving->saver, cut);
     runs_freeze(worker->runs, &saving->saver);
+    watch_freeze(worker->watch, &saving->saver, worker->number, cut, before);
     cleaner_freeze(worker->cleaner, &saving->saver);
     freeze_rows(worker, before);
     if (worker->place == 0) {
@@ -338,6 +343,8 @@ static bool save_part(struct worker *worker, unsigned part)
         return windows_save(worker->windows, SLICE_BYTES);
     case PART_RUNS:
         return runs_save(worker->runs, SLICE_BYTES);
+    case PART_WATCH:
+        return watch_save(worker->watch, SLICE_BYTES);
     case PART_CLEANER:
         return cleaner_save(worker->cleaner, SLICE_BYTES);
     case PART_ROWS:
@@ -347,6 +354,9 @@ static bool save_part(struct worker *worker, unsigned part)
             return false;
         order_frozen_free(&worker->frozen_rows);
         return true;
+    case PART_UNIQUE:
+        return unique_save(&worker->unique, SLICE_BYTES, &worker->saving.saver, worker->number,
+                           atomic_load(&worker->checkpoint->wanted));
     case PART_LIFECYCLE:
         return worker->number != ALERT_OWNER || lifecycle_save(worker->lifecycle, SLICE_BYTES);
     case PART_DELIVER:

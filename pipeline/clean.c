@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "pipeline/clean_step.h"
+#include "pipeline/plan.h"
 
 #include <assert.h>
 #include <math.h>
@@ -13,6 +14,8 @@
 // clang-format off
 #define AT(member) offsetof(struct clean_settings, member)
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+
+static const char *const scope_names[] = {"partition", "all", NULL};
 
 static const struct option keep_options[] = {
     {"keep", OPTION_TEXT, AT(expression), .required = true, .help = "CEL: rows for which it is not true are dropped."},
@@ -36,6 +39,7 @@ static const struct option redact_options[] = {
 static const struct option dedupe_options[] = {
     {"dedupe", OPTION_TEXTS, AT(fields), .required = true, .help = "Fields that name a row, at most 8; a row in which all are absent is never a duplicate."},
     {"within", OPTION_DURATION, AT(span_us), .default_text = "10m", .min = 0.001, .max = 31 * 86400, .scale = SCALE_LOG, .help = "How long after its event time the first row is remembered."},
+    {"scope", OPTION_CHOICE, AT(scope), .default_text = "partition", .choices = scope_names, .help = "Among which rows: those of its partition, or all (mirrored topics). `all` is the last step; rows then count time.lateness later, and copies stay among the raw events."},
 };
 static const struct option throttle_options[] = {
     {"throttle", OPTION_TEXTS, AT(fields), .required = true, .help = "Fields that name what is limited, at most 8."},
@@ -66,7 +70,7 @@ static const struct clean_step_type step_types[] = {
     {"set", "Computes a field.", set_options, COUNT(set_options), clean_set_open, clean_set_apply},
     {"rename", "Moves a value to another field.", rename_options, COUNT(rename_options), clean_rename_open, clean_rename_apply},
     {"redact", "Hides parts of a text.", redact_options, COUNT(redact_options), clean_redact_open, clean_redact_apply},
-    {"dedupe", "Drops rows that were seen before, per partition.", dedupe_options, COUNT(dedupe_options), clean_dedupe_open, clean_dedupe_apply},
+    {"dedupe", "Drops rows that were seen before.", dedupe_options, COUNT(dedupe_options), clean_dedupe_open, clean_dedupe_apply},
     {"throttle", "Drops rows above a rate, per partition.", throttle_options, COUNT(throttle_options), clean_throttle_open, clean_throttle_apply},
     {"missing", "Says what becomes of rows without a value.", missing_options, COUNT(missing_options), clean_missing_open, clean_missing_apply},
     {"limit", "Says what becomes of values out of range.", limit_options, COUNT(limit_options), clean_limit_open, clean_limit_apply},
@@ -217,9 +221,20 @@ enum status cleaner_open(const struct node *list, struct label_names *labels, st
             cleaner_close(cleaner);
             return STATUS_FATAL;
         }
+        if (i + 1 < count && cleaner_unique(cleaner)) {
+            cleaner_close(cleaner);
+            return node_fail(list->items[i], ret_error, "dedupe: with scope all it must be the last step");
+        }
     }
     *ret_cleaner = cleaner;
     return STATUS_OK;
+}
+
+const struct clean_step *cleaner_unique(const struct cleaner *cleaner)
+{
+    const struct clean_step *last = cleaner->steps + cleaner->count - 1;
+
+    return cleaner->count && last->settings.scope == SCOPE_ALL ? last : NULL;
 }
 
 static void close_step(struct clean_step *step)
@@ -271,6 +286,15 @@ void cleaner_apply_again(struct cleaner *cleaner, struct event_batch *batch, str
     apply_steps(cleaner, batch, true, figures);
 }
 
+void cleaner_redact(struct cleaner *cleaner, struct event_batch *batch)
+{
+    struct clean_figures figures = {0};
+
+    for (size_t i = 0; i < cleaner->count; i++)
+        if (cleaner->steps[i].redaction)
+            cleaner->steps[i].type->apply(cleaner, &cleaner->steps[i], batch, &figures);
+}
+
 void cleaner_freeze(struct cleaner *cleaner, struct saver *saver)
 {
     for (size_t i = 0; i < cleaner->count; i++)
@@ -297,11 +321,11 @@ enum status cleaner_restore(struct cleaner *cleaner, const struct state_key *key
 {
     struct clean_step *step = find_step(cleaner, cleaner->count, key->part);
 
-    if (key->owner > UINT32_MAX)
+    if (key->owner >= CLEAN_SHARD + SHARDS)
         return fail(ret_error, "a stored value has a place that cannot be");
     if (!step)
         return STATUS_OK;
-    return seen_restore(clean_partition(step, (uint32_t)key->owner), key->block, value, ret_error);
+    return seen_restore(clean_partition(step, key->owner), key->block, value, ret_error);
 }
 
 void cleaner_restored(struct cleaner *cleaner)

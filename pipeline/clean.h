@@ -34,6 +34,15 @@ void cleaner_apply(struct cleaner *cleaner, struct event_batch *batch, struct cl
  * remember (dedupe, throttle) do not run. */
 void cleaner_apply_again(struct cleaner *cleaner, struct event_batch *batch, struct clean_figures *figures);
 
+/* Only the steps that redact, for rows that somebody looks at before they are clean. */
+void cleaner_redact(struct cleaner *cleaner, struct event_batch *batch);
+
+/* dedupe with scope all: the last step, done behind the exchange (unique.h). NULL: there is none. */
+const struct clean_step *cleaner_unique(const struct cleaner *cleaner);
+
+/* Owners of stored values from here on are shards of that step, not partitions. */
+#define CLEAN_SHARD (UINT64_C(1) << 32)
+
 /* For the reference page: step i of the list, NULL at its end. */
 const char *clean_step_describe(unsigned i, const char **ret_help, const struct option **ret_options,
                                 size_t *ret_count);

@@ -106,8 +106,8 @@ void clean_value_hash(const struct field_value *value, enum field_type type, str
 
 /* The absent value clears the field; the event's time is never cleared, since every row has its place in
  * time. */
-static void put_value(struct event_batch *batch, uint32_t row, struct field_ref ref,
-                      const struct field_value *value)
+void clean_value_put(struct event_batch *batch, uint32_t row, struct field_ref ref,
+                     const struct field_value *value)
 {
     void *column = clean_column(batch, ref);
     bool absent = value->integer == TIME_NONE;
@@ -302,7 +302,7 @@ void clean_set_apply(struct cleaner *cleaner, struct clean_step *step, struct ev
             value = absent_value();
             figures->errors++;
         }
-        put_value(batch, row, step->fields[0], &value);
+        clean_value_put(batch, row, step->fields[0], &value);
     }
 }
 
@@ -336,8 +336,8 @@ void clean_rename_apply(struct cleaner *cleaner, struct clean_step *step, struct
 
         if (batch->mark[row] != MARK_OK || !clean_value_get(batch, row, step->fields[0], &value))
             continue;
-        put_value(batch, row, step->target, &value);
-        put_value(batch, row, step->fields[0], &nothing);
+        clean_value_put(batch, row, step->target, &value);
+        clean_value_put(batch, row, step->fields[0], &nothing);
     }
 }
 
@@ -372,7 +372,7 @@ void clean_missing_apply(struct cleaner *cleaner, struct clean_step *step, struc
             clean_drop_row(batch, row, MARK_FILTERED, &figures->filtered);
             continue;
         }
-        put_value(batch, row, step->fields[0], &step->value);
+        clean_value_put(batch, row, step->fields[0], &step->value);
         figures->repaired++;
     }
 }
@@ -430,7 +430,7 @@ void clean_limit_apply(struct cleaner *cleaner, struct clean_step *step, struct 
 
             assert(fits); /* seen to while opening */
         }
-        put_value(batch, row, step->fields[0], &value);
+        clean_value_put(batch, row, step->fields[0], &value);
         figures->repaired++;
     }
 }

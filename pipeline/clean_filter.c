@@ -65,7 +65,7 @@ enum status clean_throttle_open(struct cleaner *cleaner, struct clean_step *step
     return find_fields(cleaner, step, node_find(map, "throttle"), ret_error);
 }
 
-struct seen *clean_partition(struct clean_step *step, uint32_t number)
+struct seen *clean_partition(struct clean_step *step, uint64_t number)
 {
     bool is_new;
     uint32_t at = slots_add(&step->partition_slots, (struct id128){.low = number}, &is_new);
@@ -73,7 +73,7 @@ struct seen *clean_partition(struct clean_step *step, uint32_t number)
     step->partitions =
         memory_reserve(step->partitions, &step->partition_capacity, (size_t)at + 1, sizeof *step->partitions);
     if (is_new) {
-        seen_init(&step->partitions[at], CLEAN_SEEN_MAX);
+        seen_init(&step->partitions[at], number < CLEAN_SHARD ? CLEAN_SEEN_MAX : CLEAN_SHARD_SEEN_MAX);
         step->partitions[at].name =
             (struct state_key){.kind = STATE_SEEN, .owner = number, .part = step->identity};
     }
@@ -96,22 +96,31 @@ static bool add_fields(const struct clean_step *step, const struct event_batch *
     return present;
 }
 
+bool clean_key(const struct clean_step *step, const struct event_batch *batch, uint32_t row,
+               struct id128 *ret_key)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    bool present = add_fields(step, batch, row, &builder);
+    *ret_key = id_end(&builder);
+    return present;
+}
+
 void clean_dedupe_apply(struct cleaner *cleaner, struct clean_step *step, struct event_batch *batch,
                         struct clean_figures *figures)
 {
+    if (step->settings.scope == SCOPE_ALL)
+        return;
     struct seen *seen = clean_partition(step, batch->partition[0]);
     uint64_t evicted_before = seen->evicted;
 
     for (uint32_t row = 0; row < batch->rows; row++) {
-        struct id_builder builder;
+        struct id128 key;
 
         assert(batch->partition[row] == batch->partition[0]);
-        if (batch->mark[row] != MARK_OK)
+        if (batch->mark[row] != MARK_OK || !clean_key(step, batch, row, &key))
             continue;
-        id_begin(&builder);
-        if (!add_fields(step, batch, row, &builder))
-            continue;
-        struct id128 key = id_end(&builder);
         if (seen_find(seen, key, batch->watermark_us[row]))
             clean_drop_row(batch, row, MARK_DUPLICATE, &figures->duplicates);
         else

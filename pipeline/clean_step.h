@@ -1,5 +1,5 @@
 /* Inside of the clean steps: what clean.c, which holds the table of steps, shares with the files that do the
- * work. Nothing else includes this. */
+ * work. Of the rest only unique.c includes this. */
 #pragma once
 #include "pipeline/clean.h"
 #include "pipeline/seen.h"
@@ -8,9 +8,11 @@
 enum {
     CLEAN_FIELDS_MAX = 8,
     CLEAN_SEEN_MAX = 1000000, /* keys a step remembers of one partition */
+    CLEAN_SHARD_SEEN_MAX = CLEAN_SEEN_MAX / 16,
 };
 
 enum missing_policy { MISSING_DROP, MISSING_KEEP, MISSING_VALUE };
+enum dedupe_scope { SCOPE_PARTITION, SCOPE_ALL };
 enum limit_policy { LIMIT_DROP, LIMIT_CLAMP, LIMIT_CLEAR };
 
 struct clean_settings { /* of all steps; each step has option rows for its own */
@@ -19,7 +21,7 @@ struct clean_settings { /* of all steps; each step has option rows for its own *
     const struct node *value; /* only while opening */
     int64_t span_us, count;
     double min, max, factor;
-    int policy, unit;
+    int policy, unit, scope;
 };
 
 struct field_value { /* holds a value of any field; the field's type says which member */
@@ -74,8 +76,13 @@ struct clean_step_type {
 clean_open clean_filter_open, clean_dedupe_open, clean_throttle_open;
 clean_apply clean_keep_apply, clean_drop_apply, clean_dedupe_apply, clean_throttle_apply;
 
-/* What the step remembers of a partition; valid until the next call. */
-struct seen *clean_partition(struct clean_step *step, uint32_t number);
+/* What the step remembers of a partition, or with scope all of a shard (CLEAN_SHARD + its number); valid
+ * until the next call. */
+struct seen *clean_partition(struct clean_step *step, uint64_t number);
+
+/* The fields that name a row; false: all are absent. */
+bool clean_key(const struct clean_step *step, const struct event_batch *batch, uint32_t row,
+               struct id128 *ret_key);
 
 /* clean_fields.c */
 clean_open clean_set_open, clean_rename_open, clean_missing_open, clean_limit_open, clean_convert_open;
@@ -96,6 +103,9 @@ enum status clean_compile(struct cleaner *cleaner, const struct node *node, enum
 /* The value of a field; false when it is absent (*ret_value is then the absent value). */
 bool clean_value_get(const struct event_batch *batch, uint32_t row, struct field_ref ref,
                      struct field_value *ret_value);
+/* The absent value clears the field; the event's time is never cleared. */
+void clean_value_put(struct event_batch *batch, uint32_t row, struct field_ref ref,
+                     const struct field_value *value);
 void clean_value_hash(const struct field_value *value, enum field_type type, struct id_builder *builder);
 
 static inline enum field_type clean_field_type(struct field_ref ref)

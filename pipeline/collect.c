@@ -18,6 +18,8 @@ struct line {
 struct output {
     const char *path;
     FILE *file;
+    collect_visit *visit; /* instead of a file */
+    void *owner;
     struct line *lines;
     size_t count, capacity;
 };
@@ -53,9 +55,19 @@ enum status collect_open(const char *const paths[DOC_KINDS], struct collect **re
     return STATUS_OK;
 }
 
+struct collect *collect_open_reader(enum document_kind kind, collect_visit *visit, void *owner)
+{
+    struct collect *collect = memory_new(sizeof *collect);
+
+    pthread_mutex_init(&collect->mutex, NULL);
+    collect->outputs[kind].visit = visit;
+    collect->outputs[kind].owner = owner;
+    return collect;
+}
+
 bool collect_wants(const struct collect *collect, enum document_kind kind)
 {
-    return collect->outputs[kind].file != NULL;
+    return collect->outputs[kind].file || collect->outputs[kind].visit;
 }
 
 void collect_add(struct collect *collect, enum document_kind kind, int64_t time_us, struct id128 id,
@@ -97,14 +109,20 @@ static enum status write_output(struct output *output, int64_t safe_us, bool all
     if (ready)
         qsort(output->lines, ready, sizeof *output->lines, compare_lines);
     for (size_t i = 0; i < ready; i++) {
-        fwrite(output->lines[i].text, 1, output->lines[i].size, output->file);
-        fputc('\n', output->file);
-        free(output->lines[i].text);
+        const struct line *line = &output->lines[i];
+
+        if (output->visit) {
+            output->visit(output->owner, span_make(line->text, line->size));
+        } else {
+            fwrite(line->text, 1, line->size, output->file);
+            fputc('\n', output->file);
+        }
+        free(line->text);
     }
     output->count -= ready;
     if (ready)
         memmove(output->lines, output->lines + ready, output->count * sizeof *output->lines);
-    if (ready && ferror(output->file))
+    if (ready && output->file && ferror(output->file))
         return fail(error, "cannot write %s: %s", output->path, strerror(errno));
     return STATUS_OK;
 }
@@ -115,7 +133,7 @@ static enum status write_all(struct collect *collect, int64_t safe_us, bool all,
 
     pthread_mutex_lock(&collect->mutex);
     for (int kind = 0; kind < DOC_KINDS; kind++)
-        if (collect->outputs[kind].file && status == STATUS_OK)
+        if (collect_wants(collect, (enum document_kind)kind) && status == STATUS_OK)
             status = write_output(&collect->outputs[kind], safe_us, all, error);
     pthread_mutex_unlock(&collect->mutex);
     return status;

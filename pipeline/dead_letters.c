@@ -238,12 +238,15 @@ enum status dead_letters_list(struct dead_letters *store, const struct dead_lett
         &store->file,
         "SELECT " LETTER_COLUMNS
         ", length(payload), length(document), NULL, id FROM dead_letters WHERE (?1 IS NULL OR stage = ?1)"
-        " AND (?2 IS NULL OR topic = ?2) ORDER BY id DESC LIMIT ?3",
+        " AND (?2 IS NULL OR topic = ?2) AND (?4 = 0 OR id < ?4)"
+        " AND (?5 IS NULL OR instr(lower(reason), lower(?5))) ORDER BY id DESC LIMIT ?3",
         &statement, ret_error);
     if (status == STATUS_OK) {
         sqlite3_bind_text(statement, 1, query->stage, -1, SQLITE_STATIC);
         sqlite3_bind_text(statement, 2, query->topic, -1, SQLITE_STATIC);
         sqlite3_bind_int64(statement, 3, query->limit > 0 ? query->limit : -1);
+        sqlite3_bind_int64(statement, 4, query->before);
+        sqlite3_bind_text(statement, 5, query->reason, -1, SQLITE_STATIC);
         status = visit_rows(store, statement, false, visit, owner, &visited, ret_error);
     }
     pthread_mutex_unlock(&store->mutex);

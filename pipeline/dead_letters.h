@@ -42,6 +42,8 @@ enum status dead_letters_put(struct dead_letters *store, const struct dead_lette
 
 struct dead_letters_query {
     const char *stage, *topic; /* NULL: any */
+    const char *reason;        /* somewhere in it, A-Z as a-z; NULL: any */
+    int64_t before;            /* only letters of smaller ids; 0: all */
     int64_t limit;             /* most letters; 0: all */
 };
 

@@ -1,6 +1,7 @@
 #include "pipeline/deliver.h"
 
 #include "base/memory.h"
+#include "pipeline/digest.h"
 #include "pipeline/filing.h"
 #include "pipeline/notices.h"
 #include "pipeline/outbox.h"
@@ -10,7 +11,7 @@
 
 enum { ENCODED_MAX = 128 * 1024 * 1024, LOG_AHEAD = 256, LAYOUT = 1 };
 
-static const uint64_t TICKET_ITEM = 1;
+static const uint64_t TICKET_ITEM = 1, TICKET_DIGEST = 2; /* else the address of a counter */
 
 /* A raw document that a busy sink has not taken yet. */
 struct waiting {
@@ -25,7 +26,9 @@ struct outlet { /* one sink */
     size_t raw_pending; /* raw documents without verdict */
     bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
     struct outbox outbox;
+    size_t on_way;          /* logged, offered, and without verdict */
     struct notices notices; /* used when the sink notifies and there is a keeper */
+    struct digest digest;   /* of a receiver */
     struct verdicts verdicts;
     struct sink_figures figures;
 };
@@ -39,7 +42,7 @@ struct deliver {
     struct filing filing;
     struct sent_file sent;
     struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
-    int64_t now_us;
+    struct digest_turn turn;
     size_t waiting_bytes;
     struct deliver_figures figures;
 };
@@ -67,7 +70,9 @@ static enum status open_sinks(struct deliver *deliver, struct error *error)
             return STATUS_FATAL;
         deliver->outlet_count = i + 1;
         outlet->plan = sink;
-        outlet->notices = (struct notices){.sink = sink->identity, .keeper = deliver->context.keeper};
+        digest_open(&outlet->digest);
+        outlet->notices = (struct notices){
+            .sink = sink->identity, .keeper = deliver->context.keeper, .sent_file = &deliver->sent};
         outbox_open(&outlet->outbox, &(struct outbox_context){.sink = sink->identity,
                                                               .lane = deliver->context.worker,
                                                               .takes_back = takes_back(deliver, outlet),
@@ -88,8 +93,9 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
     struct deliver *deliver = memory_new(sizeof *deliver);
 
     deliver->context = *context;
+    deliver->turn.passed_us = INT64_MIN;
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
-    deliver->filing.keeper = context->keeper;
+    filing_init(&deliver->filing, context->keeper);
     buffer_init(&deliver->line, ENCODED_MAX);
     buffer_init(&deliver->body, ENCODED_MAX);
     buffer_init(&deliver->packed, ENCODED_MAX);
@@ -127,6 +133,7 @@ void deliver_close(struct deliver *deliver)
         outlet->plan->type->close(outlet->sink);
         outbox_close(&outlet->outbox);
         notices_close(&outlet->notices);
+        digest_close(&outlet->digest);
         free(outlet->verdicts.items);
     }
     filing_close(&deliver->filing);
@@ -256,7 +263,25 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
 
 static bool may_send(const struct outlet *outlet, const struct outbox_item *item)
 {
-    return item->step == OUTBOX_READY && outlet->notices.unmarked < NOTICES_UNMARKED_MAX;
+    return item->step == OUTBOX_READY && outlet->on_way + outlet->notices.marks < NOTICES_UNMARKED_MAX;
+}
+
+static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
+{
+    return is_logged(deliver, outlet, DOC_ALERT) ? &outlet->notices : NULL;
+}
+
+static void move_digest(struct deliver *deliver, struct outlet *outlet)
+{
+    struct digest_turn turn = deliver->turn;
+    struct document document;
+
+    turn.last &= outbox_is_taken(&outlet->outbox);
+    if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &turn, &document))
+        return;
+    document.ticket = TICKET_DIGEST;
+    if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK)
+        digest_offered(&outlet->digest);
 }
 
 /* Offers what is next, in order, until the sink is busy or the log is waited for. */
@@ -274,17 +299,20 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
         if (is_notice(outlet, item->document.kind) && item->document.prompted) {
             if (!outbox_is_next(item))
                 return;
-            if (logged) {
-                notices_offered(&outlet->notices); /* with its prompt */
-                notices_mark(&outlet->notices, item, deliver->now_us);
-            }
+            if (logged)
+                notices_mark(&outlet->notices, item, deliver->turn.now_us);
             outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
             continue;
         }
-        if ((logged && !may_send(outlet, item)) || !offer_item(deliver, outlet, item))
+        enum digest_place place = outlet->plan->receiver
+                                      ? digest_take(&outlet->digest, &outlet->outbox, deliver->turn.now_us)
+                                      : DIGEST_NONE;
+
+        if (place == DIGEST_HOLD)
+            continue;
+        if (place == DIGEST_WAIT || (logged && !may_send(outlet, item)) || !offer_item(deliver, outlet, item))
             return;
-        if (logged)
-            notices_offered(&outlet->notices);
+        outlet->on_way += logged;
         outbox_take(&outlet->outbox);
     }
 }
@@ -297,10 +325,10 @@ static void log_ahead(struct deliver *deliver, struct outlet *outlet)
     if (notices_busy(&outlet->notices))
         return;
     for (unsigned i = 0; item && i < LOG_AHEAD; i++, item = item->next)
-        if (item->step == OUTBOX_NEW && !item->document.prompted &&
+        if (item->step == OUTBOX_NEW && !item->document.prompted && !item->document.late &&
             is_logged(deliver, outlet, item->document.kind) &&
             !notices_sent(&outlet->notices, item->document.id))
-            notices_log(&outlet->notices, item, deliver->now_us);
+            notices_log(&outlet->notices, item, deliver->turn.now_us);
 }
 
 static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_document *document)
@@ -313,10 +341,19 @@ static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_d
     outbox_push(&outlet->outbox, document);
 }
 
-/* A prompt goes only to sinks that notify. */
-static bool passes_over(const struct outlet *outlet, const struct outbox_document *document)
+/* A prompt goes only to sinks that notify, what never fired not to receivers. */
+static bool passes_over(const struct outlet *outlet, const struct outbox_document *document,
+                        const struct alert *alert)
 {
-    return document->prompt && !outlet->plan->type->notifies;
+    return (document->prompt && !outlet->plan->type->notifies) ||
+           (alert && alert->quiet && outlet->plan->receiver);
+}
+
+static bool is_late(const struct deliver *deliver, const struct outlet *outlet, const struct alert *alert)
+{
+    return outlet->plan->receiver && deliver->context.live && !alert->prompt &&
+           alert->state == ALERT_FIRING &&
+           deliver->turn.now_us - alert->at_us > deliver->context.plan->alerts.notify_max_age;
 }
 
 /* What receivers were told last of the key before the start is computed again, or there is newer word of it.
@@ -340,10 +377,11 @@ static void emit(struct deliver *deliver, const struct outbox_document *document
         struct outlet *outlet = &deliver->outlets[i];
         struct outbox_document own = *document;
 
-        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document))
+        if (!(outlet->plan->kinds & 1u << document->kind) || passes_over(outlet, document, alert))
             continue;
         if (alert && settle_told(outlet, alert))
             own.prompted = true;
+        own.late = alert && is_late(deliver, outlet, alert);
         push(deliver, outlet, &own);
     }
     for (unsigned i = 0; i < deliver->outlet_count; i++)
@@ -419,15 +457,23 @@ void deliver_run(struct deliver *deliver, const struct run_record *run)
     struct outbox_document document = {
         .kind = DOC_RUN, .id = run->id, .version = run->version, .time_us = run->first_us};
 
-    if (!deliver_wants(deliver, DOC_RUN))
+    bool has_ended = deliver->context.keeper && run_state_is_terminal(run->state);
+
+    if (!deliver_wants(deliver, DOC_RUN) && !has_ended)
         return;
     begin(deliver);
-    if (wants_line(deliver, DOC_RUN))
+    if (wants_line(deliver, DOC_RUN) || has_ended)
         line_of_run(run, &deliver->line);
     if (wants_body(deliver, DOC_RUN))
         document_of_run(deliver->context.plan->name, run, &deliver->body);
     show(deliver, &document, run->id, run->at_us);
-    emit(deliver, &document, NULL);
+    if (has_ended)
+        filing_run(&deliver->filing, &(struct ended_run){.first_us = run->first_us,
+                                                         .id = run->id,
+                                                         .version = run->version,
+                                                         .line = buffer_span(&deliver->line)});
+    if (deliver_wants(deliver, DOC_RUN))
+        emit(deliver, &document, NULL);
 }
 
 static struct outbox_document document_for(const struct alert *alert)
@@ -460,17 +506,26 @@ void deliver_alert(struct deliver *deliver, const struct alert *alert)
                                                              .episode = alert->episode,
                                                              .revision = alert->revision,
                                                              .at_us = alert->at_us,
-                                                             .told_us = deliver->now_us,
+                                                             .told_us = deliver->turn.now_us,
                                                              .line = buffer_span(&deliver->line)});
     emit(deliver, &document, alert);
 }
 
-/* A document or letter is done with; the lowest bit of the ticket tells an outbox item from a counter. */
+void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bool last)
+{
+    deliver->turn = (struct digest_turn){.now_us = now_us, .passed_us = passed_us, .last = last};
+}
+
+/* A document or letter is done with. */
 static void settle(void *owner, void *outlet_of_item, uint64_t ticket)
 {
+    struct deliver *deliver = owner;
     struct outlet *outlet = outlet_of_item;
 
-    (void)owner;
+    if (ticket == TICKET_DIGEST) {
+        digest_finish(&outlet->digest, &outlet->outbox, NULL, deliver->turn.now_us);
+        return;
+    }
     if (ticket & TICKET_ITEM) {
         outbox_acknowledge(&outlet->outbox, (struct outbox_item *)(uintptr_t)(ticket & ~TICKET_ITEM));
         return;
@@ -505,7 +560,12 @@ bool deliver_busy(const struct deliver *deliver)
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         if (deliver->outlets[i].first)
             return true;
-    return deliver_full(deliver) || filing_letters(&deliver->filing) > FILING_LETTERS_MAX;
+    return deliver_full(deliver) || filing_full(&deliver->filing);
+}
+
+bool deliver_has_filed(const struct deliver *deliver)
+{
+    return !filing_has_runs(&deliver->filing);
 }
 
 size_t deliver_pending(const struct deliver *deliver)
@@ -515,6 +575,15 @@ size_t deliver_pending(const struct deliver *deliver)
     for (unsigned i = 0; i < deliver->outlet_count; i++)
         pending += deliver->outlets[i].raw_pending + deliver->outlets[i].outbox.documents;
     return pending;
+}
+
+size_t deliver_held(const struct deliver *deliver)
+{
+    size_t held = 0;
+
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        held += deliver->outlets[i].digest.held.count;
+    return held;
 }
 
 /* The sink gave the document up: its letter is found again by the document's own text. The document itself is
@@ -529,7 +598,7 @@ static void bury(struct deliver *deliver, struct outlet *outlet, const struct ve
         .sink = span_of(outlet->plan->name),
         .reason = span_of(verdict->reason),
         .document = span_make(verdict->body, verdict->body_size),
-        .time_us = deliver->now_us,
+        .time_us = deliver->turn.now_us,
     };
 
     deliver->figures.dead_letters++;
@@ -543,23 +612,22 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 {
     for (size_t i = 0; i < outlet->verdicts.count; i++) {
         struct verdict *verdict = &outlet->verdicts.items[i];
-        bool of_item = verdict->ticket & TICKET_ITEM;
+        bool of_item = verdict->ticket & TICKET_ITEM, of_digest = verdict->ticket == TICKET_DIGEST;
 
-        if (!of_item)
+        if (!of_item && !of_digest)
             outlet->raw_pending--;
         const struct outbox_item *item =
             of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
         bool logged = item && is_logged(deliver, outlet, item->document.kind);
 
+        outlet->on_way -= logged;
         if (verdict->dead_letter) {
-            if (logged)
-                notices_given_up(&outlet->notices);
             bury(deliver, outlet, verdict);
+        } else if (of_digest) {
+            digest_finish(&outlet->digest, &outlet->outbox, log_of(deliver, outlet), deliver->turn.now_us);
         } else {
-            if (logged) {
-                sent_file_add(&deliver->sent, outlet->notices.sink, item->document.id);
-                notices_mark(&outlet->notices, item, deliver->now_us);
-            }
+            if (logged)
+                notices_mark(&outlet->notices, item, deliver->turn.now_us);
             settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);
@@ -570,9 +638,9 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
-    size_t unmarked = 0;
+    size_t marks = 0;
 
-    deliver->now_us = now_us;
+    deliver->turn.now_us = now_us;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
@@ -585,12 +653,13 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
             notices_advance(&outlet->notices);
         }
         offer_next(deliver, outlet);
-        unmarked += outlet->notices.unmarked;
+        marks += outlet->notices.marks;
+        move_digest(deliver, outlet);
     }
-    if (unmarked == 0)
+    if (marks == 0)
         sent_file_clear(&deliver->sent);
     if (deliver->context.keeper)
-        filing_advance(&deliver->filing, settle, deliver);
+        filing_advance(&deliver->filing, deliver->turn.now_us, flush, settle, deliver);
 }
 
 bool deliver_is_settled(const struct deliver *deliver)
@@ -633,7 +702,7 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 
 bool deliver_save(struct deliver *deliver, size_t budget)
 {
-    filing_advance(&deliver->filing, settle, deliver);
+    filing_advance(&deliver->filing, deliver->turn.now_us, false, settle, deliver);
     bool saved = filing_saved(&deliver->filing);
 
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
@@ -701,8 +770,7 @@ enum status deliver_restored(struct deliver *deliver, struct store *store, unsig
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
-        if (is_notice(outlet, DOC_ALERT) &&
-            notices_load(&outlet->notices, store, &deliver->sent, ret_error) != STATUS_OK)
+        if (is_notice(outlet, DOC_ALERT) && notices_load(&outlet->notices, store, ret_error) != STATUS_OK)
             return STATUS_FATAL;
         if (outbox_restored(&outlet->outbox, store, workers, look_at_stored, outlet, ret_error) != STATUS_OK)
             return STATUS_FATAL;
@@ -719,18 +787,9 @@ enum status deliver_restored(struct deliver *deliver, struct store *store, unsig
 static void withdraw(struct deliver *deliver, struct outlet *outlet, const struct notices_told *told,
                      int64_t passed_us)
 {
-    struct outbox_document document;
-    struct alert alert;
-    bool whole = notices_unpack(told->notification.body, &alert);
+    struct alert alert = notices_withdrawal(told, passed_us);
+    struct outbox_document document = document_for(&alert);
 
-    assert(whole);
-    alert.revision++;
-    alert.id = alert_line_id(alert.episode, alert.revision);
-    alert.state = ALERT_RESOLVED;
-    alert.reason = REASON_WITHDRAWN;
-    alert.at_us = alert.ends_us = passed_us;
-    alert.prompt = alert.prompted = false;
-    document = document_for(&alert);
     begin(deliver);
     notices_pack(&alert, &deliver->packed);
     push(deliver, outlet, &document);

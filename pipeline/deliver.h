@@ -2,7 +2,9 @@
  * turns their verdicts into acknowledgements and dead letters. Raw documents (cleaned events) are
  * acknowledged to the ledger, and what a busy sink does not take of them holds the input. Derived documents
  * (buckets, signals, runs, alerts) go through the outbox (outbox.h): they wait in memory, beyond a limit in
- * the store, and a cut keeps those that no sink has acknowledged. */
+ * the store, and a cut keeps those that no sink has acknowledged.
+ * A receiver is a sink for people: it is not told of what never fired, and of what was old when it was found
+ * in a digest (digest.h). */
 #pragma once
 #include "pipeline/collect.h"
 #include "pipeline/dead_letters.h"
@@ -17,6 +19,7 @@ struct deliver;
 struct deliver_context {
     const struct plan *plan;
     unsigned worker;
+    bool live;  /* the wall clock says what is old */
     bool moves; /* goes on in other processes: what a sink wrote here cannot be taken back there */
     struct collect *collect; /* replay: all lines go here, no sink is opened */
     struct view *view;       /* may be NULL */
@@ -39,7 +42,7 @@ bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
                    const struct event_origin *origin, bool again, uint64_t *pending);
 
-/* at_us: place in the output. */
+/* at_us: place in the output. Runs that have ended also go to the store's history. */
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);
 void deliver_signal(struct deliver *deliver, const struct signal_record *record);
 void deliver_run(struct deliver *deliver, const struct run_record *run);
@@ -48,6 +51,10 @@ void deliver_run(struct deliver *deliver, const struct run_record *run);
  * sent and marked after, and what the log knows as sent is not sent again. */
 void deliver_alert(struct deliver *deliver, const struct alert *alert);
 
+/* Worker 0, before the alerts of a turn: the wall clock, and the event time before which all alerts are told.
+ * `last`: nothing more is to come, and there is time to tell what waits for it. */
+void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bool last);
+
 /* A message that cannot be processed; kept here until the store has it. Counts as pending until then. */
 void deliver_dead_letter(struct deliver *deliver, const struct dead_letter *letter, uint64_t *pending);
 
@@ -55,6 +62,8 @@ bool deliver_busy(
     const struct deliver *deliver); /* a raw document waits, or the outbox is full: take no input */
 bool deliver_full(const struct deliver *deliver);      /* the outbox is full: close no buckets */
 size_t deliver_pending(const struct deliver *deliver); /* documents and letters without verdict */
+bool deliver_has_filed(const struct deliver *deliver); /* no ended run waits for the store */
+size_t deliver_held(const struct deliver *deliver);    /* those of them that wait for the end of a catch-up */
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush);
 
 /* State, as in windows.h. Freeze: no sink is advanced until all workers have frozen. Save hands documents

@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "pipeline/continuation.h"
-#include "pipeline/metrics.h"
+#include "pipeline/health.h"
 
 #include <assert.h>
 #include <malloc.h>
@@ -35,6 +35,7 @@ struct engine_worker {
     _Atomic uint64_t turns;
     uint64_t turns_seen; /* engine_is_alive's */
     counter *values;
+    struct worker_report *report;
     int64_t publish_due_us;
 };
 
@@ -45,6 +46,7 @@ struct engine {
     struct shared shared;
     struct engine_worker *workers;
     counter **values;
+    struct worker_report **reports;
     struct store *store;
     struct keeper *keeper;
     struct dead_letters *dead_letters;
@@ -82,13 +84,21 @@ static void warn(void *owner, const char *text)
     pthread_mutex_unlock(&engine->warn_mutex);
 }
 
+static void publish(struct engine_worker *mine)
+{
+    metrics_publish(&mine->worker, mine->values);
+    worker_report_publish(mine->report, &mine->worker);
+}
+
 static bool turn(struct engine_worker *mine, int64_t now_us)
 {
     bool busy = worker_step(&mine->worker, now_us);
 
     if (now_us >= mine->publish_due_us) {
         mine->publish_due_us = now_us + PUBLISH_EVERY_US;
-        metrics_publish(&mine->worker, mine->values);
+        publish(mine);
+        if (taps_wanted(mine->engine->options.taps))
+            taps_beat(mine->engine->options.taps);
     }
     atomic_fetch_add_explicit(&mine->turns, 1, memory_order_relaxed);
     atomic_store(&mine->done, worker_is_done(&mine->worker) || mine->worker.refusal);
@@ -111,7 +121,7 @@ static void *run_worker(void *argument)
                    : engine->shared.task             ? TASK_SLEEP_US
                                                      : SLEEP_US);
     }
-    metrics_publish(&mine->worker, mine->values);
+    publish(mine);
     return NULL;
 }
 
@@ -131,6 +141,7 @@ static enum status open_workers(struct engine *engine, struct error *error)
                                       .collect = replay ? engine->options.collect : NULL,
                                       .view = engine->options.view,
                                       .keeper = engine->keeper,
+                                      .live = engine->shared.live,
                                       .moves = engine->shared.task,
                                       .outbox_bytes = &engine->outbox_bytes,
                                       .warn = warn,
@@ -311,12 +322,16 @@ static struct engine *engine_new(const struct plan *plan, const struct engine_op
                                      .first = options->task ? options->task->number : 0,
                                      .here = here,
                                      .task = options->task ? &engine->task : NULL,
+                                     .taps = options->taps,
                                      .live = options->mode == ENGINE_LIVE,
                                      .partial_us = INT64_MIN};
     engine->workers = memory_new(here * sizeof *engine->workers);
     engine->values = memory_new(here * sizeof *engine->values);
-    for (unsigned i = 0; i < here; i++)
+    engine->reports = memory_new(here * sizeof(struct worker_report *));
+    for (unsigned i = 0; i < here; i++) {
         engine->values[i] = engine->workers[i].values = memory_new(metrics_count(plan) * sizeof(counter));
+        engine->reports[i] = engine->workers[i].report = worker_report_new(plan);
+    }
     pthread_mutex_init(&engine->warn_mutex, NULL);
     return engine;
 }
@@ -358,6 +373,8 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
         status = restore(engine, ret_error);
     if (status == STATUS_OK && options->task)
         options->task->journal->seek(engine->task.journal, engine->task.inbox_next);
+    if (status == STATUS_OK && options->taps)
+        taps_set_labels(options->taps, &engine->plan->labels);
     if (status == STATUS_OK && !options->stepped)
         status = start_threads(engine, ret_error);
     if (status != STATUS_OK) {
@@ -466,6 +483,7 @@ static void stop(struct engine *engine, int64_t drain_us)
     int64_t now = engine->options.stepped ? engine->now_us : wall_clock_us();
     int64_t give_up = now + drain_us, leave = give_up + LAST_WAIT_US;
 
+    atomic_store(&engine->shared.checkpoint.give_up, drain_us == 0);
     atomic_store(&engine->shared.stopping, true);
     while (!all_done(engine) && !is_broken(engine) && now < leave) {
         atomic_store(&engine->shared.checkpoint.give_up, now >= give_up);
@@ -549,10 +567,13 @@ void engine_free(struct engine *engine)
         engine->task.type->close(engine->task.journal);
     free(engine->store_path);
     free(engine->sent_path);
-    for (unsigned i = 0; i < engine->shared.here; i++)
+    for (unsigned i = 0; i < engine->shared.here; i++) {
         free(engine->values[i]);
+        worker_report_free(engine->reports[i]);
+    }
     pthread_mutex_destroy(&engine->warn_mutex);
     free(engine->values);
+    free(engine->reports);
     free(engine->workers);
     if (engine->continued)
         plan_free(engine->continued);
@@ -572,7 +593,8 @@ bool engine_is_ready(const struct engine *engine)
 
 void engine_figures(const struct engine *engine, struct metrics_engine *ret_figures)
 {
-    *ret_figures = (struct metrics_engine){.shared = &engine->shared, .values = engine->values};
+    *ret_figures = (struct metrics_engine){
+        .shared = &engine->shared, .values = engine->values, .reports = engine->reports};
 }
 
 void engine_metrics(const struct engine *engine, struct buffer *out)

@@ -3,6 +3,7 @@
 #include "pipeline/collect.h"
 #include "pipeline/journal.h"
 #include "pipeline/plan.h"
+#include "pipeline/tap.h"
 #include "pipeline/view.h"
 
 enum engine_mode {
@@ -24,6 +25,7 @@ struct engine_options {
     enum engine_mode mode;
     struct collect *collect;        /* replay: not NULL */
     struct view *view;              /* may be NULL */
+    struct taps *taps;              /* may be NULL */
     const struct engine_task *task; /* NULL: the whole work; borrowed during engine_start */
     bool quiet;                     /* no messages on stderr */
     bool stepped;                   /* no thread is started: a simulation takes the turns with engine_step */

@@ -14,6 +14,8 @@ enum record_type {
     RECORD_ROW,        /* struct row_record, runs.h */
     RECORD_CONDITION,  /* struct condition */
     RECORD_WATERMARK,  /* struct watermark_record */
+    RECORD_UNIQUE,     /* struct unique_record, unique.h */
+    RECORD_WATCH,      /* struct watch_word, watch.h */
 };
 
 struct record {
@@ -22,9 +24,10 @@ struct record {
 };
 
 enum watermark_stage {
-    WATERMARK_ROWS,  /* a partition side: rows and panes before it have been sent */
-    WATERMARK_RUNS,  /* a run owner: transitions before it have been sent as panes */
-    WATERMARK_SCORE, /* a series owner: conditions before it have been sent */
+    WATERMARK_ROWS,   /* a partition side: rows and panes before it have been sent */
+    WATERMARK_RUNS,   /* a run owner: transitions before it have been sent as panes */
+    WATERMARK_SCORE,  /* a series owner: conditions before it have been sent */
+    WATERMARK_UNIQUE, /* an owner of ids (unique.h): what rows before it gave has been sent */
     WATERMARK_STAGES,
 };
 

@@ -5,8 +5,23 @@
 #include <assert.h>
 #include <stdlib.h>
 
+void filing_init(struct filing *filing, struct keeper *keeper)
+{
+    *filing = (struct filing){.keeper = keeper};
+    buffer_init(&filing->runs.lines, SIZE_MAX);
+    buffer_init(&filing->runs_job.runs.lines, SIZE_MAX);
+}
+
+static void free_runs(struct filed_runs *runs)
+{
+    buffer_free(&runs->lines);
+    free(runs->rows);
+}
+
 void filing_close(struct filing *filing)
 {
+    free_runs(&filing->runs);
+    free_runs(&filing->runs_job.runs);
     for (size_t i = 0; i < filing->letter_count; i++)
         free(filing->letters[i].texts);
     for (size_t i = 0; i < filing->letters_job.count; i++)
@@ -59,6 +74,16 @@ void filing_line(struct filing *filing, const struct history_line *line)
     filing->lines_filed++;
 }
 
+void filing_run(struct filing *filing, const struct ended_run *run)
+{
+    struct filed_runs *runs = &filing->runs;
+
+    runs->rows = memory_reserve(runs->rows, &runs->capacity, runs->count + 1, sizeof *runs->rows);
+    runs->rows[runs->count++] = *run;
+    buffer_put_span(&runs->lines, run->line);
+    filing->runs_filed++;
+}
+
 static enum status run_letters(struct keeper_job *job, const struct keeper_stores *stores,
                                struct error *ret_error)
 {
@@ -73,6 +98,14 @@ static enum status run_lines(struct keeper_job *job, const struct keeper_stores 
     const struct lines_job *lines = (const struct lines_job *)job;
 
     return store_history_put(stores->store, lines->rows, lines->count, ret_error);
+}
+
+static enum status run_runs(struct keeper_job *job, const struct keeper_stores *stores,
+                            struct error *ret_error)
+{
+    const struct filed_runs *runs = &((const struct runs_job *)job)->runs;
+
+    return store_runs_put(stores->store, runs->rows, runs->count, ret_error);
 }
 
 static void submit_letters(struct filing *filing)
@@ -94,7 +127,7 @@ static void submit_letters(struct filing *filing)
     keeper_submit(filing->keeper, &job->job);
 }
 
-static void submit_lines(struct filing *filing)
+static void submit_lines(struct filing *filing, int64_t now_us)
 {
     struct lines_job *job = &filing->lines_job;
     struct filed_line *lines = job->lines;
@@ -105,12 +138,30 @@ static void submit_lines(struct filing *filing)
     job->count = filing->line_count;
     job->capacity = filing->line_capacity;
     job->rows = memory_reserve(job->rows, &job->row_capacity, job->count, sizeof *job->rows);
-    for (size_t i = 0; i < job->count; i++)
+    for (size_t i = 0; i < job->count; i++) {
         job->rows[i] = job->lines[i].line;
+        job->rows[i].told_us = now_us;
+    }
     filing->lines = lines;
     filing->line_capacity = capacity;
     filing->line_count = 0;
     keeper_submit(filing->keeper, &job->job);
+}
+
+static void submit_runs(struct filing *filing, int64_t now_us)
+{
+    struct filed_runs runs = filing->runs;
+    const char *line = runs.lines.data;
+
+    for (size_t i = 0; i < runs.count; line += runs.rows[i++].line.size) {
+        runs.rows[i].line.data = line;
+        runs.rows[i].told_us = now_us;
+    }
+    filing->runs = filing->runs_job.runs;
+    filing->runs.count = 0;
+    buffer_clear(&filing->runs.lines);
+    filing->runs_job = (struct runs_job){.job.run = run_runs, .runs = runs};
+    keeper_submit(filing->keeper, &filing->runs_job.job);
 }
 
 static bool is_done(const struct keeper_job *job)
@@ -118,8 +169,8 @@ static bool is_done(const struct keeper_job *job)
     return atomic_load_explicit(&job->done, memory_order_acquire);
 }
 
-void filing_advance(struct filing *filing, void (*stored)(void *owner, void *outlet, uint64_t ticket),
-                    void *owner)
+void filing_advance(struct filing *filing, int64_t now_us, bool flush,
+                    void (*stored)(void *owner, void *outlet, uint64_t ticket), void *owner)
 {
     if (filing->letters_job.count > 0 && is_done(&filing->letters_job.job)) {
         for (size_t i = 0; i < filing->letters_job.count; i++) {
@@ -134,10 +185,17 @@ void filing_advance(struct filing *filing, void (*stored)(void *owner, void *out
         filing->lines_stored += filing->lines_job.count;
         filing->lines_job.count = 0;
     }
+    if (filing->runs_job.runs.count > 0 && is_done(&filing->runs_job.job)) {
+        filing->runs_stored += filing->runs_job.runs.count;
+        filing->runs_job.runs.count = 0;
+    }
     if (filing->letter_count > 0 && filing->letters_job.count == 0)
         submit_letters(filing);
     if (filing->line_count > 0 && filing->lines_job.count == 0)
-        submit_lines(filing);
+        submit_lines(filing, now_us);
+    if (filing->runs.count > 0 && filing->runs_job.runs.count == 0 &&
+        (flush || filing->runs_stored < filing->runs_cut || filing->runs.lines.size >= FILING_RUN_BYTES))
+        submit_runs(filing, now_us);
 }
 
 size_t filing_letters(const struct filing *filing)
@@ -145,12 +203,23 @@ size_t filing_letters(const struct filing *filing)
     return filing->letter_count + filing->letters_job.count;
 }
 
+bool filing_full(const struct filing *filing)
+{
+    return filing_letters(filing) > FILING_LETTERS_MAX || filing->runs.lines.size > FILING_RUN_BYTES_MAX;
+}
+
+bool filing_has_runs(const struct filing *filing)
+{
+    return filing->runs_stored < filing->runs_filed;
+}
+
 void filing_freeze(struct filing *filing)
 {
+    filing->runs_cut = filing->runs_filed;
     filing->lines_cut = filing->lines_filed;
 }
 
 bool filing_saved(const struct filing *filing)
 {
-    return filing->lines_stored >= filing->lines_cut;
+    return filing->lines_stored >= filing->lines_cut && filing->runs_stored >= filing->runs_cut;
 }

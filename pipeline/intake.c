@@ -65,6 +65,8 @@ static void begin_partial(struct worker *worker, struct partition *partition, co
 static void begin_restored(struct worker *worker, struct partition *partition,
                            const struct restart_place *place)
 {
+    struct unpack ends = unpack_begin(place->record_ends);
+
     partition->watermark_us = place->watermark_us;
     partition->greatest_us = place->greatest_us;
     partition->jump_rows = place->jump_rows;
@@ -74,6 +76,11 @@ static void begin_restored(struct worker *worker, struct partition *partition,
     partition->again = memory_new(place->rows.size);
     if (place->rows.size)
         memcpy(partition->again, place->rows.data, partition->again_count * sizeof *partition->again);
+    if (!input_of(worker, partition)->joins)
+        return;
+    while (ends.at < ends.end)
+        held_record_end(&partition->held, unpack_i64(&ends));
+    held_record_end(&partition->held, place->next_offset);
 }
 
 /* A partition found for the first time goes on where the store says, else where the commit of an earlier
@@ -154,25 +161,86 @@ static void note_state(struct worker *worker, struct partition *partition, size_
         worker->shared->live && now_us - partition->end_since_us >= worker->plan->time.idle_after;
 }
 
+/* Live, a record that nothing follows is not waited for longer; whatever comes, it ended here. */
+static bool has_waited(const struct worker *worker, const struct partition *partition, int64_t now_us)
+{
+    return worker->shared->live && partition->end_since_us != 0 &&
+           now_us - partition->end_since_us >= RECORD_WAIT_US;
+}
+
+static void take_records(struct worker *worker, struct partition *partition, bool all)
+{
+    const struct input *input = input_of(worker, partition);
+    const struct format_type *type = worker->plan->formats[input->plan->format].type;
+
+    records_take(&worker->records, &partition->held, input->format, type, worker->polled,
+                 worker->polled_count, all);
+    input->plan->type->release(input->source, partition->index, worker->polled, worker->polled_count);
+    worker->polled_count = 0;
+    worker->messages = worker->records.messages;
+    worker->message_count = worker->records.count;
+}
+
+static void end_by_clock(struct partition *partition, int64_t next_offset)
+{
+    held_record_forget(&partition->held, ledger_low_offset(&partition->ledger));
+    held_record_end(&partition->held, next_offset);
+}
+
+/* The messages at hand become a batch; false: there are none. */
+static bool begin_batch(struct worker *worker, struct partition *partition)
+{
+    const struct message *messages = worker->messages;
+    int64_t next_offset;
+
+    if (worker->message_count == 0)
+        return false;
+    next_offset = input_of(worker, partition)->joins ? worker->records.next_offset
+                                                     : messages[worker->message_count - 1].offset + 1;
+    worker->at = partition;
+    worker->message_next = 0;
+    worker->entry = ledger_add(&partition->ledger, messages[0].offset, next_offset, partition->watermark_us);
+    return true;
+}
+
 static bool poll_partition(struct worker *worker, struct partition *partition, int64_t now_us)
 {
     const struct input *input = input_of(worker, partition);
-    const struct source_type *type = input->plan->type;
-    size_t count = type->poll(input->source, partition->index, worker->messages,
-                              (size_t)worker->plan->general.batch_rows, &partition->state);
+    size_t count = input->plan->type->poll(input->source, partition->index, worker->polled,
+                                           (size_t)worker->plan->general.batch_rows, &partition->state);
 
-    if (place_of(worker, partition)->anew) /* the offsets are those of other messages now */
-        partition->again_until = INT64_MIN;
+    if (place_of(worker, partition)->anew && partition->again_until != INT64_MIN) {
+        partition->again_until = INT64_MIN; /* the offsets are those of other messages now */
+        held_record_forget(&partition->held, INT64_MAX);
+    }
     note_state(worker, partition, count, now_us);
-    if (count == 0)
-        return false;
-    worker->at = partition;
-    worker->message_count = count;
-    worker->message_next = 0;
     worker->figures.messages += count;
-    worker->entry = ledger_add(&partition->ledger, worker->messages[0].offset,
-                               worker->messages[count - 1].offset + 1, partition->watermark_us);
-    return true;
+    worker->inputs[partition->source].messages += count;
+    worker->messages = worker->polled;
+    worker->message_count = worker->polled_count = count;
+    if (input->joins) {
+        bool waited = has_waited(worker, partition, now_us);
+
+        if (count == 0 && partition->held.lines == 0)
+            return false;
+        take_records(worker, partition, waited || partition->done);
+        if (waited && worker->message_count > 0)
+            end_by_clock(partition, worker->records.next_offset);
+    }
+    return begin_batch(worker, partition);
+}
+
+static struct partition *find_to_let_go(const struct worker *worker)
+{
+    for (size_t i = 0; i < worker->partition_count; i++)
+        if (worker->partitions[i].held.lines > 0 && place_of(worker, &worker->partitions[i])->passing)
+            return &worker->partitions[i];
+    return NULL;
+}
+
+bool must_let_go(const struct worker *worker)
+{
+    return find_to_let_go(worker);
 }
 
 /* A task that cannot commit takes no more input. */
@@ -188,13 +256,22 @@ bool stage_poll(struct worker *worker, int64_t now_us)
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
     find_partitions(worker, now_us);
-    if (atomic_load(&worker->shared->stopping) || exchange_full(worker->port) ||
-        !is_confirmed(worker, now_us) || deliver_busy(worker->deliver) || checkpoint_is_near(worker) ||
+    if (exchange_full(worker->port) || !is_confirmed(worker, now_us) || deliver_busy(worker->deliver) ||
+        checkpoint_is_near(worker) ||
         (worker->checkpoint->keeper && keeper_holding(worker->checkpoint->keeper)))
         return false;
+    if (atomic_load(&worker->shared->stopping)) {
+        struct partition *partition = find_to_let_go(worker);
+
+        if (!partition)
+            return false;
+        take_records(worker, partition, true);
+        return begin_batch(worker, partition);
+    }
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         struct partition *partition = &worker->partitions[worker->next_partition];
-        bool full = worker->order.bytes > (size_t)worker->plan->limits.order_bytes;
+        bool full =
+            worker->order.bytes + worker->unique.order.bytes > (size_t)worker->plan->limits.order_bytes;
 
         worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
         if (partition->done || beyond_horizon(worker, partition) ||
@@ -208,6 +285,7 @@ bool stage_poll(struct worker *worker, int64_t now_us)
 
 static void place_row(struct worker *worker, const struct message *message, uint32_t row)
 {
+    const struct plan_source *source = input_of(worker, worker->at)->plan;
     struct event_batch *batch = &worker->batch;
 
     batch->partition[row] = worker->at->number;
@@ -215,7 +293,9 @@ static void place_row(struct worker *worker, const struct message *message, uint
     batch->arrival_us[row] = message->arrival_us;
     batch->payload[row] = message->payload;
     if (batch->source[row].size == 0)
-        batch->source[row] = span_of(input_of(worker, worker->at)->plan->name);
+        batch->source[row] = span_of(source->name);
+    for (size_t i = 0; i < source->labels_given.count; i++)
+        batch->labels[source->labels[i].column][row] = source->labels[i].value;
 }
 
 /* A message without any good row becomes one malformed row, so that nothing is lost in silence. */
@@ -355,7 +435,7 @@ bool stage_clean(struct worker *worker, int64_t now_us)
 bool stage_judge_events(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again)
+    if (worker->at && !worker->again && !worker->unique_step)
         judge_rows(worker->judge, RULE_EVENT, &worker->batch);
     return worker->at != NULL;
 }
@@ -363,19 +443,32 @@ bool stage_judge_events(struct worker *worker, int64_t now_us)
 bool stage_fold(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (!worker->at || worker->again)
+    if (!worker->at || worker->again || worker->unique_step)
         return worker->at != NULL;
     fold_rows(worker->fold, &worker->batch);
     memcpy(worker->too_late, fold_late_rows(worker->fold), worker->batch.rows);
     return true;
 }
 
+void worker_send_rows(struct worker *worker, struct event_batch *batch)
+{
+    if (worker->plan->wants_runs ||
+        worker->checkpoint->keeper) /* with a store there is the history of runs */
+        rows_send(worker->plan, batch, worker->port, worker->shared->workers);
+    watch_events(worker->watch, batch);
+}
+
 bool stage_order(struct worker *worker, int64_t now_us)
 {
     (void)now_us;
-    if (worker->at && !worker->again && worker->plan->wants_runs)
-        rows_send(worker->plan, &worker->batch, worker->port, worker->shared->workers);
-    return worker->at != NULL;
+    if (!worker->at || worker->again)
+        return worker->at != NULL;
+    if (worker->unique_step)
+        unique_send(&worker->unique, worker->unique_step, worker->plan, &worker->batch, worker->port,
+                    worker->shared->workers);
+    else
+        worker_send_rows(worker, &worker->batch);
+    return true;
 }
 
 static void bury_row(struct worker *worker, uint32_t row, const char *stage, const char *reason,
@@ -443,7 +536,8 @@ bool stage_release(struct worker *worker, int64_t now_us)
     if (worker->message_next < worker->message_count) /* decode goes on with the rest */
         return true;
     input = input_of(worker, worker->at);
-    input->plan->type->release(input->source, worker->at->index, worker->messages, worker->message_count);
+    input->plan->type->release(input->source, worker->at->index, worker->polled, worker->polled_count);
+    worker->polled_count = 0;
     event_batch_reset(&worker->batch);
     worker->entry->pending--;
     worker->entry = NULL;
@@ -485,7 +579,7 @@ bool worker_has_read_all(const struct worker *worker)
         if (!worker->partitions[i].done)
             return false;
     for (unsigned i = 0; i < worker->input_count; i++)
-        if (!worker->inputs[i].ready || (worker->shared->live && worker->inputs[i].plan->type->endless))
+        if (!worker->inputs[i].ready || (worker->shared->live && plan_source_is_endless(worker->inputs[i].plan)))
             return false;
     return !worker->at && !worker->refusal;
 }
@@ -526,7 +620,8 @@ bool stage_send(struct worker *worker, int64_t now_us)
             if (worker->partitions[i].greatest_us > mark.time_us)
                 mark.time_us = worker->partitions[i].greatest_us;
     }
-    fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
+    if (!worker->unique_step)
+        fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
     worker_tell(worker, &mark);
     return false;
 }

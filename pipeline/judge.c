@@ -69,8 +69,7 @@ void condition_send(const struct condition *condition, struct exchange_port *por
         *texts[i] = record_text(&cursor, *texts[i]);
 }
 
-static struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key,
-                                  unsigned count)
+struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key, unsigned count)
 {
     struct id_builder builder;
 
@@ -115,7 +114,7 @@ static void fill_key(const struct plan *plan, struct alert *alert, const struct 
     }
 }
 
-static struct alert blank_alert(enum alert_kind kind, int severity)
+struct alert condition_evidence(enum alert_kind kind, int severity)
 {
     return (struct alert){.kind = kind,
                           .severity = (enum severity)severity,
@@ -218,7 +217,7 @@ static void judge_row(struct judge *judge, const struct plan_rule *rule, struct 
         .partition = batch->partition[row],
         .offset = batch->offset[row],
         .item = batch->item[row],
-        .evidence = blank_alert((enum alert_kind)rule->kind, rule->severity),
+        .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity),
     };
     struct alert *alert = &condition.evidence;
     struct text_scope scope = {judge->plan, alert, batch, row, NULL};
@@ -324,8 +323,8 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
 {
     const struct plan_measure *measure = &judge->plan->measures[rule->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
-    struct condition condition = {.policy = rule->policy,
-                                  .evidence = blank_alert((enum alert_kind)rule->kind, rule->severity)};
+    struct condition condition = {
+        .policy = rule->policy, .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity)};
     struct cel_value value;
 
     if (!bucket && (!*told || !rule->defined_on_empty))
@@ -350,7 +349,7 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
     const struct plan_measure *measure = &judge->plan->measures[detector->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
     struct condition condition = {.policy = detector->policy,
-                                  .evidence = blank_alert(ALERT_METRIC, detector->severity)};
+                                  .evidence = condition_evidence(ALERT_METRIC, detector->severity)};
     struct alert *alert = &condition.evidence;
     char fallback[160];
 

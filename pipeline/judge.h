@@ -15,6 +15,12 @@ struct condition_record {
 /* Copies the condition and its texts into a record for the alert owner. */
 void condition_send(const struct condition *condition, struct exchange_port *port);
 
+/* hash(pipeline, rule, key): what alerts of one key have in common. */
+struct id128 condition_key(const struct plan *plan, const char *rule, const struct span *key, unsigned count);
+
+/* An alert with all numbers absent. */
+struct alert condition_evidence(enum alert_kind kind, int severity);
+
 struct judge;
 
 struct judge *judge_new(const struct plan *plan, struct exchange_port *port);

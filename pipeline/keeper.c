@@ -19,7 +19,7 @@ struct keeper {
     struct keeper_stores stores;
     void (*warn)(void *owner, const char *text);
     void *owner;
-    pthread_mutex_t mutex; /* the queues */
+    pthread_mutex_t mutex; /* the queues, and `reason` */
     pthread_cond_t wake;
     pthread_t thread;
     bool started;
@@ -30,6 +30,7 @@ struct keeper {
     int64_t retry_us, warn_us;
     bool may_tidy;
     char failure[sizeof(struct error)];
+    struct error reason; /* of the last refusal */
 };
 
 struct keeper *keeper_new(const struct keeper_stores *stores, void (*warn)(void *owner, const char *text),
@@ -95,6 +96,9 @@ static void refuse(struct keeper *keeper, struct keeper_job *job, unsigned lane,
 {
     char text[sizeof error->text + 64];
 
+    pthread_mutex_lock(&keeper->mutex);
+    keeper->reason = *error;
+    pthread_mutex_unlock(&keeper->mutex);
     keeper->refused[lane] = job;
     keeper->retry_us = now_us + RETRY_US;
     if (!atomic_exchange(&keeper->holding, true) || now_us >= keeper->warn_us) {
@@ -213,6 +217,13 @@ void keeper_stop(struct keeper *keeper)
 bool keeper_holding(const struct keeper *keeper)
 {
     return atomic_load(&keeper->holding);
+}
+
+void keeper_reason(struct keeper *keeper, struct error *ret_reason)
+{
+    pthread_mutex_lock(&keeper->mutex);
+    *ret_reason = keeper->reason;
+    pthread_mutex_unlock(&keeper->mutex);
 }
 
 const char *keeper_failure(const struct keeper *keeper)

@@ -41,5 +41,6 @@ void keeper_stop(
 void keeper_submit(struct keeper *keeper, struct keeper_job *job); /* any thread */
 bool keeper_step(struct keeper *keeper, int64_t now_us); /* one job at most; true: something was done */
 bool keeper_holding(const struct keeper *keeper);
+void keeper_reason(struct keeper *keeper, struct error *ret_reason); /* of the last refusal; any thread */
 const char *keeper_failure(const struct keeper *keeper); /* the store is broken for good: why; else NULL */
 size_t keeper_waiting(struct keeper *keeper);            /* jobs not done */

@@ -44,6 +44,11 @@ void ledger_advance(struct ledger *ledger)
         drop_first(ledger);
 }
 
+int64_t ledger_low_offset(const struct ledger *ledger)
+{
+    return ledger->first ? ledger->first->first_offset : ledger->next_offset;
+}
+
 void ledger_free(struct ledger *ledger)
 {
     while (ledger->first)

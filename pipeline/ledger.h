@@ -32,4 +32,5 @@ void ledger_keep(struct ledger_entry *entry, struct ledger_row row); /* of the n
 
 /* Drops acknowledged entries from the front; then `first` is the lowest one that is owed something. */
 void ledger_advance(struct ledger *ledger);
+int64_t ledger_low_offset(const struct ledger *ledger); /* the first that is owed something */
 void ledger_free(struct ledger *ledger);

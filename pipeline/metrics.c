@@ -8,6 +8,7 @@ struct figures {
     struct worker_figures worker;
     struct windows_figures windows;
     struct runs_figures runs;
+    struct watch_figures watch;
     struct lifecycle_figures alerts;
     struct deliver_figures deliver;
     struct checkpoint_figures checkpoint;
@@ -45,6 +46,8 @@ static const struct metric {
     {{"run_rows_ignored_total", NULL, COUNTER_TOTAL, "rows of runs that changed no state"}, AT(runs.ignored)},
     {{"runs_evicted_total", NULL, COUNTER_TOTAL, "runs forgotten because of limits.runs"}, AT(runs.evicted)},
     {{"runs_kept", NULL, COUNTER_GAUGE, "runs and task attempts remembered"}, AT(runs.entries)},
+    {{"watch_evicted_total", NULL, COUNTER_TOTAL, "entries of the watch forgotten because of limits.runs"}, AT(watch.evicted)},
+    {{"watch_kept", NULL, COUNTER_GAUGE, "tasks, running attempts, sources and hosts that the watch knows"}, AT(watch.entries)},
     {{"series", NULL, COUNTER_GAUGE, "series kept"}, AT(windows.series)},
     {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, AT(windows.open_panes)},
     {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, AT(windows.state_bytes)},
@@ -78,6 +81,13 @@ static const struct counter_row sink_metrics[] = {
 };
 
 enum { SINK_METRICS = sizeof sink_metrics / sizeof *sink_metrics, SINK_PAUSED = SINK_METRICS - 1 };
+/* Of each source, after the sinks. */
+static const struct counter_row source_metrics[] = {
+    {"source_messages_total", NULL, COUNTER_TOTAL, "messages taken from the source"},
+    {"source_lag_messages", NULL, COUNTER_GAUGE, "messages known to exist and not taken yet"},
+};
+
+enum { SOURCE_MESSAGES, SOURCE_LAG, SOURCE_METRICS };
 enum {
     FIRST_DOCUMENT = METRICS,
     FIRST_STAGE = FIRST_DOCUMENT + DOC_METRIC, /* workers tell none of these */
@@ -86,16 +96,24 @@ enum {
 
 size_t metrics_count(const struct plan *plan)
 {
+    return FIRST_SINK + plan->sink_count * SINK_METRICS + plan->source_count * SOURCE_METRICS;
+}
+
+static size_t first_source(const struct plan *plan)
+{
     return FIRST_SINK + plan->sink_count * SINK_METRICS;
 }
 
-static uint64_t lag_of(const struct worker *worker)
+static uint64_t lag_of(const struct worker *worker, unsigned source)
 {
     uint64_t lag = 0;
 
     for (size_t i = 0; i < worker->partition_count; i++) {
         const struct partition *partition = &worker->partitions[i];
         const struct input *input = &worker->inputs[partition->source];
+
+        if (partition->source != source)
+            continue;
         const struct source_type *type = input->plan->type;
         int64_t high = type->high_offset ? type->high_offset(input->source, partition->index) : -1;
         int64_t next = partition->ledger.next_offset;
@@ -113,10 +131,12 @@ static void gather(const struct worker *worker, struct figures *ret_figures)
     *ret_figures = (struct figures){.worker = worker->figures, .checkpoint = worker->saving.figures};
     windows_figures(worker->windows, &ret_figures->windows);
     runs_figures(worker->runs, &ret_figures->runs);
+    watch_figures(worker->watch, &ret_figures->watch);
     lifecycle_figures(worker->lifecycle, &ret_figures->alerts);
     deliver_figures(worker->deliver, &ret_figures->deliver);
     ret_figures->errors = judge_errors(worker->judge) + worker->figures.clean.errors;
-    ret_figures->lag = lag_of(worker);
+    for (unsigned i = 0; i < worker->input_count; i++)
+        ret_figures->lag += lag_of(worker, i);
     ret_figures->fold_bytes = fold_bytes(worker->fold) + fold_bytes(worker->run_fold);
     ret_figures->order_bytes = worker->order.bytes;
     ret_figures->too_many = ret_figures->windows.too_many;
@@ -155,6 +175,12 @@ void metrics_publish(struct worker *worker, counter *values)
         for (size_t k = 0; k < SINK_METRICS; k++)
             counter_set(&out[k], numbers[k]);
     }
+    for (unsigned i = 0; i < worker->input_count; i++) {
+        counter *out = &values[first_source(worker->plan) + i * SOURCE_METRICS];
+
+        counter_set(&out[SOURCE_MESSAGES], worker->inputs[i].messages);
+        counter_set(&out[SOURCE_LAG], lag_of(worker, i));
+    }
 }
 
 static uint64_t engine_total(const struct metrics_engine *engine, size_t at)
@@ -175,17 +201,20 @@ static unsigned long long total(const struct metrics_source *source, size_t at)
     return sum;
 }
 
-static enum counter_kind kind_of(size_t at)
+static enum counter_kind kind_of(const struct plan *plan, size_t at)
 {
     if (at < METRICS)
         return metrics[at].row.kind;
-    return at < FIRST_SINK ? COUNTER_TOTAL : sink_metrics[(at - FIRST_SINK) % SINK_METRICS].kind;
+    if (at < FIRST_SINK)
+        return COUNTER_TOTAL;
+    return at < first_source(plan) ? sink_metrics[(at - FIRST_SINK) % SINK_METRICS].kind
+                                   : source_metrics[(at - first_source(plan)) % SOURCE_METRICS].kind;
 }
 
 void metrics_keep(const struct metrics_engine *engine, counter *ended)
 {
     for (size_t i = 0; i < metrics_count(engine->shared->plan); i++)
-        if (kind_of(i) == COUNTER_TOTAL)
+        if (kind_of(engine->shared->plan, i) == COUNTER_TOTAL)
             counter_add(&ended[i], engine_total(engine, i));
 }
 
@@ -204,6 +233,29 @@ static void write_sinks(const struct metrics_source *source, struct buffer *out)
             buffer_print(out, "weir_%s{sink=\"%s\"} %llu\n", sink_metrics[k].name,
                          source->plan->sinks[i].name, total(source, FIRST_SINK + i * SINK_METRICS + k));
     }
+}
+
+static void write_sources(const struct metrics_source *source, struct buffer *out)
+{
+    const struct plan *plan = source->plan;
+
+    for (size_t k = 0; k < SOURCE_METRICS; k++) {
+        write_head(&source_metrics[k], out);
+        for (unsigned i = 0; i < plan->source_count; i++)
+            buffer_print(out, "weir_%s{source=\"%s\"} %llu\n", source_metrics[k].name, plan->sources[i].name,
+                         total(source, first_source(plan) + i * SOURCE_METRICS + k));
+    }
+}
+
+static void write_workers(const struct metrics_source *source, struct buffer *out)
+{
+    static const struct counter_row workers = {"workers", NULL, COUNTER_GAUGE, "workers of this process"};
+    unsigned count = 0;
+
+    for (size_t i = 0; i < source->count; i++)
+        count += source->engines[i].shared->here;
+    write_head(&workers, out);
+    buffer_print(out, "weir_%s %u\n", workers.name, count);
 }
 
 static double seconds_of(const _Atomic int64_t *us)
@@ -265,10 +317,8 @@ static void write_checkpoints(const struct metrics_source *source, struct buffer
     }
 }
 
-static void write_watermark(const struct metrics_source *source, struct buffer *out)
+int64_t metrics_watermark_us(const struct metrics_source *source)
 {
-    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
-                                                 "event time up to which everything is told"};
     int64_t passed = INT64_MAX;
 
     for (size_t i = 0; i < source->count; i++) {
@@ -280,7 +330,16 @@ static void write_watermark(const struct metrics_source *source, struct buffer *
             passed = value < passed ? value : passed;
         }
     }
-    if (passed == INT64_MIN || passed == INT64_MAX)
+    return passed == INT64_MIN || passed == INT64_MAX ? TIME_NONE : passed;
+}
+
+static void write_watermark(const struct metrics_source *source, struct buffer *out)
+{
+    static const struct counter_row watermark = {"watermark_seconds", NULL, COUNTER_GAUGE,
+                                                 "event time up to which everything is told"};
+    int64_t passed = metrics_watermark_us(source);
+
+    if (passed == TIME_NONE)
         return;
     write_head(&watermark, out);
     buffer_print(out, "weir_%s %.3f\n", watermark.name, (double)passed / 1e6);
@@ -314,8 +373,30 @@ void metrics_write(const struct metrics_source *source, struct buffer *out)
         buffer_print(out, "weir_%s{stage=\"%s\"} %.6f\n", seconds.name, stages[i].name,
                      (double)total(source, FIRST_STAGE + i) / 1e9);
     write_sinks(source, out);
+    write_sources(source, out);
+    write_workers(source, out);
     write_checkpoints(source, out);
     write_watermark(source, out);
+}
+
+uint64_t metrics_sum(const struct metrics_source *source, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < METRICS; i++)
+        if (strcmp(metrics[i].row.name, name) == 0)
+            sum += total(source, i);
+    return sum;
+}
+
+uint64_t metrics_sink_sum(const struct metrics_source *source, unsigned sink, const char *name)
+{
+    uint64_t sum = 0;
+
+    for (size_t k = 0; k < SINK_METRICS; k++)
+        if (strcmp(sink_metrics[k].name, name) == 0)
+            sum += total(source, FIRST_SINK + sink * SINK_METRICS + k);
+    return sum;
 }
 
 uint64_t metrics_paused_sinks(const struct metrics_engine *engine)

@@ -4,9 +4,12 @@
 #include "base/counters.h"
 #include "pipeline/worker.h"
 
+struct worker_report; /* health.h */
+
 struct metrics_engine { /* what one engine has to tell; borrowed, not after its engine_free */
     const struct shared *shared;
     counter *const *values; /* the published arrays of its own workers */
+    struct worker_report *const *reports;
 };
 
 struct metrics_source {
@@ -25,6 +28,13 @@ void metrics_write(const struct metrics_source *source, struct buffer *out);
 
 /* Adds the totals of an engine that has stopped to `ended` (metrics_count), so that no total ever falls. */
 void metrics_keep(const struct metrics_engine *engine, counter *ended);
+
+/* The sum of the rows of a name, as /metrics has it, without "weir_"; of a sink's by its number. */
+uint64_t metrics_sum(const struct metrics_source *source, const char *name);
+uint64_t metrics_sink_sum(const struct metrics_source *source, unsigned sink, const char *name);
+
+/* Event time up to which all engines have told everything; TIME_NONE: not known yet. */
+int64_t metrics_watermark_us(const struct metrics_source *source);
 
 /* How many of an engine's workers have a sink that waits for a person. */
 uint64_t metrics_paused_sinks(const struct metrics_engine *engine);

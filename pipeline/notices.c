@@ -74,27 +74,21 @@ static struct notice *list_add(struct notices *notices, const struct notificatio
     };
     notice->notification.body.data = notice->body;
     notices->added++;
+    notices->marks += !item;
     return notice;
 }
 
-struct loading {
-    struct notices *notices;
-    const struct sent_file *sent;
-};
-
 static bool take_logged(void *owner, const struct notification *notification)
 {
-    const struct loading *loading = owner;
-    struct notices *notices = loading->notices;
+    struct notices *notices = owner;
     struct notices_told *told;
 
     if (notification->sink != notices->sink)
         return true;
     if (!notification->sent) {
-        if (!sent_file_had(loading->sent, notices->sink, notification->line))
+        if (!sent_file_had(notices->sent_file, notices->sink, notification->line))
             return true;
         list_add(notices, notification, NULL)->notification.sent = true;
-        notices->unmarked++;
     }
     notices->sent = memory_reserve(notices->sent, &notices->sent_capacity, notices->sent_count + 1,
                                    sizeof *notices->sent);
@@ -113,14 +107,12 @@ static bool take_logged(void *owner, const struct notification *notification)
     return true;
 }
 
-enum status notices_load(struct notices *notices, struct store *store, const struct sent_file *sent,
-                         struct error *ret_error)
+enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
 {
-    struct loading loading = {.notices = notices, .sent = sent};
     struct alert alert;
     size_t kept = 0;
 
-    if (store_notifications(store, take_logged, &loading, ret_error) != STATUS_OK)
+    if (store_notifications(store, take_logged, notices, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     if (notices->sent_count == 0)
         return STATUS_OK;
@@ -178,19 +170,9 @@ void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_
     add(notices, item, false, now_us, item);
 }
 
-void notices_offered(struct notices *notices)
-{
-    notices->unmarked++;
-}
-
-void notices_given_up(struct notices *notices)
-{
-    assert(notices->unmarked > 0);
-    notices->unmarked--;
-}
-
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
 {
+    sent_file_add(notices->sent_file, notices->sink, item->document.id);
     add(notices, item, true, now_us, NULL);
 }
 
@@ -213,7 +195,7 @@ void notices_advance(struct notices *notices)
             if (job->list.items[i].item)
                 job->list.items[i].item->step = OUTBOX_READY;
             else
-                notices_given_up(notices);
+                notices->marks--;
         notices->stored += job->list.count;
         empty(&job->list);
     }
@@ -260,6 +242,21 @@ struct notices_told *notices_find(const struct notices *notices, struct id128 de
             high = middle;
     }
     return NULL;
+}
+
+struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us)
+{
+    struct alert alert;
+    bool whole = notices_unpack(told->notification.body, &alert);
+
+    assert(whole);
+    alert.revision++;
+    alert.id = alert_line_id(alert.episode, alert.revision);
+    alert.state = ALERT_RESOLVED;
+    alert.reason = REASON_WITHDRAWN;
+    alert.at_us = alert.ends_us = at_us;
+    alert.prompt = alert.prompted = false;
+    return alert;
 }
 
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,

@@ -45,10 +45,11 @@ struct notices {
     struct notices_told *told; /* by dedup key */
     size_t told_count, told_capacity;
     uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
-    size_t unmarked;             /* offered, and the log does not have the mark */
+    struct sent_file *sent_file; /* of all outlets */
+    size_t marks;                /* that the log does not have yet */
 };
 
-/* More is not offered at a time: what is sent and not marked when the process dies is sent again. */
+/* More is not offered at a time: what is sent and not marked when the process dies may be sent again. */
 enum { NOTICES_UNMARKED_MAX = 4 };
 
 /* The body of an alert in outbox and log: the layout's version and the packed alert. */
@@ -56,15 +57,11 @@ void notices_pack(const struct alert *alert, struct buffer *out);
 bool notices_unpack(struct span body, struct alert *ret_alert);
 
 void notices_close(struct notices *notices); /* no job of it runs any more */
-/* What was answered for and is in `sent` counts as sent, and is marked. */
-enum status notices_load(struct notices *notices, struct store *store, const struct sent_file *sent,
-                         struct error *ret_error);
+/* What was answered for and is in the file counts as sent, and is marked. */
+enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error);
 
 bool notices_sent(const struct notices *notices, struct id128 line);
 void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us);
-/* What was logged is offered to the sink; later it is marked, or given up. */
-void notices_offered(struct notices *notices);
-void notices_given_up(struct notices *notices);
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us);
 void notices_advance(struct notices *notices); /* items that the log has become ready */
 bool notices_busy(const struct notices *notices);
@@ -74,6 +71,9 @@ void notices_freeze(struct notices *notices);
 bool notices_saved(const struct notices *notices);
 
 struct notices_told *notices_find(const struct notices *notices, struct id128 dedup); /* or NULL */
+
+/* The resolve that takes it back; its texts are borrowed from the told. */
+struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us);
 
 /* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none. */
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,

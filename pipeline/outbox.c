@@ -177,14 +177,34 @@ void outbox_push(struct outbox *outbox, const struct outbox_document *document)
         submit_spill(outbox);
 }
 
-struct outbox_item *outbox_take(struct outbox *outbox)
+static struct outbox_item *pass(struct outbox *outbox)
 {
     struct outbox_item *item = outbox->offer_at;
 
-    item->step = OUTBOX_TAKEN;
     outbox->waiting_bytes -= item_bytes(item);
     outbox->offer_at = item->next;
     return item;
+}
+
+struct outbox_item *outbox_take(struct outbox *outbox)
+{
+    struct outbox_item *item = pass(outbox);
+
+    item->step = OUTBOX_TAKEN;
+    return item;
+}
+
+struct outbox_item *outbox_hold(struct outbox *outbox)
+{
+    struct outbox_item *item = pass(outbox);
+
+    item->held = true;
+    return item;
+}
+
+bool outbox_is_taken(const struct outbox *outbox)
+{
+    return !outbox->offer_at && !outbox->spilled;
 }
 
 /* What a sink wrote after the cut is taken back at a restart: the cut must have the document all the same. */
@@ -226,7 +246,7 @@ bool outbox_is_next(const struct outbox_item *item)
 {
     const struct outbox_item *before = item->previous;
 
-    while (before && before->acknowledged)
+    while (before && (before->acknowledged || before->held))
         before = before->previous;
     return !before;
 }

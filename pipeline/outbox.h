@@ -17,6 +17,7 @@ struct outbox_item {
     struct outbox_item *next, *previous;
     struct outbox_document document; /* its body stands behind the item */
     enum outbox_step step;           /* between NEW and TAKEN: the owner's matter */
+    bool held;                       /* later ones go before it */
     bool acknowledged, storing, stored;
 };
 
@@ -83,8 +84,10 @@ void outbox_push(struct outbox *outbox, const struct outbox_document *document);
 
 /* The sink has taken offer_at. It may be acknowledged from then on, which may free it. */
 struct outbox_item *outbox_take(struct outbox *outbox);
+struct outbox_item *outbox_hold(struct outbox *outbox); /* the owner keeps offer_at, and takes it later */
+bool outbox_is_taken(const struct outbox *outbox);      /* all that there is: taken, or held */
 void outbox_acknowledge(struct outbox *outbox, struct outbox_item *item);
-bool outbox_is_next(const struct outbox_item *item); /* all before it are acknowledged */
+bool outbox_is_next(const struct outbox_item *item); /* all before it are acknowledged, or held */
 
 void outbox_advance(struct outbox *outbox); /* looks after jobs, reads back */
 bool outbox_full(const struct outbox *outbox);

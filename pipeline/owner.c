@@ -18,8 +18,16 @@ void worker_tell_alert(void *worker, const struct alert *alert)
     deliver_alert(((struct worker *)worker)->deliver, alert);
 }
 
-static void take_record(struct worker *worker, struct record *record, struct block *block)
+/* Prompts are for what can still be hurried to. */
+static bool is_prompt(const struct worker *worker, const struct condition *condition, int64_t now_us)
 {
+    return worker->shared->live && now_us - condition->at_us <= worker->plan->alerts.notify_max_age;
+}
+
+static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)
+{
+    const struct condition *condition;
+
     switch ((enum record_type)record->type) {
     case RECORD_PANE:
         windows_merge(worker->windows, (struct pane_record *)record);
@@ -40,11 +48,17 @@ static void take_record(struct worker *worker, struct record *record, struct blo
                                                          .block = block});
         break;
     }
+    case RECORD_UNIQUE:
+        unique_take(&worker->unique, (const struct unique_record *)record, block);
+        break;
+    case RECORD_WATCH:
+        watch_take(worker->watch, (const struct watch_word *)record, block);
+        break;
     case RECORD_CONDITION:
-        if (worker->shared->live)
-            lifecycle_prompt(worker->lifecycle, &((struct condition_record *)record)->condition,
-                             worker_tell_alert, worker);
-        lifecycle_take(worker->lifecycle, &((struct condition_record *)record)->condition);
+        condition = &((struct condition_record *)record)->condition;
+        if (is_prompt(worker, condition, now_us))
+            lifecycle_prompt(worker->lifecycle, condition, worker_tell_alert, worker);
+        lifecycle_take(worker->lifecycle, condition);
         break;
     case RECORD_WATERMARK: {
         const struct watermark_record *mark = (const struct watermark_record *)record;
@@ -91,6 +105,18 @@ static int64_t idle_time(const struct worker *worker, int64_t now_us)
     return now_us - now_us % IDLE_STEP_US;
 }
 
+/* With owners of ids between, rows count when those have let them pass. */
+static void update_events(struct worker *worker)
+{
+    int64_t events = worker->rows_us;
+
+    worker->events_final = worker->rows_final;
+    if (worker->unique_step)
+        events = least_heard(worker, WATERMARK_UNIQUE, false, &worker->events_final);
+    if (events > worker->events_us)
+        worker->events_us = events;
+}
+
 static void update_times(struct worker *worker, int64_t now_us)
 {
     int64_t rows = least_heard(worker, WATERMARK_ROWS, false, &worker->rows_final), runs, firm;
@@ -105,6 +131,7 @@ static void update_times(struct worker *worker, int64_t now_us)
         rows = idle_time(worker, now_us);
     if (rows > worker->rows_us)
         worker->rows_us = rows;
+    update_events(worker);
     runs = least_heard(worker, WATERMARK_RUNS, false, &worker->runs_final);
     if (runs > worker->runs_us)
         worker->runs_us = runs;
@@ -119,7 +146,7 @@ bool worker_take_sent(struct worker *worker, int64_t now_us)
         for (uint32_t at = 0; at < block->used;) {
             struct record *record = (struct record *)(block->bytes + at);
 
-            take_record(worker, record, block);
+            take_record(worker, record, block, now_us);
             at += record->size;
         }
         block_release(block);
@@ -189,6 +216,45 @@ static void finish_transitions(struct worker *worker)
     event_batch_reset(&worker->transitions);
 }
 
+static void finish_unique(struct worker *worker)
+{
+    if (worker->transitions.rows == 0)
+        return;
+    judge_rows(worker->judge, RULE_EVENT, &worker->transitions);
+    fold_rows(worker->fold, &worker->transitions);
+    worker_send_rows(worker, &worker->transitions);
+    event_batch_reset(&worker->transitions);
+}
+
+bool stage_unique(struct worker *worker, int64_t now_us)
+{
+    const struct order_entry *first;
+    unsigned applied = 0;
+
+    (void)now_us;
+    if (!worker->unique_step)
+        return false;
+    while (applied < ROWS_A_STEP && (first = order_first(&worker->unique.order)) &&
+           (first->order_us < worker->rows_us || worker->rows_final)) {
+        unique_apply(&worker->unique, worker->cleaner, worker->plan, &worker->transitions,
+                     &worker->figures.clean);
+        applied++;
+        if (worker->transitions.rows == worker->transitions.row_limit ||
+            worker->transitions.text.used > EVENT_TEXT_MAX / 4)
+            finish_unique(worker);
+    }
+    finish_unique(worker);
+    first = order_first(&worker->unique.order);
+    if (first && (first->order_us < worker->rows_us || worker->rows_final))
+        return true;
+    fold_send(worker->fold, worker->rows_final ? INT64_MAX : worker->rows_us);
+    worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_UNIQUE,
+                                                   .time_us = worker->rows_us,
+                                                   .firm_us = worker->firm_us,
+                                                   .ended = worker->rows_final});
+    return applied > 0;
+}
+
 bool stage_apply(struct worker *worker, int64_t now_us)
 {
     const struct order_entry *first;
@@ -196,7 +262,7 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     bool all;
 
     while (applied < ROWS_A_STEP && (first = order_first(&worker->order)) &&
-           (first->order_us < worker->rows_us || worker->rows_final)) {
+           (first->order_us < worker->events_us || worker->events_final)) {
         runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
         order_pop(&worker->order);
         applied++;
@@ -206,11 +272,11 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     }
     finish_transitions(worker);
     first = order_first(&worker->order);
-    all = !first || (first->order_us >= worker->rows_us && !worker->rows_final);
+    all = !first || (first->order_us >= worker->events_us && !worker->events_final);
     if (!all)
         return true;
-    worker->applied_us = worker->rows_us;
-    worker->applied_final = worker->rows_final;
+    worker->applied_us = worker->events_us;
+    worker->applied_final = worker->events_final;
     fold_send(worker->run_fold, worker->applied_final ? INT64_MAX : worker->applied_us);
     worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS,
                                                    .time_us = worker->applied_us,
@@ -223,15 +289,25 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     return applied > 0;
 }
 
+bool stage_watch(struct worker *worker, int64_t now_us)
+{
+    (void)now_us;
+    /* a run owner may be heard before the partition sides that it has heard */
+    worker->watched_us = worker->runs_us < worker->events_us ? worker->runs_us : worker->events_us;
+    worker->watched_final = worker->runs_final && worker->events_final;
+    watch_advance(worker->watch, worker->watched_us, worker->firm_us, worker->watched_final);
+    return false;
+}
+
 bool stage_close(struct worker *worker, int64_t now_us)
 {
-    struct windows_time time = {.events_us = worker->rows_us,
+    struct windows_time time = {.events_us = worker->events_us,
                                 .runs_us = worker->runs_us,
                                 .firm_us = worker->firm_us,
                                 .partial_us = atomic_load(&worker->shared->partial_us),
                                 .final = worker->runs_final};
-    int64_t until = worker->runs_us < worker->rows_us ? worker->runs_us : worker->rows_us;
-    bool final = worker->runs_final && worker->rows_final;
+    int64_t until = worker->watched_us;
+    bool final = worker->watched_final;
 
     (void)now_us;
     if (deliver_full(worker->deliver) || exchange_full(worker->port))
@@ -264,10 +340,12 @@ bool stage_notify(struct worker *worker, int64_t now_us)
     bool ended;
     int64_t scored, until = worker->closed_us;
 
-    (void)now_us;
     if (worker->number == ALERT_OWNER) {
+        bool ends = atomic_load(&worker->shared->stopping) && !atomic_load(&worker->checkpoint->give_up);
+
+        deliver_turn(worker->deliver, now_us, worker->notified_us, worker->notified_final || ends);
         scored = least_heard(worker, WATERMARK_SCORE, false, &ended);
-        until = scored < worker->rows_us ? scored : worker->rows_us;
+        until = scored < worker->events_us ? scored : worker->events_us;
         ended &= worker->closed_final;
         if (!worker->notified_final && (until > worker->notified_us || ended))
             lifecycle_advance(worker->lifecycle, until, ended, worker_tell_alert, worker);

@@ -5,6 +5,8 @@
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
 #include "pipeline/runs_table.h"
+#include "pipeline/unique.h"
+#include "pipeline/watch.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -142,9 +144,17 @@ static void pack_record(struct parcels *parcels, unsigned target, struct record 
         pack_u8(out, RECORD_ROW);
         row_record_pack((const struct row_record *)record, RUN_TEXTS + plan->labels.count, out);
         break;
+    case RECORD_UNIQUE:
+        pack_u8(out, RECORD_UNIQUE);
+        unique_pack((const struct unique_record *)record, out);
+        break;
     case RECORD_CONDITION:
         pack_u8(out, RECORD_CONDITION);
         condition_pack(plan->policies, &((const struct condition_record *)record)->condition, out);
+        break;
+    case RECORD_WATCH:
+        pack_u8(out, RECORD_WATCH);
+        watch_word_pack((const struct watch_word *)record, out);
         break;
     case RECORD_WATERMARK:
         pack_u8(out, RECORD_WATERMARK);
@@ -271,6 +281,19 @@ static void read_condition(struct reading *reading)
         condition_send(&condition, reading->port);
 }
 
+static void read_word(struct reading *reading)
+{
+    struct watch_word word;
+
+    watch_word_unpack(&reading->in, &word);
+    if (reading->in.broken)
+        return;
+    if (reading->parcels->plan->general.watch)
+        watch_word_send(&word, reading->port, reading->parcels->workers);
+    else
+        reading->left_out++;
+}
+
 static void read_watermark(struct reading *reading)
 {
     struct watermark_record mark, *record;
@@ -298,8 +321,14 @@ static void read_record(struct reading *reading)
     case RECORD_ROW:
         read_row(reading);
         break;
+    case RECORD_UNIQUE:
+        unique_unpack(&reading->in, reading->port, reading->parcels->workers);
+        break;
     case RECORD_CONDITION:
         read_condition(reading);
+        break;
+    case RECORD_WATCH:
+        read_word(reading);
         break;
     case RECORD_WATERMARK:
         read_watermark(reading);

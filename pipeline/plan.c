@@ -88,6 +88,7 @@ static enum status read_format(struct plan *plan, const struct node *map, void *
     if (!type)
         return STATUS_FATAL;
     shell.type = type;
+    shell.node = map;
     status = read_typed(map, &format_rows, &shell, type->options, type->option_count, type->settings_size,
                         &shell.settings, &extra, &type_text, error);
     free(type_text);
@@ -99,24 +100,38 @@ static enum status unknown_format(const struct plan *plan, const struct node *ma
                                   struct error *error)
 {
     const char *names[TYPE_NAMES_MAX], *near;
+    struct format_preset preset;
     size_t count = 0;
 
     for (unsigned i = 0; i < plan->format_count && count < TYPE_NAMES_MAX; i++)
         names[count++] = plan->formats[i].name;
     for (size_t i = 0; format_types[i] && count < TYPE_NAMES_MAX; i++)
         names[count++] = format_types[i]->name;
+    for (size_t i = 0; count < TYPE_NAMES_MAX && format_preset_at(i, &preset); i++)
+        names[count++] = preset.name;
     near = nearest_name(name, names, count);
     return node_fail(node_find(map, "format"), error,
                      "format: '%s' is neither under formats nor built in%s%s%s", name,
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The index of a named format, adding a built-in one with its defaults when the name is a type. */
+static bool find_preset(const char *name, struct format_preset *ret_preset)
+{
+    for (size_t i = 0; format_preset_at(i, ret_preset); i++)
+        if (strcmp(ret_preset->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The index of a named format, adding a built-in one with its defaults when the name is a type's or a
+ * preset's. */
 static enum status find_format(struct plan *plan, const struct node *map, const char *name,
                                unsigned *ret_index, struct error *error)
 {
     const struct format_type *type;
+    struct format_preset preset;
     struct plan_format *format;
+    bool is_preset;
 
     for (unsigned i = 0; i < plan->format_count; i++)
         if (strcmp(plan->formats[i].name, name) == 0) {
@@ -124,6 +139,9 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
             return STATUS_OK;
         }
     type = format_type_find(name);
+    is_preset = !type && find_preset(name, &preset);
+    if (is_preset)
+        type = preset.type;
     if (!type)
         return unknown_format(plan, map, name, error);
     plan->formats = memory_grow(plan->formats, (plan->format_count + 1) * sizeof *plan->formats);
@@ -132,20 +150,70 @@ static enum status find_format(struct plan *plan, const struct node *map, const 
         .name = memory_text(name, strlen(name)), .type = type, .settings = memory_new(type->settings_size)};
     *ret_index = plan->format_count++;
     struct option_table table = {type->options, type->option_count, format->settings};
-    return options_read(NULL, &table, 1, error);
+    enum status status = options_read(NULL, &table, 1, error);
+    return status || !is_preset ? status
+                                : option_assign(type->options, type->option_count, format->settings, "preset",
+                                                preset.name, error);
+}
+
+/* Labels get their columns before the first batch is made. */
+static enum status add_label(struct plan *plan, const struct node *map, const char *name,
+                             unsigned *ret_column, struct error *error)
+{
+    char text[sizeof "labels." + LABEL_NAME_MAX] = "labels.";
+    size_t size = strlen(name), prefix = strlen(text);
+    struct field_ref ref;
+
+    if (size <= LABEL_NAME_MAX) {
+        memcpy(text + prefix, name, size + 1);
+        if (field_ref_parse(span_of(text), &plan->labels, &ref)) {
+            *ret_column = ref.label;
+            return STATUS_OK;
+        }
+    }
+    return node_fail(
+        map, error,
+        "labels: '%.64s' is no name of a label (1 to %d characters without blanks), differs from "
+        "another one only by '.' and '_', or is beyond the limit of %d labels",
+        name, LABEL_NAME_MAX, LABELS_MAX);
+}
+
+static enum status add_labels(struct plan *plan, struct plan_source *source, struct error *error)
+{
+    const struct option_pairs *given = &source->labels_given;
+
+    source->labels = memory_new(given->count * sizeof *source->labels);
+    for (size_t i = 0; i < given->count; i++) {
+        source->labels[i].value = span_of(given->items[i].value);
+        if (add_label(plan, node_find(source->node, "labels"), given->items[i].key, &source->labels[i].column,
+                      error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    for (const char *const *name = source->type->labels; name && *name; name++) {
+        unsigned column;
+
+        if (add_label(plan, source->node, *name, &column, error) != STATUS_OK)
+            return STATUS_FATAL;
+    }
+    return STATUS_OK;
 }
 
 static enum status read_source(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_source *source = entry;
     const struct source_type *type = find_type(source_types, map, "source", error);
+    struct source_context context;
 
     if (!type)
         return STATUS_FATAL;
     source->type = type;
     source->node = map;
     if (read_typed(map, &source_rows, source, type->options, type->option_count, type->settings_size,
-                   &source->settings, NULL, NULL, error) != STATUS_OK)
+                   &source->settings, NULL, NULL, error) != STATUS_OK ||
+        add_labels(plan, source, error) != STATUS_OK)
+        return STATUS_FATAL;
+    context = (struct source_context){.name = source->name, .node = map};
+    if (type->check && type->check(source->settings, &context, error) != STATUS_OK)
         return STATUS_FATAL;
     return find_format(plan, map, source->format_name, &source->format, error);
 }
@@ -180,6 +248,67 @@ static enum status read_sink(struct plan *plan, const struct node *map, void *en
     return STATUS_OK;
 }
 
+static enum status read_receiver(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_sink *receiver = entry;
+    const struct sink_type *type = find_type(sink_types, map, "receiver", error);
+
+    (void)plan;
+    if (!type)
+        return STATUS_FATAL;
+    if (!type->notifies)
+        return node_fail(node_find(map, "type"), error,
+                         "a receiver cannot be of type '%s', which tells nobody", type->name);
+    receiver->type = type;
+    receiver->node = map;
+    receiver->receiver = true;
+    return read_typed(map, &receiver_rows, receiver, type->options, type->option_count, type->settings_size,
+                      &receiver->settings, NULL, NULL, error);
+}
+
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error)
+{
+    const char **names = memory_new((plan->sink_count + 1) * sizeof(char *)), *near;
+    struct plan_sink *found = NULL;
+    size_t count = 0;
+
+    for (unsigned i = 0; i < plan->sink_count; i++) {
+        if (!plan->sinks[i].receiver)
+            continue;
+        names[count++] = plan->sinks[i].name;
+        if (strcmp(plan->sinks[i].name, name) == 0)
+            found = &plan->sinks[i];
+    }
+    near = nearest_name(name, names, count);
+    free(names);
+    if (!found)
+        return fail(ret_error, "no receiver named '%s'%s%s%s", name, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+    *ret_receiver = found;
+    return STATUS_OK;
+}
+
+/* Who gets the alerts: those that `alerts.to` names, else every receiver. */
+static enum status choose_receivers(struct plan *plan, struct error *error)
+{
+    const struct option_texts *to = &plan->alerts.to;
+    bool all = !plan->general.alerts || !node_find(plan->general.alerts, "to");
+
+    for (unsigned i = 0; i < plan->sink_count; i++)
+        if (plan->sinks[i].receiver && all)
+            plan->sinks[i].kinds = 1u << DOC_ALERT;
+    for (size_t k = 0; k < to->count; k++) {
+        struct plan_sink *receiver;
+        struct error unknown;
+
+        if (plan_find_receiver(plan, to->items[k], &receiver, &unknown) != STATUS_OK)
+            return node_fail(node_find(plan->general.alerts, "to"), error, "%s", unknown.text);
+        receiver->kinds = 1u << DOC_ALERT;
+    }
+    return STATUS_OK;
+}
+
 static enum status read_measure(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_measure *measure = entry;
@@ -194,6 +323,14 @@ static enum status read_annotations(const struct node *map, struct plan_annotati
     return map ? read_one(map, &annotation_rows, annotations, error) : STATUS_OK;
 }
 
+/* Receivers and later versions know the watch's alerts by their names. */
+static enum status check_name(const struct node *map, const char *name, struct error *error)
+{
+    if (strncmp(name, "watch_", strlen("watch_")) != 0)
+        return STATUS_OK;
+    return node_fail(node_find(map, "name"), error, "name: '%s': watch_... is for the built-in watch", name);
+}
+
 static enum status read_detector(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_detector *detector = entry;
@@ -206,7 +343,8 @@ static enum status read_detector(struct plan *plan, const struct node *map, void
     detector->type = type;
     detector->node = map;
     if (read_typed(map, &detector_rows, detector, type->options, type->option_count, type->settings_size,
-                   &detector->settings, &backend, &detector->backend, error) != STATUS_OK)
+                   &detector->settings, &backend, &detector->backend, error) != STATUS_OK ||
+        check_name(map, detector->name, error) != STATUS_OK)
         return STATUS_FATAL;
     return read_annotations(detector->annotations_node, &detector->annotations, error);
 }
@@ -216,7 +354,8 @@ static enum status read_rule(struct plan *plan, const struct node *map, void *en
     struct plan_rule *rule = entry;
     (void)plan;
     rule->node = map;
-    if (read_one(map, &rule_rows, rule, error) != STATUS_OK)
+    if (read_one(map, &rule_rows, rule, error) != STATUS_OK ||
+        check_name(map, rule->name, error) != STATUS_OK)
         return STATUS_FATAL;
     return read_annotations(rule->annotations_node, &rule->annotations, error);
 }
@@ -238,12 +377,13 @@ static enum status read_list(struct plan *plan, const struct list_section *secti
         return STATUS_OK;
     if (list->type != NODE_LIST)
         return node_fail(list, error, "%s must be a list", section->name);
-    *section->array = memory_new((list->count + 1) * section->size);
+    *section->array = memory_grow(*section->array, (*section->count + list->count + 1) * section->size);
     for (size_t i = 0; i < list->count; i++) {
-        char *entries = *section->array, *entry = entries + i * section->size;
+        char *entries = *section->array, *entry = entries + *section->count * section->size;
 
         if (list->items[i]->type != NODE_MAP)
             return node_fail(list->items[i], error, "an entry of %s must be a map", section->name);
+        memset(entry, 0, section->size);
         ++*section->count;
         if (section->read(plan, list->items[i], entry, error) != STATUS_OK)
             return STATUS_FATAL;
@@ -295,7 +435,7 @@ static enum status read_sections(struct plan *plan, struct error *error)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         if (read_one(maps[i].node, maps[i].rows, maps[i].settings, error) != STATUS_OK)
             return STATUS_FATAL;
-    plan->wants_runs = plan->http.listen[0] != '\0';
+    plan->wants_runs = plan->http.listen[0] != '\0' || general->watch;
     /* formats before sources, which name them and may add built-in ones */
     const struct list_section lists[] = {
         {"formats", general->formats, (void **)&plan->formats, &plan->format_count, sizeof *plan->formats,
@@ -308,11 +448,15 @@ static enum status read_sections(struct plan *plan, struct error *error)
          sizeof *plan->detectors, read_detector},
         {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
         {"sinks", general->sinks, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks, read_sink},
+        {"receivers", general->receivers, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks,
+         read_receiver},
     };
 
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (read_list(plan, &lists[i], error) != STATUS_OK)
             return STATUS_FATAL;
+    if (choose_receivers(plan, error) != STATUS_OK)
+        return STATUS_FATAL;
     if (plan->source_count == 0)
         return node_fail(config_root(plan->config), error, "no sources: name at least one under sources");
     return check_cluster(plan, error);
@@ -416,6 +560,7 @@ static void free_lists(struct plan *plan)
     }
     for (unsigned i = 0; i < plan->source_count; i++) {
         free_rows(&source_rows, &plan->sources[i]);
+        free(plan->sources[i].labels);
         if (plan->sources[i].type)
             free_typed(plan->sources[i].type->options, plan->sources[i].type->option_count,
                        plan->sources[i].settings);
@@ -470,4 +615,9 @@ void plan_free(struct plan *plan)
     free(plan->assignments);
     free(plan->path);
     free(plan);
+}
+
+bool plan_source_is_endless(const struct plan_source *source)
+{
+    return source->type->endless && source->type->endless(source->settings);
 }

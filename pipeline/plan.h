@@ -15,8 +15,9 @@ enum when_full { FULL_HOLD, FULL_DROP_RAW };
 struct plan_general {
     char *name;
     int64_t workers, batch_rows;
+    bool watch;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *detectors, *rules, *sinks, *include;
+        *measures, *detectors, *rules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -49,21 +50,30 @@ struct plan_http {
 };
 
 struct plan_alerts {
-    int64_t rest, expire;
+    int64_t rest, expire, notify_max_age;
+    struct option_texts to;
 };
 
 struct plan_format {
     char *name;
     const struct format_type *type;
     void *settings;
+    const struct node *node; /* NULL: built in, with its defaults */
+};
+
+struct plan_label { /* a constant one of a source's rows */
+    unsigned column;
+    struct span value;
 };
 
 struct plan_source {
     char *name, *type_name, *format_name;
+    struct option_pairs labels_given;
     const struct source_type *type;
     void *settings;
     const struct node *node;
     unsigned format;
+    struct plan_label *labels; /* one each of `labels_given` */
 };
 
 /* One series of buckets a key: what to add up of which rows. */
@@ -138,6 +148,24 @@ struct plan_rule {
     bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
 };
 
+/* The built-in watch's own rules; see watch.h. */
+enum watch_rule {
+    WATCH_FAILURE,
+    WATCH_DURATION,
+    WATCH_OVERDUE,
+    WATCH_SILENCE,
+    WATCH_HEARTBEAT,
+    WATCH_RULES,
+};
+
+struct plan_watch_rule {
+    const char *name;
+    enum alert_kind kind;
+    enum severity severity;
+    bool rests; /* its alerts go on for alerts.rest after the condition has ended */
+};
+extern const struct plan_watch_rule plan_watch_rules[WATCH_RULES];
+
 struct plan_sink {
     char *name, *type_name;
     struct option_texts send;
@@ -145,6 +173,7 @@ struct plan_sink {
     void *settings;
     const struct node *node;
     int when_full;     /* enum when_full */
+    bool receiver;     /* of `receivers`: people, see deliver.h */
     unsigned kinds;    /* bits 1 << enum document_kind */
     uint64_t identity; /* hash of its name and type */
 };
@@ -170,10 +199,10 @@ struct plan {
     struct plan_group *groups;
     struct plan_detector *detectors;
     struct plan_rule *rules;
-    struct plan_sink *sinks;
+    struct plan_sink *sinks; /* and the receivers behind them */
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
-    struct alert_policy *policies; /* rules first, then detectors */
-    unsigned policy_count;
+    struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
+    unsigned policy_count, watch_policy; /* the first one of the watch */
     int64_t longest_window_us;
     bool wants_runs; /* somebody reads runs: a sink, the page, a measure or rule on them */
 };
@@ -182,6 +211,11 @@ struct plan {
 enum status plan_load(const char *path, const char *const *assignments, size_t assignment_count,
                       struct plan **ret_plan, struct error *ret_error);
 void plan_free(struct plan *plan);
+
+bool plan_source_is_endless(const struct plan_source *source); /* source.h */
+/* STATUS_FATAL: none of that name; the error names the nearest one. */
+enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
+                               struct error *ret_error);
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */

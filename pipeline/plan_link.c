@@ -369,9 +369,18 @@ static enum status check_texts(struct plan *plan, const struct node *map,
     return STATUS_OK;
 }
 
+const struct plan_watch_rule plan_watch_rules[WATCH_RULES] = {
+    [WATCH_FAILURE] = {"watch_failure", ALERT_FAILURE, SEVERITY_ERROR, .rests = true},
+    [WATCH_DURATION] = {"watch_duration", ALERT_DURATION, SEVERITY_WARNING, .rests = true},
+    [WATCH_OVERDUE] = {"watch_overdue", ALERT_OVERDUE, SEVERITY_WARNING, .rests = false},
+    [WATCH_SILENCE] = {"watch_silence", ALERT_VOLUME, SEVERITY_WARNING, .rests = false},
+    [WATCH_HEARTBEAT] = {"watch_heartbeat", ALERT_HEARTBEAT, SEVERITY_ERROR, .rests = false},
+};
+
 static void make_policies(struct plan *plan)
 {
-    plan->policies = memory_new((plan->rule_count + plan->detector_count + 1) * sizeof *plan->policies);
+    plan->policies =
+        memory_new((plan->rule_count + plan->detector_count + WATCH_RULES) * sizeof *plan->policies);
     for (unsigned i = 0; i < plan->rule_count; i++) {
         struct plan_rule *rule = &plan->rules[i];
 
@@ -396,6 +405,13 @@ static void make_policies(struct plan *plan)
             .expire_us = plan->alerts.expire,
         };
     }
+    plan->watch_policy = plan->policy_count;
+    for (unsigned i = 0; plan->general.watch && i < WATCH_RULES; i++)
+        plan->policies[plan->policy_count++] = (struct alert_policy){
+            .name = span_of(plan_watch_rules[i].name),
+            .keep_firing_us = plan_watch_rules[i].rests ? plan->alerts.rest : 0,
+            .expire_us = plan->alerts.expire,
+        };
 }
 
 /* Opens and closes what the workers will open again: mistakes show at load, and all label names are known
@@ -409,13 +425,19 @@ static enum status try_parts(struct plan *plan, struct error *error)
         struct plan_format *format = &plan->formats[i];
         struct format *opened;
 
+        context.node = format->node;
         if (format->type->open(format->settings, &context, &opened, error) != STATUS_OK)
             return STATUS_FATAL;
         format->type->close(opened);
     }
     if (cleaner_open(plan->general.clean, &plan->labels, &cleaner, error) != STATUS_OK)
         return STATUS_FATAL;
+    bool late_goes_nowhere = cleaner_unique(cleaner) && plan->time.late == LATE_DEAD_LETTER;
     cleaner_close(cleaner);
+    if (late_goes_nowhere)
+        return node_fail(plan->general.clean, error,
+                         "dedupe with scope all finds late rows when their messages are gone: time.late "
+                         "must be drop or correct");
     return STATUS_OK;
 }
 

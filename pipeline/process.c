@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "pipeline/cluster.h"
 #include "pipeline/cluster_page.h"
+#include "pipeline/health.h"
 #include "pipeline/metrics.h"
 #include "pipeline/reporter.h"
 #include "pipeline/standby.h"
@@ -612,6 +613,34 @@ void process_metrics(struct process *process, struct buffer *out)
     if (process->page)
         write_page(process->page, out);
     pthread_mutex_unlock(&process->table);
+}
+
+void process_health(struct process *process, int64_t now_us, struct buffer *out)
+{
+    struct metrics_engine engines[WORKERS_MAX];
+    struct letter_totals letters;
+    struct health_source source = {
+        .metrics = {.plan = process->plan, .ended = process->ended, .engines = engines},
+        .letters = process->dead_letters ? &letters : NULL,
+        .now_us = now_us,
+        .ready = process_is_ready(process)};
+
+    if (process->dead_letters) /* may wait for the disk */
+        letters.status =
+            dead_letters_count(process->dead_letters, &letters.letters, &letters.bytes, &letters.error);
+    pthread_mutex_lock(&process->table);
+    for (unsigned i = 0; i < process->part_count; i++)
+        if (process->parts[i].engine)
+            engine_figures(process->parts[i].engine, &engines[source.metrics.count++]);
+    source.tasks = process->mine;
+    source.assigned = process->assigned;
+    health_write(&source, out);
+    pthread_mutex_unlock(&process->table);
+}
+
+void process_rules(struct process *process, struct buffer *out)
+{
+    health_write_rules(process->plan, out);
 }
 
 struct dead_letters *process_dead_letters(struct process *process)

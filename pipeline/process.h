@@ -27,4 +27,6 @@ void process_set_heartbeat(struct process *process, process_heartbeat *heartbeat
  * none), and each of them is ready. */
 bool process_is_ready(struct process *process);
 void process_metrics(struct process *process, struct buffer *out);
+void process_health(struct process *process, int64_t now_us, struct buffer *out); /* health.h */
+void process_rules(struct process *process, struct buffer *out);                  /* health_write_rules */
 struct dead_letters *process_dead_letters(struct process *process);

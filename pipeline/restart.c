@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LAYOUT = 1 };
+enum { LAYOUT = 1, PARTITION_LAYOUT = 2 /* 1: without notes and ends of records */ };
 
 void restart_free(struct restart *restart)
 {
@@ -123,6 +123,7 @@ static enum status restore_times(struct worker *const *workers, unsigned count, 
         struct worker *worker = workers[i];
 
         worker->rows_us = times[0];
+        worker->events_us = times[3]; /* no more than what was applied is known */
         worker->firm_us = times[1];
         worker->runs_us = times[2];
         worker->applied_us = times[3];
@@ -166,6 +167,27 @@ static enum status restore_series(struct restart *restart, struct worker *const 
     return STATUS_OK;
 }
 
+static enum status restore_shard_seen(struct worker *const *workers, unsigned count,
+                                      const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner - CLEAN_SHARD);
+
+    return owner ? cleaner_restore(owner->cleaner, key, bytes, error) : not_here(error);
+}
+
+static enum status restore_watch(struct restart *restart, struct worker *const *workers, unsigned count,
+                                 const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner);
+
+    if (!owner)
+        return not_here(error);
+    if (owner->plan->general.watch)
+        return watch_restore(owner->watch, key, bytes, error);
+    forget(restart, key);
+    return STATUS_OK;
+}
+
 enum status restart_value(struct restart *restart, struct worker *const *workers, unsigned count,
                           const struct state_key *key, struct span bytes, struct error *ret_error)
 {
@@ -178,8 +200,12 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         return STATUS_OK;
     case STATE_TIMES:
         return restore_times(workers, count, bytes, ret_error);
-    case STATE_PARTITION:
     case STATE_SEEN:
+        if (key->owner >= CLEAN_SHARD)
+            return restore_shard_seen(workers, count, key, bytes, ret_error);
+        keep(restart, key, bytes);
+        return STATUS_OK;
+    case STATE_PARTITION:
         keep(restart, key, bytes);
         return STATUS_OK;
     case STATE_PANES:
@@ -194,6 +220,16 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
         forget(restart, key);
         return rows_restore(workers[0]->plan, bytes, workers[0]->port, workers[0]->shared->workers,
                             ret_error);
+    case STATE_UNIQUE:
+        forget(restart, key);
+        return unique_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error);
+    case STATE_WATCH:
+        return restore_watch(restart, workers, count, key, bytes, ret_error);
+    case STATE_WATCH_WORDS:
+        forget(restart, key);
+        return workers[0]->plan->general.watch
+                   ? watch_words_restore(bytes, workers[0]->port, workers[0]->shared->workers, ret_error)
+                   : STATUS_OK;
     case STATE_CORRECTIONS:
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
             status = windows_restore(workers[i]->windows, key, bytes, ret_error);
@@ -243,6 +279,8 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
+        cleaner_restored(worker->cleaner);
+        watch_restored(worker->watch);
         if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
                              ret_error) != STATUS_OK)
             return STATUS_FATAL;
@@ -255,25 +293,45 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
     return STATUS_OK;
 }
 
+static bool read_place(const struct kept_value *value, struct restart_place *ret_place)
+{
+    struct unpack in = unpack_begin(span_make(value->bytes, value->size));
+    uint8_t layout = unpack_u8(&in);
+
+    if (value->key.kind != STATE_PARTITION || layout == 0 || layout > PARTITION_LAYOUT)
+        return false;
+    *ret_place = (struct restart_place){.low_offset = unpack_i64(&in)};
+    ret_place->next_offset = unpack_i64(&in);
+    ret_place->watermark_us = unpack_i64(&in);
+    ret_place->greatest_us = unpack_i64(&in);
+    ret_place->jump_rows = unpack_u32(&in);
+    ret_place->rows = unpack_text(&in);
+    if (layout > 1) {
+        ret_place->source = unpack_text(&in);
+        ret_place->topic = unpack_text(&in);
+        ret_place->note = unpack_text(&in);
+    }
+    if (layout > 1 && in.at < in.end)
+        ret_place->record_ends = unpack_text(&in);
+    return unpack_ended(&in);
+}
+
 bool restart_find(const struct restart *restart, uint64_t partition, struct restart_place *ret_place)
 {
-    for (size_t i = 0; i < restart->count; i++) {
-        const struct kept_value *value = &restart->values[i];
-        struct unpack in = unpack_begin(span_make(value->bytes, value->size));
-
-        if (value->key.kind != STATE_PARTITION || value->key.owner != partition)
-            continue;
-        if (unpack_u8(&in) != LAYOUT)
-            return false;
-        *ret_place = (struct restart_place){.low_offset = unpack_i64(&in)};
-        ret_place->next_offset = unpack_i64(&in);
-        ret_place->watermark_us = unpack_i64(&in);
-        ret_place->greatest_us = unpack_i64(&in);
-        ret_place->jump_rows = unpack_u32(&in);
-        ret_place->rows = unpack_text(&in);
-        return unpack_ended(&in);
-    }
+    for (size_t i = 0; i < restart->count; i++)
+        if (restart->values[i].key.owner == partition && read_place(&restart->values[i], ret_place))
+            return true;
     return false;
+}
+
+void restart_notes(const struct restart *restart, struct span source,
+                   void (*take)(void *owner, struct span topic, struct span note), void *owner)
+{
+    struct restart_place place;
+
+    for (size_t i = 0; i < restart->count; i++)
+        if (read_place(&restart->values[i], &place) && place.note.size && span_equal(place.source, source))
+            take(owner, place.topic, place.note);
 }
 
 enum status restart_seen(const struct restart *restart, uint32_t partition, struct cleaner *cleaner)
@@ -291,12 +349,6 @@ enum status restart_seen(const struct restart *restart, uint32_t partition, stru
     return status;
 }
 
-/* The first offset that is owed something. */
-static int64_t low_offset(const struct partition *partition)
-{
-    return partition->ledger.first ? partition->ledger.first->first_offset : partition->ledger.next_offset;
-}
-
 static void pack_rows(const struct partition *partition, struct buffer *out)
 {
     size_t count = partition->again_count - partition->again_next;
@@ -312,6 +364,31 @@ static void pack_rows(const struct partition *partition, struct buffer *out)
                (partition->again_count - partition->again_next) * sizeof(struct ledger_row));
 }
 
+static void pack_note(const struct worker *worker, const struct partition *partition, struct buffer *out)
+{
+    const struct input *input = &worker->inputs[partition->source];
+    const struct source_partition *place = input->plan->type->partition(input->source, partition->index);
+    bool has_note = place->note.size > 0;
+
+    assert(place->note.size <= SOURCE_NOTE_MAX);
+    pack_text(out, has_note ? span_of(input->plan->name) : (struct span){0});
+    pack_text(out, has_note ? span_of(place->topic) : (struct span){0});
+    pack_text(out, place->note);
+}
+
+/* Mostly there are none, and then nothing is written. */
+static void pack_record_ends(struct partition *partition, struct buffer *out)
+{
+    struct held_record *held = &partition->held;
+
+    held_record_forget(held, partition->cut_offset);
+    if (held->end_count == 0)
+        return;
+    pack_u32(out, (uint32_t)(held->end_count * sizeof *held->ends));
+    for (size_t i = 0; i < held->end_count; i++)
+        pack_i64(out, held->ends[i]);
+}
+
 void partitions_freeze(struct worker *worker)
 {
     struct saver *saver = &worker->saving.saver;
@@ -323,17 +400,19 @@ void partitions_freeze(struct worker *worker)
         ledger_advance(&partition->ledger);
         if (next == OFFSET_NONE)
             continue;
-        partition->cut_offset = low_offset(partition);
+        partition->cut_offset = ledger_low_offset(&partition->ledger);
         partition->cut_watermark_us =
             partition->ledger.first ? partition->ledger.first->watermark_us : partition->watermark_us;
         partition->cut = true;
-        pack_u8(&saver->bytes, LAYOUT);
+        pack_u8(&saver->bytes, PARTITION_LAYOUT);
         pack_i64(&saver->bytes, partition->cut_offset);
         pack_i64(&saver->bytes, next > partition->again_until ? next : partition->again_until);
         pack_i64(&saver->bytes, partition->watermark_us);
         pack_i64(&saver->bytes, partition->greatest_us);
         pack_u32(&saver->bytes, partition->jump_rows);
         pack_rows(partition, &saver->bytes);
+        pack_note(worker, partition, &saver->bytes);
+        pack_record_ends(partition, &saver->bytes);
         saver_put(saver, (struct state_key){.kind = STATE_PARTITION, .owner = partition->id});
     }
 }

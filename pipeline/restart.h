@@ -40,6 +40,12 @@ struct restart_place {
     int64_t low_offset, next_offset; /* from low on rows are delivered again, from next on they are new */
     int64_t watermark_us, greatest_us;
     unsigned jump_rows;
-    struct span rows; /* struct ledger_row of what is delivered again, two bytes each */
+    struct span rows;                /* struct ledger_row of what is delivered again, two bytes each */
+    struct span source, topic, note; /* of sources that keep notes */
+    struct span record_ends; /* packed i64: offsets where the clock has ended a record of several messages */
 };
 bool restart_find(const struct restart *restart, uint64_t partition, struct restart_place *ret_place);
+
+/* The notes that a source kept of its partitions (source.h). */
+void restart_notes(const struct restart *restart, struct span source,
+                   void (*take)(void *owner, struct span topic, struct span note), void *owner);

@@ -3,6 +3,7 @@
 #include "pipeline/runs_table.h"
 
 enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024 };
+enum { HINT_ENDLESS = 64, HINT_RETRY = 128 }; /* packed above the state */
 
 static struct span batch_text(const struct event_batch *batch, unsigned text, uint32_t row)
 {
@@ -58,6 +59,8 @@ void rows_send(const struct plan *plan, struct event_batch *batch, struct exchan
             .item = batch->item[row],
             .attempt = batch->attempt[row],
             .state = batch->state[row],
+            .will_retry = span_is(batch->result[row], "up_for_retry"),
+            .is_endless = span_is(batch->result[row], "streaming"),
             .texts = texts,
         };
         row_record_send(&record, text_count, port, workers);
@@ -115,7 +118,8 @@ void row_record_pack(const struct row_record *row, unsigned text_count, struct b
     pack_u32(out, (uint32_t)row->map_index);
     pack_u16(out, row->item);
     pack_u16(out, row->attempt);
-    pack_u8(out, row->state);
+    pack_u8(out, (uint8_t)(row->state | (row->will_retry ? HINT_RETRY : 0) |
+                           (row->is_endless ? HINT_ENDLESS : 0)));
     for (unsigned t = 0; t < text_count; t++)
         pack_text(out, row->texts[t]);
 }
@@ -163,6 +167,9 @@ void row_record_unpack(struct unpack *in, const struct run_labels *labels,
     ret_row->item = unpack_u16(in);
     ret_row->attempt = unpack_u16(in);
     ret_row->state = unpack_u8(in);
+    ret_row->will_retry = ret_row->state & HINT_RETRY;
+    ret_row->is_endless = ret_row->state & HINT_ENDLESS;
+    ret_row->state &= HINT_ENDLESS - 1;
     run_texts_unpack(in, labels, texts);
     in->broken |= ret_row->state == STATE_NONE || ret_row->state >= STATE_COUNT;
 }

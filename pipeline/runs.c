@@ -298,7 +298,7 @@ static double between_ms(int64_t from_us, int64_t to_us)
     return (double)(to_us - from_us) / 1000.0;
 }
 
-static void emit(struct runs *runs, const struct run_entry *entry)
+static void emit(struct runs *runs, const struct run_entry *entry, const struct row_record *row)
 {
     const struct span *texts = entry->texts;
     struct run_record record = {
@@ -334,6 +334,9 @@ static void emit(struct runs *runs, const struct run_entry *entry)
         .attempt = entry->attempt,
         .attempts = entry->attempts,
         .map_index = entry->map_index,
+        .will_retry = row->will_retry,
+        .is_endless = row->is_endless,
+        .task_failed = entry->task_failed,
         .label_names = &runs->plan->labels,
         .labels = texts + RUN_TEXTS,
     };
@@ -407,6 +410,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
 
             tasks[before] -= tasks[before] > 0 && before != STATE_NONE;
             tasks[entry->state]++;
+            shard->entries[slot].task_failed |= run_state_is_failure(entry->state) && !row->will_retry;
         }
     }
     /* a workflow not named yet will be: the id waits for it, but not beyond the end */
@@ -415,7 +419,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     fix_identity(runs, entry, row->time_us);
     entry->version++;
     runs->figures.transitions++;
-    emit(runs, entry);
+    emit(runs, entry, row);
     append_row(runs, entry, row, transitions);
 }
 

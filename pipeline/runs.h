@@ -35,7 +35,8 @@ struct row_record {
     int32_t map_index;
     uint16_t item, attempt;
     uint8_t state;
-    struct span *texts; /* RUN_TEXTS + labels, in the record */
+    bool will_retry, is_endless; /* see struct run_record */
+    struct span *texts;          /* RUN_TEXTS + labels, in the record */
 };
 
 /* Labels are stored with their names before them, and found by these: the configuration may have changed. */

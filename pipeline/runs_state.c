@@ -14,6 +14,7 @@ enum {
     FLAG_TOLD = 2,
     FLAG_IDENTIFIED = 4,
     FLAG_ALIAS = 8, /* the run last told under its alias */
+    FLAG_TASK_FAILED = 16,
 };
 
 static void pack_entry(const struct runs *runs, const struct run_shard *shard, const struct run_entry *entry,
@@ -23,7 +24,8 @@ static void pack_entry(const struct runs *runs, const struct run_shard *shard, c
     bool last_told = alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key);
 
     pack_u8(out, (uint8_t)((entry->is_task ? FLAG_TASK : 0) | (entry->told ? FLAG_TOLD : 0) |
-                           (entry->identified ? FLAG_IDENTIFIED : 0) | (last_told ? FLAG_ALIAS : 0)));
+                           (entry->identified ? FLAG_IDENTIFIED : 0) | (last_told ? FLAG_ALIAS : 0) |
+                           (entry->task_failed ? FLAG_TASK_FAILED : 0)));
     pack_u8(out, entry->state);
     pack_id(out, entry->key);
     pack_id(out, entry->id);
@@ -100,8 +102,10 @@ static void unpack_entry(struct unpack *in, const struct run_labels *labels, str
     uint8_t flags = unpack_u8(in);
 
     *ret_last_told = flags & FLAG_ALIAS;
-    *ret_entry = (struct run_entry){
-        .is_task = flags & FLAG_TASK, .told = flags & FLAG_TOLD, .identified = flags & FLAG_IDENTIFIED};
+    *ret_entry = (struct run_entry){.is_task = flags & FLAG_TASK,
+                                    .told = flags & FLAG_TOLD,
+                                    .identified = flags & FLAG_IDENTIFIED,
+                                    .task_failed = flags & FLAG_TASK_FAILED};
     ret_entry->state = unpack_u8(in);
     ret_entry->key = unpack_id(in);
     ret_entry->id = unpack_id(in);

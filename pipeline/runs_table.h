@@ -22,6 +22,7 @@ struct run_entry {
     uint16_t attempt, attempts;
     uint8_t state, list;
     bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
+    bool task_failed;               /* a run: one of its tasks has failed for good */
 };
 
 struct run_list {

@@ -30,7 +30,9 @@ static const struct option general_options[] = {
     {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
+    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
+    {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
 };
 static const struct option time_options[] = {
@@ -52,10 +54,10 @@ static const struct option limits_options[] = {
     {"dead_letters", OPTION_SIZE, AT(struct plan_limits, dead_letter_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Size of the dead-letter store; when full, input is held."},
 };
 static const struct option store_options[] = {
-    {"path", OPTION_PATH, AT(struct plan_store, path), .default_text = "weir.db", .help = "The SQLite file of this pipeline: its state, outbox, notification log, alert history and dead letters."},
+    {"path", OPTION_PATH, AT(struct plan_store, path), .default_text = "weir.db", .help = "The SQLite file of this pipeline: its state, outbox, notification log, history of alerts and runs, and dead letters."},
     {"checkpoint", OPTION_DURATION, AT(struct plan_store, checkpoint_us), .default_text = "5s", .min = 0.1, .max = 600, .help = "How often the state is stored; less often while a checkpoint takes more than a twentieth of the time."},
     {"drain", OPTION_DURATION, AT(struct plan_store, drain_us), .default_text = "10s", .max = 3600, .help = "How long a stop waits for sinks before the rest goes to the outbox."},
-    {"history", OPTION_DURATION, AT(struct plan_store, history_us), .default_text = "30d", .min = 3600, .max = 86400 * 3650.0, .help = "How long alert history, notification log and audit log are kept."},
+    {"history", OPTION_DURATION, AT(struct plan_store, history_us), .default_text = "30d", .min = 3600, .max = 86400 * 3650.0, .help = "How long the history of alerts and of ended runs, the notification log and the audit log are kept."},
     {"outbox", OPTION_SIZE, AT(struct plan_store, outbox_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e13, .scale = SCALE_LOG, .help = "Derived documents kept for sinks that do not take them; beyond it the input is held."},
     {"limit", OPTION_SIZE, AT(struct plan_store, limit_bytes), .default_text = "0", .max = 1e13, .help = "Size of the store without outbox and dead letters; beyond it history is removed early, then the input is held; 0: no limit."},
 };
@@ -77,14 +79,17 @@ static const struct option http_options[] = {
 static const struct option alerts_options[] = {
     {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "How long an event rule fires after its last match; further matches prolong the same episode."},
     {"expire", OPTION_DURATION, AT(struct plan_alerts, expire), .default_text = "1h", .max = 86400 * 30, .help = "An open alert without any news for so long is resolved with reason expired; 0: never."},
+    {"to", OPTION_TEXTS, AT(struct plan_alerts, to), .help = "Names of the receivers that get alerts; default: all of them."},
+    {"notify_max_age", OPTION_DURATION, AT(struct plan_alerts, notify_max_age), .default_text = "15m", .min = 1, .max = 86400 * 365.0, .help = "Live, receivers are told of what was older than this when it was found in one digest, not one by one."},
 };
 static const struct option format_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_format, name), .required = true, .help = "Name by which sources refer to it."},
 };
 static const struct option source_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_source, name), .required = true, .help = "Name of the source; part of ids."},
-    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "kafka, file or stdin."},
+    {"type", OPTION_TEXT, AT(struct plan_source, type_name), .required = true, .help = "file, host, kafka, recorded or stdin."},
     {"format", OPTION_TEXT, AT(struct plan_source, format_name), .default_text = "fields", .help = "A built-in format or a name under formats."},
+    {"labels", OPTION_PAIRS, AT(struct plan_source, labels_given), .help = "Constant labels of each row, like {region: eu}: `labels.region` in keys and expressions. One in the message of the same name gives way."},
 };
 static const struct option measure_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_measure, name), .required = true, .help = "Name of the measure."},
@@ -127,9 +132,13 @@ static const struct option annotation_options[] = {
 };
 static const struct option sink_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the sink."},
-    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, stdout or webhook."},
+    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "elasticsearch, file, smtp, stdout or webhook."},
     {"send", OPTION_TEXTS, AT(struct plan_sink, send), .required = true, .help = "events, buckets, signals, runs, alerts; to elasticsearch also metrics: the figures of /metrics, every 10 s."},
     {"when_full", OPTION_CHOICE, AT(struct plan_sink, when_full), .default_text = "hold", .choices = full_choices, .help = "When it does not take events: the input is held, or those events are dropped and counted. The rest waits in the outbox."},
+};
+static const struct option receiver_options[] = {
+    {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the receiver, also among the sinks."},
+    {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "webhook or smtp."},
 };
 /* clang-format on */
 
@@ -140,7 +149,7 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          format_rows = ROWS(format_options), source_rows = ROWS(source_options),
                          measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
                          rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
-                         sink_rows = ROWS(sink_options);
+                         sink_rows = ROWS(sink_options), receiver_rows = ROWS(receiver_options);
 
 #define SECTION(name, help, table)                                                                           \
     {                                                                                                        \
@@ -163,5 +172,6 @@ const struct plan_section plan_sections[] = {
     SECTION("rules[]", "Rules", rule_options),
     SECTION("*.annotations", "Annotations", annotation_options),
     SECTION("sinks[]", "Sinks", sink_options),
+    SECTION("receivers[]", "Receivers", receiver_options),
     {0},
 };

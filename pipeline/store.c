@@ -319,7 +319,7 @@ static void replaced_removed(struct store *store, size_t count)
 
 static enum status read_limited_bytes(struct store *store, int64_t *ret_bytes, struct error *ret_error)
 {
-    static const char *const parts[] = {"state", "notifications", "history", "audit"};
+    static const char *const parts[] = {"state", "notifications", "history", "runs", "audit"};
     enum status status = STATUS_OK;
     int64_t bytes = 0;
 

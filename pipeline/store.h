@@ -1,7 +1,7 @@
 /* What outlives the process: one SQLite file (mode 0600, write-ahead log, every value with a checksum).
  * It holds the state of the newest complete cut in blocks, the outbox (derived documents emitted and
- * not acknowledged), the notification log, the alert history, the audit log, and, through
- * dead_letters.h, the dead letters. Calls come from one thread at a time (the keeper's, keeper.h);
+ * not acknowledged), the notification log, the history of alerts and of ended runs, the audit log, and,
+ * through dead_letters.h, the dead letters. Calls come from one thread at a time (the keeper's, keeper.h);
  * `weir state` opens a store of its own.
  *
  * STATUS_RETRY from any writing call: disk full, file read-only for now, busy: nothing of the call was
@@ -18,7 +18,7 @@ struct store;
 struct store_options {
     int64_t limit_bytes; /* of values, notifications, history and audit log as stored; 0: none. Beyond it
                             history goes first, then store_put is refused */
-    int64_t history_us;  /* alert history and audit log older than this are removed; 0: kept */
+    int64_t history_us;  /* history and audit log older than this are removed; 0: kept */
     const char *vfs;     /* SQLite's file layer, for a simulation; NULL: the default */
     bool read_only, must_exist;
     /* of a journal's changelog, which is what is durable: never synced, and made anew unless it has a place
@@ -112,6 +112,7 @@ struct outbox_document {
     uint64_t version;
     int64_t time_us;
     bool prompt, prompted; /* alerts */
+    bool late;             /* an alert that was old when it was found, for a receiver */
     struct span body;
 };
 
@@ -150,7 +151,7 @@ enum status store_notifications(struct store *store, notification_visit *visit, 
                                 struct error *ret_error); /* by at_us */
 /* Those told before this wall time. */
 
-/* Alert history, audit log. */
+/* Alert history, run history, audit log. */
 
 struct history_line {
     struct id128 id, episode;
@@ -165,6 +166,21 @@ typedef bool history_visit(void *owner, const struct history_line *line);
 enum status store_history(struct store *store, int64_t limit, history_visit *visit, void *owner,
                           struct error *ret_error); /* newest first */
 
+/* A run or task attempt that has ended, as it was told last. */
+struct ended_run {
+    int64_t first_us; /* its first known time, which never moves: runs are kept in its order */
+    struct id128 id;
+    uint64_t version;
+    int64_t told_us;  /* wall time, by which it is removed */
+    struct span line; /* the run line, JSON */
+};
+/* The newest version of a run is kept. Durable with the next flip. */
+enum status store_runs_put(struct store *store, const struct ended_run *runs, size_t count,
+                           struct error *ret_error);
+typedef bool run_visit(void *owner, const struct ended_run *run);
+enum status store_runs(struct store *store, run_visit *visit, void *owner,
+                       struct error *ret_error); /* by first_us */
+
 enum status store_audit(struct store *store, int64_t time_us, const char *what, struct span detail,
                         struct error *ret_error);
 typedef bool audit_visit(void *owner, int64_t time_us, const char *what, struct span detail);
@@ -177,6 +193,7 @@ struct store_figures {
     uint64_t generation, values, value_bytes, stored_bytes; /* with those not tidied away yet; value_bytes
                                                                before compression */
     uint64_t outbox_documents, outbox_bytes, notifications, history_lines, audit_lines;
+    uint64_t runs, run_bytes;
     int64_t file_bytes, flipped_us; /* wall time of the flip, given by the host's clock */
     int schema;
 };

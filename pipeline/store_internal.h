@@ -32,6 +32,11 @@ enum store_statement {
     HISTORY_READ,
     HISTORY_FORGET,
     HISTORY_OLDEST,
+    RUN_PUT,
+    RUN_REMOVE,
+    RUN_READ,
+    RUN_FORGET,
+    RUN_OLDEST,
     AUDIT_PUT,
     AUDIT_READ,
     AUDIT_FORGET,
@@ -81,7 +86,7 @@ struct store {
 extern const struct store_part store_mirror_part;
 extern const char *const store_mirror_sql[STORE_STATEMENTS]; /* NULL: not of a mirror */
 
-enum { STORE_LOG_PARTS = 4, KEY_NUMBERS_MAX = 4 };
+enum { STORE_LOG_PARTS = 5, KEY_NUMBERS_MAX = 4 };
 extern const struct store_part store_log_parts[STORE_LOG_PARTS];
 extern const char *const store_log_sql[STORE_STATEMENTS]; /* NULL: not of a log */
 

@@ -29,6 +29,7 @@ static const struct followed tables[] = {
     {OUTBOX_PUT, OUTBOX_ACKNOWLEDGE, 'o', "outbox", 3, "nnnnnnnnnnnb"},
     {NOTIFICATION_PUT, NOTIFICATION_REMOVE, 'n', "notifications", 3, "nnnnnnnnnnb"},
     {HISTORY_PUT, HISTORY_REMOVE, 'h', "history", 2, "nnnnnnnb"},
+    {RUN_PUT, RUN_REMOVE, 'r', "runs", 3, "nnnnnb"},
     {GENERATION_PUT, STORE_STATEMENTS, 'g', "store_generation", 0, "nn"},
 };
 

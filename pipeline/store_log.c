@@ -1,11 +1,13 @@
-/* The outbox and the logs of the store. Outbox rows come by the thousand and wait for the next flip to be
- * durable; the logs are a few rows at a time and durable at once. */
+/* The outbox and the logs of the store. Outbox rows and ended runs come by the thousand and wait for the next
+ * flip to be durable; the other logs are a few rows at a time and durable at once.
+ * Runs are kept by their first time and then their id: those of one time stand side by side, so that a cut
+ * changes few pages however many runs there are. Dropped: the id alone as key, a page for each run. */
 #include "pipeline/store_internal.h"
 
 #include <assert.h>
 
 enum { REMOVED_AT_ONCE = 256 };
-enum document_flag { DOCUMENT_PROMPT = 1, DOCUMENT_PROMPTED = 2 };
+enum document_flag { DOCUMENT_PROMPT = 1, DOCUMENT_PROMPTED = 2, DOCUMENT_LATE = 4 };
 enum notification_flag { NOTIFICATION_FIRING = 1, NOTIFICATION_PROMPT = 2, NOTIFICATION_SENT = 4 };
 
 // clang-format off
@@ -37,6 +39,12 @@ static const char *const history_upgrades[] = {
     "CREATE INDEX history_told ON history (told_us);"
     STORE_TOTALS("history", LINE_SIZE, LINE_SIZE),
 };
+static const char *const run_upgrades[] = {
+    "CREATE TABLE runs (first_us INTEGER NOT NULL, id_high INTEGER NOT NULL, id_low INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, told_us INTEGER NOT NULL, line BLOB NOT NULL, checksum INTEGER NOT NULL,"
+    " PRIMARY KEY (first_us, id_high, id_low)) WITHOUT ROWID;"
+    STORE_TOTALS("runs", LINE_SIZE, LINE_SIZE),
+};
 static const char *const audit_upgrades[] = {
     "CREATE TABLE audit (time_us INTEGER NOT NULL, what TEXT NOT NULL, detail BLOB NOT NULL,"
     " checksum INTEGER NOT NULL);"
@@ -48,10 +56,12 @@ const struct store_part store_log_parts[STORE_LOG_PARTS] = {
     {.name = "outbox", .upgrades = outbox_upgrades, .version = sizeof outbox_upgrades / sizeof *outbox_upgrades},
     {.name = "notifications", .upgrades = notification_upgrades, .version = sizeof notification_upgrades / sizeof *notification_upgrades},
     {.name = "history", .upgrades = history_upgrades, .version = sizeof history_upgrades / sizeof *history_upgrades},
+    {.name = "runs", .upgrades = run_upgrades, .version = sizeof run_upgrades / sizeof *run_upgrades},
     {.name = "audit", .upgrades = audit_upgrades, .version = sizeof audit_upgrades / sizeof *audit_upgrades},
 };
 
 #define NOTIFICATION_KEY "sink, line_high, line_low"
+#define RUN_KEY "first_us, id_high, id_low"
 #define FORGET(table, time, key) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table " WHERE " time " < ?1 LIMIT ?2) RETURNING " key
 #define OLDEST(table, time, which, key) "DELETE FROM " table " WHERE rowid IN (SELECT rowid FROM " table which " ORDER BY " time " LIMIT ?1) RETURNING " key
 
@@ -71,6 +81,13 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
     [HISTORY_READ] = "SELECT * FROM history ORDER BY at_us DESC, rowid DESC LIMIT ?1",
     [HISTORY_FORGET] = FORGET("history", "told_us", "id_high, id_low"),
     [HISTORY_OLDEST] = OLDEST("history", "told_us", "", "id_high, id_low"),
+    [RUN_PUT] = "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version,"
+                " told_us = excluded.told_us, line = excluded.line, checksum = excluded.checksum WHERE excluded.version >= version",
+    [RUN_REMOVE] = "DELETE FROM runs WHERE first_us = ?1 AND id_high = ?2 AND id_low = ?3",
+    [RUN_READ] = "SELECT * FROM runs ORDER BY first_us, id_high, id_low",
+    [RUN_FORGET] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM (SELECT * FROM runs ORDER BY " RUN_KEY " LIMIT ?2)"
+                   " WHERE told_us < ?1) RETURNING " RUN_KEY,
+    [RUN_OLDEST] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM runs ORDER BY " RUN_KEY " LIMIT ?1) RETURNING " RUN_KEY,
     [AUDIT_PUT] = "INSERT INTO audit VALUES (?1, ?2, ?3, ?4)",
     [AUDIT_READ] = "SELECT * FROM audit ORDER BY time_us DESC, rowid DESC LIMIT ?1",
     [AUDIT_FORGET] = FORGET("audit", "time_us", "rowid"),
@@ -114,7 +131,8 @@ static enum status put_document(struct store *store, const struct outbox_documen
     store_row_put_number(&row, document->version);
     store_row_put_number(&row, (uint64_t)document->time_us);
     store_row_put_number(&row, (document->prompt ? DOCUMENT_PROMPT : 0u) |
-                                   (document->prompted ? DOCUMENT_PROMPTED : 0u));
+                                   (document->prompted ? DOCUMENT_PROMPTED : 0u) |
+                                   (document->late ? DOCUMENT_LATE : 0u));
     store_row_put_bytes(&row, document->body);
     store_row_put_end(&row);
     store_changes_put(store, OUTBOX_PUT);
@@ -155,6 +173,7 @@ static bool take_document(sqlite3_stmt *statement, void *visitor, bool *ret_good
     uint64_t flags = store_row_number(&row);
     document.prompt = flags & DOCUMENT_PROMPT;
     document.prompted = flags & DOCUMENT_PROMPTED;
+    document.late = flags & DOCUMENT_LATE;
     document.body = store_row_bytes(&row);
     *ret_good = store_row_good(&row);
     return *ret_good && to->visit(to->owner, &document);
@@ -370,6 +389,60 @@ enum status store_history(struct store *store, int64_t limit, history_visit *vis
     return visit_rows(store, HISTORY_READ, "history", 2, take_line, &visitor, ret_error);
 }
 
+static enum status put_run(struct store *store, const struct ended_run *run, struct error *ret_error)
+{
+    struct store_row row = store_row_begin(store->statements[RUN_PUT], "runs");
+
+    row.copy = store_changes_row(store);
+    store_row_put_number(&row, (uint64_t)run->first_us);
+    store_row_put_id(&row, run->id);
+    store_row_put_number(&row, run->version);
+    store_row_put_number(&row, (uint64_t)run->told_us);
+    store_row_put_bytes(&row, run->line);
+    store_row_put_end(&row);
+    store_changes_put(store, RUN_PUT);
+    return store_file_step(&store->file, store->statements[RUN_PUT], ret_error);
+}
+
+enum status store_runs_put(struct store *store, const struct ended_run *runs, size_t count,
+                           struct error *ret_error)
+{
+    enum status status = store_file_begin(&store->file, false, ret_error);
+
+    store_changes_begin(store);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        status = put_run(store, &runs[i], ret_error);
+    if (status == STATUS_OK)
+        status = store_changes_write(store, false, ret_error);
+    return store_file_end(&store->file, status, ret_error);
+}
+
+struct run_visitor {
+    run_visit *visit;
+    void *owner;
+};
+
+static bool take_run(sqlite3_stmt *statement, void *visitor, bool *ret_good)
+{
+    struct run_visitor *to = visitor;
+    struct store_row row = store_row_begin(statement, "runs");
+    struct ended_run run = {.first_us = (int64_t)store_row_number(&row)};
+
+    run.id = store_row_id(&row);
+    run.version = store_row_number(&row);
+    run.told_us = (int64_t)store_row_number(&row);
+    run.line = store_row_bytes(&row);
+    *ret_good = store_row_good(&row);
+    return *ret_good && to->visit(to->owner, &run);
+}
+
+enum status store_runs(struct store *store, run_visit *visit, void *owner, struct error *ret_error)
+{
+    struct run_visitor visitor = {.visit = visit, .owner = owner};
+
+    return visit_rows(store, RUN_READ, "runs", 3, take_run, &visitor, ret_error);
+}
+
 enum status store_audit(struct store *store, int64_t time_us, const char *what, struct span detail,
                         struct error *ret_error)
 {
@@ -421,12 +494,13 @@ enum status store_log_forget(struct store *store, int64_t before_us, int *ret_re
                              struct error *ret_error)
 {
     static const struct removing lines[] = {{HISTORY_FORGET, HISTORY_PUT},
+                                            {RUN_FORGET, RUN_PUT},
                                             {AUDIT_FORGET, STORE_STATEMENTS},
                                             {NOTIFICATION_FORGET, NOTIFICATION_PUT}};
     enum status status = STATUS_OK;
     int removed = 0;
 
-    for (int i = 0; i < 3 && status == STATUS_OK; i++) {
+    for (size_t i = 0; i < sizeof lines / sizeof *lines && status == STATUS_OK; i++) {
         sqlite3_bind_int64(store->statements[lines[i].statement], 1, before_us);
         sqlite3_bind_int(store->statements[lines[i].statement], 2, REMOVED_AT_ONCE);
         status = remove_rows(store, lines[i].statement, lines[i].table, &removed, ret_error);
@@ -438,12 +512,13 @@ enum status store_log_forget(struct store *store, int64_t before_us, int *ret_re
 enum status store_log_trim(struct store *store, int *ret_removed, struct error *ret_error)
 {
     static const struct removing lines[] = {{HISTORY_OLDEST, HISTORY_PUT},
+                                            {RUN_OLDEST, RUN_PUT},
                                             {AUDIT_OLDEST, STORE_STATEMENTS},
                                             {NOTIFICATION_OLDEST, NOTIFICATION_PUT}};
     enum status status = STATUS_OK;
     int removed = 0;
 
-    for (int i = 0; i < 3 && status == STATUS_OK; i++) {
+    for (size_t i = 0; i < sizeof lines / sizeof *lines && status == STATUS_OK; i++) {
         sqlite3_bind_int(store->statements[lines[i].statement], 1, REMOVED_AT_ONCE);
         status = remove_rows(store, lines[i].statement, lines[i].table, &removed, ret_error);
     }

@@ -34,15 +34,12 @@ enum status store_damaged_row(const struct store *store, sqlite3_stmt *statement
 
 static enum status read_totals(struct store *store, struct store_figures *figures, struct error *ret_error)
 {
-    struct store_total state = {0}, outbox = {0}, notifications = {0}, history = {0}, audit = {0};
+    struct store_total state = {0}, outbox = {0}, notifications = {0}, history = {0}, runs = {0}, audit = {0};
     struct {
         const char *part;
         struct store_total *total;
-    } totals[] = {{"state", &state},
-                  {"outbox", &outbox},
-                  {"notifications", &notifications},
-                  {"history", &history},
-                  {"audit", &audit}};
+    } totals[] = {{"state", &state},     {"outbox", &outbox}, {"notifications", &notifications},
+                  {"history", &history}, {"runs", &runs},     {"audit", &audit}};
     enum status status = STATUS_OK;
 
     for (size_t i = 0; i < sizeof totals / sizeof *totals && status == STATUS_OK; i++)
@@ -54,6 +51,8 @@ static enum status read_totals(struct store *store, struct store_figures *figure
     figures->outbox_bytes = (uint64_t)outbox.bytes;
     figures->notifications = (uint64_t)notifications.rows;
     figures->history_lines = (uint64_t)history.rows;
+    figures->runs = (uint64_t)runs.rows;
+    figures->run_bytes = (uint64_t)runs.bytes;
     figures->audit_lines = (uint64_t)audit.rows;
     return status;
 }
@@ -78,7 +77,7 @@ static enum status read_file_size(struct store *store, int64_t *ret_bytes, struc
 
 enum status store_figures(struct store *store, struct store_figures *ret_figures, struct error *ret_error)
 {
-    struct store_figures figures = {.schema = 1};
+    struct store_figures figures = {.schema = 2};
     enum status status = store_begin_reading(store, ret_error);
 
     if (status == STATUS_OK)
@@ -103,6 +102,7 @@ static const struct table {
     {.name = "outbox", .sql = "SELECT * FROM outbox", .keys = 3},
     {.name = "notifications", .sql = "SELECT * FROM notifications", .keys = 3},
     {.name = "history", .sql = "SELECT * FROM history", .keys = 2},
+    {.name = "runs", .sql = "SELECT * FROM runs", .keys = 3},
     {.name = "audit", .sql = "SELECT * FROM audit", .keys = 2},
     {.name = "dead_letters",
      .sql = "SELECT source, topic, partition, offset, item, stage, sink, reason, time_us, payload, document,"

@@ -10,8 +10,12 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <strings.h>
+
+enum { CASE_BIT = 'a' ^ 'A' };
 
 struct line {
+    struct line *earlier; /* an alert's line before it */
     struct id128 group;
     int64_t time_us;
     uint64_t version;
@@ -30,6 +34,7 @@ struct board { /* one line a group */
     struct slots slots;
     struct line **of_slot;
     uint32_t limit;
+    unsigned history; /* most earlier lines of a group */
 };
 
 struct series {
@@ -58,6 +63,7 @@ static struct line *line_new(const struct view_line *given)
     struct span text = given->text;
     struct line *line = memory_new(sizeof *line + text.size);
 
+    line->earlier = NULL;
     line->group = given->group;
     line->time_us = given->time_us;
     line->version = given->version;
@@ -65,6 +71,26 @@ static struct line *line_new(const struct view_line *given)
     line->anomaly = memmem(text.data, text.size, anomaly, sizeof anomaly - 1) != NULL;
     memcpy(line->data, text.data, text.size);
     return line;
+}
+
+static void line_free(struct line *line)
+{
+    while (line) {
+        struct line *earlier = line->earlier;
+
+        free(line);
+        line = earlier;
+    }
+}
+
+/* With the earlier ones. */
+static size_t line_bytes(const struct line *line)
+{
+    size_t bytes = 0;
+
+    for (; line; line = line->earlier)
+        bytes += sizeof *line + line->size;
+    return bytes;
 }
 
 /* How many lines are not newer. */
@@ -93,30 +119,36 @@ static void shelf_insert(struct shelf *shelf, struct line *line)
     memmove(&shelf->lines[at + 1], &shelf->lines[at], (shelf->count - at) * sizeof(struct line *));
     shelf->lines[at] = line;
     shelf->count++;
-    shelf->bytes += sizeof *line + line->size;
+    shelf->bytes += line_bytes(line);
 }
 
-static void shelf_remove(struct shelf *shelf, size_t at)
+static struct line *shelf_take(struct shelf *shelf, size_t at)
 {
     struct line *line = shelf->lines[at];
 
     assert(at < shelf->count);
-    shelf->bytes -= sizeof *line + line->size;
+    shelf->bytes -= line_bytes(line);
     shelf->count--;
     memmove(&shelf->lines[at], &shelf->lines[at + 1], (shelf->count - at) * sizeof(struct line *));
-    free(line);
+    return line;
+}
+
+static void shelf_remove(struct shelf *shelf, size_t at)
+{
+    line_free(shelf_take(shelf, at));
 }
 
 static void shelf_free(struct shelf *shelf)
 {
     for (size_t i = 0; i < shelf->count; i++)
-        free(shelf->lines[i]);
+        line_free(shelf->lines[i]);
     free(shelf->lines);
 }
 
-static void board_init(struct board *board, uint32_t limit)
+static void board_init(struct board *board, uint32_t limit, unsigned history)
 {
     board->limit = limit;
+    board->history = history;
     slots_init(&board->slots, limit + 1);
     board->of_slot = memory_new((limit + 1) * sizeof(struct line *));
 }
@@ -126,6 +158,22 @@ static void board_free(struct board *board)
     shelf_free(&board->shelf);
     slots_free(&board->slots);
     free(board->of_slot);
+}
+
+/* The line takes the place of an old one: behind it as its history, or, of the same version, for good. */
+static void line_succeed(struct line *line, struct line *old, unsigned history)
+{
+    struct line *last = line;
+
+    line->earlier = old->version < line->version ? old : old->earlier;
+    if (line->earlier != old) {
+        old->earlier = NULL;
+        line_free(old);
+    }
+    for (unsigned i = 0; i < history && last->earlier; i++)
+        last = last->earlier;
+    line_free(last->earlier);
+    last->earlier = NULL;
 }
 
 static void board_put(struct board *board, struct line *line)
@@ -145,7 +193,7 @@ static void board_put(struct board *board, struct line *line)
         }
         while (shelf->lines[at] != old)
             at--;
-        shelf_remove(shelf, at);
+        line_succeed(line, shelf_take(shelf, at), board->history);
     }
     board->of_slot[slot] = line;
     shelf_insert(shelf, line);
@@ -155,7 +203,7 @@ static void board_put(struct board *board, struct line *line)
     }
 }
 
-/* The end of the JSON text that begins at `at` with a quote or a brace. */
+/* The end of the JSON text that begins at `at` with a quote, a brace or a bracket; else the next place. */
 static size_t value_end(struct span line, size_t at)
 {
     bool quoted = false;
@@ -168,8 +216,10 @@ static size_t value_end(struct span line, size_t at)
             at++;
         else if (c == '"')
             quoted = !quoted;
-        else if (!quoted && (c == '{' || c == '}'))
-            depth += c == '{' ? 1 : -1;
+        else if (!quoted && (c == '{' || c == '['))
+            depth++;
+        else if (!quoted && (c == '}' || c == ']'))
+            depth--;
     } while ((quoted || depth > 0) && at < line.size);
     return at;
 }
@@ -279,8 +329,8 @@ struct view *view_new(void)
     struct view *view = memory_new(sizeof *view);
 
     pthread_mutex_init(&view->mutex, NULL);
-    board_init(&view->alerts, VIEW_ALERTS_MAX);
-    board_init(&view->runs, VIEW_RUNS_MAX);
+    board_init(&view->alerts, VIEW_ALERTS_MAX, VIEW_HISTORY_MAX);
+    board_init(&view->runs, VIEW_RUNS_MAX, 0);
     slots_init(&view->slots, VIEW_SERIES_MAX);
     view->series = memory_new(VIEW_SERIES_MAX * sizeof *view->series);
     view->order = memory_new(VIEW_SERIES_MAX * sizeof *view->order);
@@ -341,22 +391,120 @@ void view_set_tap(struct view *view, view_tap *tap, void *owner)
     view->tap_owner = owner;
 }
 
-void view_list(struct view *view, enum document_kind kind, size_t limit, struct buffer *out)
+/* A quoted text that no ':' follows is a value; keys are not searched. */
+static bool next_text(struct span line, size_t *at, struct span *ret_text)
+{
+    while (*at < line.size) {
+        const char *quote = memchr(line.data + *at, '"', line.size - *at);
+        size_t from;
+
+        if (!quote)
+            return false;
+        from = (size_t)(quote - line.data);
+        *at = value_end(line, from);
+        if (*at < line.size && line.data[*at] == ':')
+            continue;
+        *ret_text = span_make(quote, *at - from);
+        return true;
+    }
+    return false;
+}
+
+static bool has_word(struct span line, struct span word)
+{
+    struct span text;
+
+    for (size_t at = 0; next_text(line, &at, &text);)
+        for (size_t i = 0; i + word.size <= text.size; i++)
+            if (((text.data[i] ^ word.data[0]) & ~CASE_BIT) == 0 && /* most calls are saved */
+                strncasecmp(text.data + i, word.data, word.size) == 0)
+                return true;
+    return false;
+}
+
+/* The text, quotes included, of a member of the line's object itself; empty: it has none. */
+static struct span text_member(struct span line, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (size_t at = 1; at < line.size;) {
+        size_t from = at;
+
+        at = value_end(line, at);
+        if (line.data[from] != '"' || at + 1 >= line.size || line.data[at] != ':')
+            continue;
+        if (at - from == size + 2 && memcmp(line.data + from + 1, name, size) == 0)
+            return line.data[at + 1] == '"' ? span_make(line.data + at + 1, value_end(line, at + 1) - at - 1)
+                                            : span_make(NULL, 0);
+    }
+    return span_make(NULL, 0);
+}
+
+/* Of matches with the same member one is enough. */
+static bool is_asked_for(const struct view_query *query, struct span line)
+{
+    for (size_t i = 0; i < query->word_count; i++)
+        if (!has_word(line, query->words[i]))
+            return false;
+    for (size_t i = 0; i < query->match_count; i++) {
+        const char *member = query->matches[i].member;
+        struct span text = text_member(line, member);
+        bool found = false;
+
+        for (size_t k = 0; k < query->match_count && !found; k++)
+            found = strcmp(query->matches[k].member, member) == 0 && span_equal(query->matches[k].text, text);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+size_t view_list(struct view *view, enum document_kind kind, const struct view_query *query,
+                 struct buffer *out)
 {
     const struct shelf *shelf = kind == DOC_ALERT ? &view->alerts.shelf : &view->runs.shelf;
     struct json_writer json;
+    size_t found = 0;
 
     assert(kind == DOC_ALERT || kind == DOC_RUN);
     json_begin(&json, out);
     json_open_list(&json, NULL);
     pthread_mutex_lock(&view->mutex);
-    for (size_t i = 0; i < shelf->count && i < limit; i++) {
-        const struct line *line = shelf->lines[shelf->count - 1 - i];
+    for (size_t i = shelf->count; i-- > 0;) {
+        struct span text = span_make(shelf->lines[i]->data, shelf->lines[i]->size);
 
-        json_raw(&json, NULL, span_make(line->data, line->size));
+        if (!is_asked_for(query, text))
+            continue;
+        if (found >= query->skip && found - query->skip < query->limit)
+            json_raw(&json, NULL, text);
+        found++;
     }
     pthread_mutex_unlock(&view->mutex);
     json_close_list(&json);
+    return found;
+}
+
+bool view_history(struct view *view, struct id128 episode, struct buffer *out)
+{
+    const struct line *lines[VIEW_HISTORY_MAX + 1];
+    struct json_writer json;
+    size_t count = 0;
+    uint32_t slot;
+
+    pthread_mutex_lock(&view->mutex);
+    slot = slots_find(&view->alerts.slots, episode);
+    if (slot != SLOT_NONE)
+        for (const struct line *line = view->alerts.of_slot[slot]; line; line = line->earlier)
+            lines[count++] = line;
+    if (count) {
+        json_begin(&json, out);
+        json_open_list(&json, NULL);
+        for (size_t i = count; i-- > 0;)
+            json_raw(&json, NULL, span_make(lines[i]->data, lines[i]->size));
+        json_close_list(&json);
+    }
+    pthread_mutex_unlock(&view->mutex);
+    return count > 0;
 }
 
 static int64_t newest_anomaly_us(const struct series *series)

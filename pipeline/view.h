@@ -4,7 +4,13 @@
 #pragma once
 #include "schemas/encode.h"
 
-enum { VIEW_ALERTS_MAX = 1000, VIEW_RUNS_MAX = 2000, VIEW_SERIES_MAX = 2000, VIEW_POINTS_MAX = 360 };
+enum {
+    VIEW_ALERTS_MAX = 1000,
+    VIEW_HISTORY_MAX = 50, /* earlier lines of an alert */
+    VIEW_RUNS_MAX = 2000,
+    VIEW_SERIES_MAX = 2000,
+    VIEW_POINTS_MAX = 360,
+};
 
 /* Beside the numbers: bytes of the lines of one kind. Series share theirs evenly once it is reached, and
  * pass it at most twofold. */
@@ -31,7 +37,7 @@ struct view_line {
 
 /* Other kinds are ignored. A line replaces the one of the same group, of a series the one of the same time,
  * unless that has a greater version: the rule of search servers, so that all pages end up alike. Of a series
- * the newest VIEW_POINTS_MAX are kept. */
+ * the newest VIEW_POINTS_MAX are kept, of an alert the VIEW_HISTORY_MAX lines before the newest. */
 void view_put(struct view *view, const struct view_line *line);
 
 /* A line that another process has put, perhaps long ago. The text is JSON of unknown origin. False: it is not
@@ -43,9 +49,26 @@ bool view_hear(struct view *view, const struct view_line *line);
 typedef void view_tap(void *owner, const struct view_line *line);
 void view_set_tap(struct view *view, view_tap *tap, void *owner);
 
-/* A JSON array of the lines of alerts or runs, newest time_us first; of equal times the last written
- * first. */
-void view_list(struct view *view, enum document_kind kind, size_t limit, struct buffer *out);
+/* Which lines are asked for. */
+struct view_match {
+    const char *member; /* of the line's object */
+    struct span text;   /* as JSON writes it, with quotes; empty: it is not there, or not a text */
+};
+struct view_query {
+    const struct view_match *matches; /* of each member that is named, one of its texts */
+    const struct span *words; /* each is somewhere in the line's texts, names of members apart; as JSON writes
+                                 it, without quotes; A-Z are as a-z */
+    size_t match_count, word_count;
+    size_t skip, limit; /* of those that are asked for */
+};
+
+/* A JSON array of lines of alerts or runs, newest time_us first; of equal times the last written first.
+ * Returns how many are asked for, beside skip and limit. */
+size_t view_list(struct view *view, enum document_kind kind, const struct view_query *query,
+                 struct buffer *out);
+
+/* A JSON array of the lines of an alert, oldest first. False: no such episode. */
+bool view_history(struct view *view, struct id128 episode, struct buffer *out);
 
 /* [{"series": hex, "measure": .., "key": {..}, "points": n, "newest": time, "anomaly_at": time}], in order
  * of first appearance; anomaly_at is the newest anomalous point's time, left out when there is none. */

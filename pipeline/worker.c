@@ -21,6 +21,7 @@ static void tell_signal(void *owner, const struct signal_record *record)
 
 static void tell_run(void *owner, const struct run_record *run)
 {
+    watch_run(((struct worker *)owner)->watch, run);
     deliver_run(((struct worker *)owner)->deliver, run);
 }
 
@@ -45,6 +46,13 @@ static int64_t resume(void *owner, const char *topic, int32_t number, bool can_r
     return can_repeat ? place.low_offset : place.next_offset;
 }
 
+static void recall(void *owner, void (*take)(void *owner, struct span topic, struct span note), void *taker)
+{
+    const struct input *input = owner;
+
+    restart_notes(&input->worker->shared->restart, span_of(input->plan->name), take, taker);
+}
+
 static enum status open_inputs(struct worker *worker, bool once, const struct deliver_context *deliver,
                                struct error *error)
 {
@@ -64,6 +72,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,
                                          .resume = resume,
+                                         .recall = recall,
                                          .resume_owner = input};
         struct format_context format_context = {.labels = (struct label_names *)&plan->labels};
 
@@ -73,6 +82,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
         if (format->type->open(format->settings, &format_context, &input->format, error) != STATUS_OK ||
             source->type->open(source->settings, &context, &input->source, error) != STATUS_OK)
             return STATUS_FATAL;
+        input->joins = format->type->joins && format->type->joins(input->format);
     }
     return STATUS_OK;
 }
@@ -94,8 +104,9 @@ static void open_parts(struct worker *worker)
     worker->run_fold = fold_new(plan, true, worker->port, workers);
     worker->windows = windows_new(plan, worker->number, workers, worker->judge, &output);
     worker->runs = runs_new(plan, tell_run, worker);
+    worker->watch = watch_new(plan, worker->port, workers);
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
-    worker->messages = memory_new(BATCH_ROWS_MAX * sizeof *worker->messages);
+    worker->polled = memory_new(BATCH_ROWS_MAX * sizeof *worker->polled);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
     event_batch_init(&worker->transitions, TRANSITION_ROWS, &plan->labels);
@@ -121,9 +132,10 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
                               .warn = deliver->warn,
                               .warn_owner = deliver->owner};
     worker->port = exchange_port(shared->exchange, number);
-    worker->rows_us = worker->firm_us = worker->runs_us = INT64_MIN;
-    worker->applied_us = worker->closed_us = worker->notified_us = INT64_MIN;
+    worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
+    worker->applied_us = worker->watched_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
+    unique_init(&worker->unique);
     saving_open(worker);
     open_parts(worker);
     if (cleaner_open(worker->plan->general.clean, (struct label_names *)&worker->plan->labels,
@@ -133,6 +145,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
         worker_close(worker);
         return STATUS_FATAL;
     }
+    worker->unique_step = cleaner_unique(worker->cleaner);
     return STATUS_OK;
 }
 
@@ -140,8 +153,8 @@ void worker_close(struct worker *worker)
 {
     if (worker->at && worker->inputs[worker->at->source].source)
         worker->inputs[worker->at->source].plan->type->release(worker->inputs[worker->at->source].source,
-                                                               worker->at->index, worker->messages,
-                                                               worker->message_count);
+                                                               worker->at->index, worker->polled,
+                                                               worker->polled_count);
     for (unsigned i = 0; i < worker->input_count; i++) {
         struct input *input = &worker->inputs[i];
 
@@ -154,15 +167,18 @@ void worker_close(struct worker *worker)
         deliver_close(worker->deliver);
     for (size_t i = 0; i < worker->partition_count; i++) {
         ledger_free(&worker->partitions[i].ledger);
+        held_record_free(&worker->partitions[i].held);
         free(worker->partitions[i].again);
     }
     saving_close(worker);
     for (unsigned stage = 0; stage < WATERMARK_STAGES; stage++)
         free(worker->heard[stage]);
     cleaner_close(worker->cleaner);
+    unique_free(&worker->unique);
     order_free(&worker->order);
     windows_free(worker->windows);
     runs_free(worker->runs);
+    watch_free(worker->watch);
     lifecycle_free(worker->lifecycle);
     fold_free(worker->fold);
     fold_free(worker->run_fold);
@@ -170,7 +186,8 @@ void worker_close(struct worker *worker)
     event_batch_free(&worker->batch);
     event_batch_free(&worker->transitions);
     free(worker->partitions);
-    free(worker->messages);
+    free(worker->polled);
+    records_free(&worker->records);
     free(worker->too_late);
     free(worker->inputs);
 }
@@ -220,10 +237,12 @@ static uint64_t work_of(const struct worker *worker)
 static void tell_checkpoint(struct worker *worker, bool stopping)
 {
     struct checkpoint *checkpoint = worker->checkpoint;
-    bool at_end = stopping ? !worker->at : worker_has_read_all(worker);
+    bool at_end = stopping ? !worker->at && !must_let_go(worker) : worker_has_read_all(worker);
+    /* the catch-up ends with the input, which ends with the cut */
+    size_t undelivered = deliver_pending(worker->deliver) - (stopping ? 0 : deliver_held(worker->deliver));
 
     atomic_store_explicit(&checkpoint->work[worker->place], work_of(worker), memory_order_relaxed);
-    atomic_store(&checkpoint->drained[worker->place], at_end && deliver_pending(worker->deliver) == 0);
+    atomic_store(&checkpoint->drained[worker->place], at_end && undelivered == 0);
 }
 
 bool stage_deliver(struct worker *worker, int64_t now_us)
@@ -292,6 +311,8 @@ bool worker_step(struct worker *worker, int64_t now_us)
         return false;
     only_finish = atomic_load(&worker->shared->stopping) && checkpoint_is_past(worker);
     before = worker_clock_ns();
+    unsigned tapped = taps_wanted(worker->shared->taps);
+
     for (size_t i = 0; stages[i].name; i++) {
         uint64_t after;
 
@@ -299,6 +320,9 @@ bool worker_step(struct worker *worker, int64_t now_us)
         if (only_finish && !stages[i].finishes)
             continue;
         busy |= stages[i].run(worker, now_us);
+        if (tapped & 1U << i && worker->at && !worker->again)
+            taps_offer(worker->shared->taps, (unsigned)i, stages[i].run != stage_clean, &worker->batch,
+                       worker->cleaner, now_us);
         after = worker_clock_ns();
         worker->stage_ns[i] += after - before;
         before = after;
@@ -316,5 +340,6 @@ bool worker_is_done(const struct worker *worker)
                (delivered || atomic_load(&worker->checkpoint->give_up)) &&
                (!worker->checkpoint->keeper ||
                 worker->committed_cut == atomic_load(&worker->checkpoint->stored));
-    return worker->notified_final && worker->closed_final && delivered && !exchange_stalled(worker->port);
+    return worker->notified_final && worker->closed_final && delivered &&
+           deliver_has_filed(worker->deliver) && !exchange_stalled(worker->port);
 }

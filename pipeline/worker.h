@@ -10,8 +10,12 @@
 #include "pipeline/judge.h"
 #include "pipeline/order.h"
 #include "pipeline/parcels.h"
+#include "pipeline/records.h"
 #include "pipeline/restart.h"
 #include "pipeline/runs.h"
+#include "pipeline/tap.h"
+#include "pipeline/unique.h"
+#include "pipeline/watch.h"
 #include "pipeline/windows.h"
 
 #include <stdatomic.h>
@@ -23,6 +27,7 @@ struct shared {
     unsigned workers;     /* of the whole pipeline; shards and partitions are divided by it */
     unsigned first, here; /* those of this engine: first, first + 1, ...; all arrays below begin with it */
     struct task *task;    /* NULL: all are here */
+    struct taps *taps;    /* NULL: nobody can look */
     bool live;            /* the wall clock may decide idleness; else the end of input ends the run */
     struct exchange *exchange;
     struct checkpoint checkpoint;
@@ -53,6 +58,7 @@ struct partition {
     enum poll_state state;
     bool idle, done;
     struct ledger ledger;
+    struct held_record held; /* read, but perhaps not to its end */
 
     /* Offsets below it were read before a restart: their raw documents are delivered again, nothing else. */
     int64_t again_until;
@@ -68,7 +74,9 @@ struct input { /* a source as this worker sees it */
     const struct plan_source *plan;
     struct source *source;
     struct format *format;
+    bool joins; /* the format has records of several messages */
     bool ready;
+    uint64_t messages; /* taken, a total */
 };
 
 struct worker_figures {
@@ -90,6 +98,7 @@ struct worker {
     struct fold *fold, *run_fold;
     struct windows *windows;
     struct runs *runs;
+    struct watch *watch;
     struct deliver *deliver;
     struct lifecycle *lifecycle; /* alert owner only */
 
@@ -100,12 +109,17 @@ struct worker {
 
     struct partition *at; /* partition of the batch at hand; NULL: none was taken */
     struct ledger_entry *entry;
-    struct message *messages;
+    struct message *polled; /* to be released with the batch */
+    size_t polled_count;
+    struct records records;         /* what became of them where the format joins; they are released then */
+    const struct message *messages; /* one of both */
     size_t message_count, message_next;
     struct event_batch batch, transitions;
     bool again;        /* the batch at hand was read before the restart */
     uint8_t *too_late; /* a row of the batch: too late for every bucket of some measure */
 
+    struct unique unique;
+    const struct clean_step *unique_step; /* NULL: rows are not told from copies in other partitions */
     struct order order;
     struct order_frozen frozen_rows; /* of the cut that is being saved */
     uint32_t frozen_rows_block;
@@ -113,10 +127,11 @@ struct worker {
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */
     struct watermark_record *heard[WATERMARK_STAGES]; /* a sender: last values received */
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
-    int64_t applied_us, closed_us, notified_us;
+    int64_t events_us;                 /* what rows before it gave is here; rows_us without unique_step */
+    int64_t applied_us, watched_us, closed_us, notified_us;
     int64_t expire_due_us;
     uint64_t committed_cut; /* its offsets have been handed to the sources */
-    bool rows_final, runs_final, applied_final, closed_final, notified_final;
+    bool rows_final, events_final, runs_final, applied_final, watched_final, closed_final, notified_final;
 
     const char *refusal; /* a source or its state cannot be read at all: the run ends with this */
     void (*warn)(void *owner, const char *text);
@@ -160,11 +175,15 @@ void partitions_freeze(struct worker *worker);
 void times_freeze(struct worker *worker);
 void inbox_freeze(struct worker *worker); /* of a task: how far it had read, what it had heard */
 
+/* A record is held back that cannot be read again: a stop must let it go. */
+bool must_let_go(const struct worker *worker);
+
 /* All sources of this worker have ended for good. */
 bool worker_has_read_all(const struct worker *worker);
 
 /* Sends a watermark to everybody it concerns, if it differs from the last one of its stage. */
 void worker_tell(struct worker *worker, const struct watermark_record *mark);
+void worker_send_rows(struct worker *worker, struct event_batch *batch); /* that are not copies of others */
 
 /* A stage does its part for what is at hand; order and meaning in stages.c. */
 typedef bool stage_run(struct worker *worker, int64_t now_us);
@@ -173,9 +192,10 @@ struct stage {
     const char *name, *help;
     stage_run *run;
     bool finishes; /* also after the last cut of a stop, when nothing new may be told */
+    bool tapped;   /* people may look at the rows behind it, see tap.h */
 };
 extern const struct stage stages[]; /* ends with a NULL name */
 
 stage_run stage_receive, stage_poll, stage_decode, stage_time, stage_clean, stage_judge_events, stage_fold,
-    stage_order, stage_encode, stage_release, stage_send, stage_apply, stage_close, stage_notify,
-    stage_deliver, stage_save, stage_commit;
+    stage_order, stage_encode, stage_unique, stage_release, stage_send, stage_apply, stage_watch, stage_close,
+    stage_notify, stage_deliver, stage_save, stage_commit;

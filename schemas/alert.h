@@ -48,6 +48,7 @@ struct alert {
     struct span unit;
     bool provisional;
     bool prompt;   /* told at once to receivers, ahead of the ordered pass; not a line of the episode */
+    bool quiet;    /* it never fired: nobody is told; not packed */
     bool prompted; /* the line that such a prompt was told for: receivers have it with the prompt */
 };
 

@@ -117,6 +117,26 @@ void event_batch_free(struct event_batch *batch)
     batch->rows = batch->touched = batch->row_limit = 0;
 }
 
+static void copy_value(void *const *to, void *const *from, struct column_shape shape, uint32_t row)
+{
+    memcpy(*to, (const char *)*from + row * shape.size, shape.size);
+}
+
+void event_batch_copy_row(const struct event_batch *from, uint32_t row, struct event_batch *to)
+{
+    assert(row < from->rows && to->label_columns == from->label_columns);
+    event_batch_reset(to);
+    event_batch_add(to);
+    for (unsigned i = 0; i < FIELD_COUNT; i++)
+        copy_value((void **)((char *)to + field_rows[i].column),
+                   (void **)((char *)from + field_rows[i].column), field_shapes[field_rows[i].type], row);
+    for (unsigned i = 0; i < WORKER_COLUMNS; i++)
+        copy_value((void **)((char *)to + worker_columns[i].column),
+                   (void **)((char *)from + worker_columns[i].column), worker_columns[i].shape, row);
+    for (unsigned i = 0; i < from->label_columns; i++)
+        copy_value((void **)&to->labels[i], (void **)&from->labels[i], field_shapes[FIELD_TEXT], row);
+}
+
 void event_batch_reset(struct event_batch *batch)
 {
     visit_columns(batch, visit_clear, 0, batch->touched);

@@ -46,6 +46,7 @@ extern const char *const run_state_names[STATE_COUNT]; /* "" for none */
 extern const char *const event_kind_names[KIND_COUNT];
 enum run_state run_state_find(struct span name);  /* STATE_COUNT when it is not in the list */
 bool run_state_is_terminal(enum run_state state); /* success to timed_out */
+bool run_state_is_failure(enum run_state state);  /* failed, timed_out */
 
 enum field_type {
     FIELD_TIME,    /* int64_t us, TIME_NONE absent */
@@ -114,6 +115,9 @@ void event_batch_reset(struct event_batch *batch); /* rows 0, arena released */
 /* Appends a row with every field absent and returns its number; UINT32_MAX when the batch is full. Rows
  * may be taken back by lowering `rows`. */
 uint32_t event_batch_add(struct event_batch *batch);
+
+/* Makes one row the only one of another batch with the same labels. Its texts stay where they are. */
+void event_batch_copy_row(const struct event_batch *from, uint32_t row, struct event_batch *to);
 
 struct field_row {
     const char *name; /* bare name in CEL, formats and measures */

@@ -86,6 +86,11 @@ bool run_state_is_terminal(enum run_state state)
     return state >= STATE_SUCCESS && state <= STATE_TIMED_OUT;
 }
 
+bool run_state_is_failure(enum run_state state)
+{
+    return state == STATE_FAILED || state == STATE_TIMED_OUT;
+}
+
 int field_find(struct span name)
 {
     for (int i = 0; i < FIELD_COUNT; i++)

@@ -17,6 +17,9 @@ struct run_record {
     uint16_t attempts;                     /* tries seen of this run or task */
     int32_t map_index;                     /* INT32_MIN absent */
     uint32_t tasks[STATE_COUNT];           /* level run: its task attempts by present state */
+    bool will_retry;                       /* it failed, and the engine will try again */
+    bool is_endless;                       /* a stream's: it runs until somebody stops it */
+    bool task_failed;                      /* level run: a task of it has failed for good */
     const struct label_names *label_names; /* NULL: none */
     const struct span *labels;             /* one a name, size 0 absent */
 };

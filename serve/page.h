@@ -9,4 +9,6 @@ struct page_file {
     size_t size;
 };
 
-extern const struct page_file page_index_html, page_style_css, page_page_js, page_chart_js, page_icon_svg;
+extern const struct page_file page_index_html, page_style_css, page_icon_svg, page_page_js, page_parts_js,
+    page_chart_js, page_gantt_js, page_alerts_js, page_runs_js, page_measures_js, page_letters_js,
+    page_health_js;

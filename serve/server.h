@@ -15,13 +15,14 @@ struct server;
 
 /* Listens at `listen`: "127.0.0.1:8470", "[::1]:8470", "localhost:8470", ":8470" (loopback), or port 0 for
  * any free one; "" starts nothing (STATUS_OK, *ret_server NULL). A taken port gives way to the next free
- * one. `process` and `view` are borrowed until server_stop; `reload` (NULL: refused) is called on its
- * threads. ret_address: "http://127.0.0.1:8471/". STATUS_FATAL: not an address, not this machine's, or all
- * ports taken. Answers only requests whose Host names the listening address or localhost; on a wildcard
- * address also any numeric address and this machine's name. So a page elsewhere cannot read it by pointing
- * its own name here. */
-enum status server_start(const char *listen, struct process *process, struct view *view, void (*reload)(void),
-                         struct server **ret_server, char ret_address[64], struct error *ret_error);
+ * one. `process`, `view` and `taps` (NULL: refused) are borrowed until server_stop, which ends the taps;
+ * `reload` (NULL: refused) is called on its threads. ret_address: "http://127.0.0.1:8471/". STATUS_FATAL:
+ * not an address, not this machine's, or all ports taken. Answers only requests whose Host names the
+ * listening address or localhost; on a wildcard address also any numeric address and this machine's name. So
+ * a page elsewhere cannot read it by pointing its own name here. */
+enum status server_start(const char *listen, struct process *process, struct view *view, struct taps *taps,
+                         void (*reload)(void), struct server **ret_server, char ret_address[64],
+                         struct error *ret_error);
 
 /* What is shown from now on; NULL: nothing for a while, what needs it is answered 503. Waits for answers
  * under way. */

@@ -620,4 +620,5 @@ const struct sink_type sink_elasticsearch = {
     .pending = pending,
     .figures = figures,
     .close = close_sink,
+    .probe = elasticsearch_report,
 };

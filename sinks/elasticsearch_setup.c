@@ -132,22 +132,6 @@ enum template_progress template_check_take(struct template_check *check, const s
     return refused(check, answer);
 }
 
-/* Sends one request and waits for its answer; the body is valid until the next one. */
-static struct http_answer ask(struct http *http, const struct http_request *request)
-{
-    struct http_answer answer;
-    enum status sent = http_send(http, request);
-
-    assert(sent == STATUS_OK);
-    (void)sent;
-    for (;;) {
-        http_advance(http);
-        if (http_take(http, &answer))
-            return answer;
-        http_wait(http, WAIT_MS);
-    }
-}
-
 static const char *text_at(yajl_val root, const char *first, const char *second)
 {
     const char *path[] = {first, second, NULL};
@@ -171,7 +155,7 @@ static yajl_val parse(struct span body)
 static void report_by_nodes(struct http *http, const char *base, struct buffer *ret_report)
 {
     char *url = elasticsearch_url(base, "/_nodes/http?filter_path=nodes.*.version");
-    struct http_answer answer = ask(http, &(struct http_request){.method = "GET", .url = url});
+    struct http_answer answer = http_ask(http, &(struct http_request){.method = "GET", .url = url});
     yajl_val root = answer.status == 200 ? parse(answer.body) : NULL;
     const char *path[] = {"nodes", NULL};
     yajl_val nodes = root ? yajl_tree_get(root, path, yajl_t_object) : NULL;
@@ -187,7 +171,7 @@ static enum status report_server(struct http *http, const char *base, struct buf
                                  struct error *ret_error)
 {
     char *url = elasticsearch_url(base, "/");
-    struct http_answer answer = ask(http, &(struct http_request){.method = "GET", .url = url});
+    struct http_answer answer = http_ask(http, &(struct http_request){.method = "GET", .url = url});
 
     free(url);
     if (answer.status == 0)
@@ -212,6 +196,18 @@ static enum status report_server(struct http *http, const char *base, struct buf
     return number ? STATUS_OK : fail(ret_error, "no search server answers there: GET / tells no version");
 }
 
+static enum template_progress ask_template(struct http *http, const char *base, struct template_check *check,
+                                           struct http_answer *ret_answer)
+{
+    template_check_send(check, http, base);
+    http_advance(http);
+    while (!http_take(http, ret_answer)) {
+        http_wait(http, WAIT_MS);
+        http_advance(http);
+    }
+    return template_check_take(check, ret_answer);
+}
+
 static enum status install(struct http *http, const char *base, struct template_check *check,
                            struct buffer *ret_report, struct error *ret_error)
 {
@@ -221,13 +217,7 @@ static enum status install(struct http *http, const char *base, struct template_
         struct http_answer answer;
         bool plain = check->names.plain;
 
-        template_check_send(check, http, base);
-        http_advance(http);
-        while (!http_take(http, &answer)) {
-            http_wait(http, WAIT_MS);
-            http_advance(http);
-        }
-        progress = template_check_take(check, &answer);
+        progress = ask_template(http, base, check, &answer);
         if (progress == TEMPLATES_RETRY)
             return answer.status ? fail(ret_error, "the server answers HTTP %d", answer.status)
                                  : fail(ret_error, "%s", answer.trouble);
@@ -262,4 +252,64 @@ enum status elasticsearch_setup(const void *settings, const struct sink_context 
     template_check_free(&check);
     http_free(http);
     return status == STATUS_OK ? STATUS_OK : STATUS_FATAL;
+}
+
+/* The answer about one server, as a line for people. */
+static bool look(struct http *http, const char *base, const struct elasticsearch_settings *settings,
+                 struct buffer *report, struct error *ret_error)
+{
+    enum template_progress progress = TEMPLATES_GO_ON;
+    struct template_check check;
+    struct http_answer answer;
+
+    if (report_server(http, base, report, ret_error) != STATUS_OK)
+        return false;
+    buffer_truncate(report, report->size - 1); /* the line goes on */
+    template_check_init(&check, settings, TEMPLATES_LOOK);
+    while (progress == TEMPLATES_GO_ON)
+        progress = ask_template(http, base, &check, &answer);
+    if (progress == TEMPLATES_RETRY)
+        fail(ret_error, "the server answers HTTP %d about its templates", answer.status);
+    else if (progress == TEMPLATES_REFUSED)
+        fail(ret_error, "%s", check.reason);
+    else if (progress == TEMPLATES_MISSING && settings->setup == SETUP_MANUAL)
+        fail(ret_error, "%.*s; index template %.*s is missing: run `weir setup elasticsearch FILE.yaml`",
+             (int)report->size, report->data, (int)check.name.size, check.name.data);
+    else
+        buffer_put_text(report, progress == TEMPLATES_DONE ? "; templates are installed"
+                                : progress == TEMPLATES_MISSING
+                                    ? "; templates will be installed (setup: auto)"
+                                    : "; this user may not look at the templates");
+    bool good = progress == TEMPLATES_DONE || progress == TEMPLATES_UNKNOWN ||
+                (progress == TEMPLATES_MISSING && settings->setup == SETUP_AUTO);
+    template_check_free(&check);
+    return good;
+}
+
+void elasticsearch_report(const void *settings, report_line *tell, void *owner)
+{
+    const struct elasticsearch_settings *own = settings;
+    struct http *http = NULL;
+    struct buffer report;
+    struct error error;
+
+    if (elasticsearch_connect(own, &http, &error) != STATUS_OK) {
+        tell(owner, false, error.text);
+        return;
+    }
+    buffer_init(&report, sizeof error.text);
+    for (size_t i = 0; i < own->urls.count; i++) {
+        char host[HTTP_HOST_BYTES], line[HTTP_HOST_BYTES + sizeof error.text + 8];
+
+        buffer_clear(&report);
+        http_host(own->urls.items[i], host);
+        bool good = look(http, own->urls.items[i], own, &report, &error);
+        buffer_put_char(&report, '\0');
+        const char *text = good ? report.data : error.text;
+        bool names_host = strncmp(text, host, strlen(host)) == 0;
+        snprintf(line, sizeof line, "%s%s%s", names_host ? "" : host, names_host ? "" : ": ", text);
+        tell(owner, good, line);
+    }
+    buffer_free(&report);
+    http_free(http);
 }

@@ -39,3 +39,6 @@ enum template_progress template_check_take(struct template_check *check, const s
  * for people to the report. STATUS_FATAL with the server's reason. */
 enum status elasticsearch_setup(const void *settings, const struct sink_context *context,
                                 struct buffer *ret_report, struct error *ret_error);
+
+/* sink_type.probe of the sink: what each server is and whether it has the templates. */
+void elasticsearch_report(const void *settings, report_line *tell, void *owner);

@@ -15,7 +15,8 @@ enum {
     ANSWER_BYTES_MAX = 32 * 1024 * 1024,
     CONNECT_MS_MAX = 10000,
     RETRY_AFTER_S_MAX = 3600,
-    SEND_BYTES = 512 * 1024
+    SEND_BYTES = 512 * 1024,
+    ASK_WAIT_MS = 100,
 };
 
 struct slot {
@@ -174,6 +175,7 @@ static void set_options(const struct http *http, struct slot *slot, const struct
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.size ? request->body.data : "");
     }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, request->connect_only ? 1L : 0L);
 }
 
 enum status http_send(struct http *http, const struct http_request *request)
@@ -211,8 +213,7 @@ void http_wait(struct http *http, int milliseconds)
     curl_multi_poll(http->multi, NULL, 0, milliseconds, NULL);
 }
 
-/* Host and port only: an address may hold a password, and a webhook's path is one. */
-static void describe(const char *url, CURLcode code, char ret_text[256])
+void http_host(const char *url, char ret_text[HTTP_HOST_BYTES])
 {
     CURLU *parsed = curl_url();
     char *host = NULL, *port = NULL;
@@ -221,11 +222,20 @@ static void describe(const char *url, CURLcode code, char ret_text[256])
         curl_url_get(parsed, CURLUPART_HOST, &host, 0);
         curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
     }
-    snprintf(ret_text, 256, "%s:%s: %s", host ? host : "?", port ? port : "?",
-             code == CURLE_WRITE_ERROR ? "the answer is larger than 32 MiB" : curl_easy_strerror(code));
+    snprintf(ret_text, HTTP_HOST_BYTES, "%s:%s", host ? host : "?", port ? port : "?");
     curl_free(host);
     curl_free(port);
     curl_url_cleanup(parsed);
+}
+
+void http_describe(const char *url, int code, char ret_text[256])
+{
+    char host[HTTP_HOST_BYTES];
+
+    http_host(url, host);
+    snprintf(ret_text, 256, "%s: %s", host,
+             code == CURLE_WRITE_ERROR ? "the answer is larger than 32 MiB"
+                                       : curl_easy_strerror((CURLcode)code));
 }
 
 static void fill(struct slot *slot, CURLcode code, struct http_answer *answer)
@@ -246,7 +256,7 @@ static void fill(struct slot *slot, CURLcode code, struct http_answer *answer)
     }
     answer->connected = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST;
     answer->cut = code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR;
-    describe(slot->url, code, answer->trouble);
+    http_describe(slot->url, (int)code, answer->trouble);
 }
 
 bool http_take(struct http *http, struct http_answer *ret_answer)
@@ -270,4 +280,19 @@ bool http_take(struct http *http, struct http_answer *ret_answer)
         return true;
     }
     return false;
+}
+
+struct http_answer http_ask(struct http *http, const struct http_request *request)
+{
+    struct http_answer answer;
+    enum status sent = http_send(http, request);
+
+    assert(sent == STATUS_OK);
+    (void)sent;
+    for (;;) {
+        http_advance(http);
+        if (http_take(http, &answer))
+            return answer;
+        http_wait(http, ASK_WAIT_MS);
+    }
 }

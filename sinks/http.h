@@ -17,6 +17,7 @@ struct http_request { /* all borrowed until its answer was taken, but for `heade
     const char *content_type; /* NULL: no body */
     struct span body;
     bool gzip;                          /* the body is */
+    bool connect_only;                  /* nothing is sent; answered without status and trouble */
     const struct option_pairs *headers; /* NULL: none */
     void *tag;                          /* given back in the answer */
 };
@@ -41,5 +42,14 @@ size_t http_room(const struct http *http); /* requests that http_send would take
 void http_advance(struct http *http);
 bool http_take(struct http *http, struct http_answer *ret_answer); /* false: no more answers now */
 
+/* "HOST:PORT" of an address, for people: the address may hold a password, and a webhook's path is one. */
+enum { HTTP_HOST_BYTES = 160 };
+void http_host(const char *url, char ret_text[HTTP_HOST_BYTES]);
+/* "HOST:PORT: reason" of a CURLcode, for any address that libcurl takes. */
+void http_describe(const char *url, int code, char ret_text[256]);
+
 /* For commands, not for the pipeline: waits until something may have happened, at most so long. */
 void http_wait(struct http *http, int milliseconds);
+
+/* For commands: sends one request, with no other under way, and waits for its answer. */
+struct http_answer http_ask(struct http *http, const struct http_request *request);

@@ -82,6 +82,10 @@ struct sink_type {
     void (*mark)(const struct sink *sink, struct buffer *out);
     void (*resume)(struct sink *sink, struct span mark);
     void (*close)(struct sink *sink);
+
+    /* For `weir check --connect`, without an open sink: asks whether what it sends to can be reached, some
+     * seconds at most, sends nothing, and tells a line for each address. NULL: nothing is far away. */
+    void (*probe)(const void *settings, report_line *tell, void *owner);
 };
 
 extern const struct sink_type *const sink_types[]; /* ends with NULL */

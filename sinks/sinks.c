@@ -5,10 +5,10 @@
 
 #include <stdio.h>
 
-extern const struct sink_type sink_elasticsearch, sink_file, sink_stdout, sink_webhook;
+extern const struct sink_type sink_elasticsearch, sink_file, sink_smtp, sink_stdout, sink_webhook;
 
 const struct sink_type *const sink_types[] = {
-    &sink_elasticsearch, &sink_file, &sink_stdout, &sink_webhook, NULL,
+    &sink_elasticsearch, &sink_file, &sink_smtp, &sink_stdout, &sink_webhook, NULL,
 };
 
 const struct sink_type *sink_type_find(const char *name)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds and tests everything, two lanes side by side, and prints one line a test; called by ./test.
 
-usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, operation, integration, and by its name only
-                                   documents; names are matched as parts of names
+usage: run.py [PART [NAME...]]     parts: tidy, lint, unit, simulation, examples, formats, reports, operation,
+       commands, sources, receivers, integration, and by its name only documents; names are matched as parts of names
 
 Environment: WEIR_BUILD is the build folder (default build; the sanitizers' is that + "-asan"); with CI set a skipped test
 fails the run.
@@ -16,8 +16,15 @@ import sys
 import threading
 import time
 
+import commands
 import examples
+import formats
+import host
 import operation
+import receivers
+import records
+import report_reference
+import sources
 import tidy
 from integration import documents, scenarios, services
 from report import Report, Skip
@@ -140,8 +147,20 @@ class Run:
             self.report.run("simulation/" + SIMULATED_SEEDS, lambda: call([program, "--seeds", SIMULATED_SEEDS]))
         if "examples" in self.parts:
             part(self.report, "examples", examples.run, self.names)
+        if "formats" in self.parts:
+            part(self.report, "formats", formats.run, self.names)
+            part(self.report, "records", records.run, self.names)
+        if "reports" in self.parts:
+            part(self.report, "reports", report_reference.run, self.names)
         if "operation" in self.parts:
             part(self.report, "operation", operation.run, self.names)
+        if "commands" in self.parts:
+            part(self.report, "commands", commands.run, self.names)
+        if "sources" in self.parts:
+            part(self.report, "host", host.run, self.names)
+            part(self.report, "sources", sources.run, self.names)
+        if "receivers" in self.parts:
+            part(self.report, "receivers", receivers.run, self.names)
         if "integration" in self.parts:
             self.fetched.wait()
             part(self.report, "integration", scenarios.run, self.names)
@@ -170,7 +189,8 @@ class Run:
 
 
 def main():
-    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "operation", "integration")
+    all_parts = ("tidy", "lint", "unit", "simulation", "examples", "formats", "reports", "operation", "commands", "sources", "receivers",
+                 "integration")
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in (*all_parts, "documents"):
         print(__doc__, file=sys.stderr)

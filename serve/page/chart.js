@@ -17,12 +17,12 @@ const TIME_STEPS = [
 const TICK_WIDTH = 84, TICK_HEIGHT = 48;
 const GAP = 2.5; /* hops without a bucket after which the line breaks: an empty stretch is not a value */
 
-const exact = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
-const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4, notation: "compact" });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const exact = new Intl.NumberFormat(undefined, {maximumSignificantDigits: 6});
+const short = new Intl.NumberFormat(undefined, {maximumSignificantDigits: 4, notation: "compact"});
+const day = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short"});
+const minute = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
 const second = new Intl.DateTimeFormat(
-    undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+    undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 
 function shape(name, attributes, text) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -37,19 +37,19 @@ function valueTicks(low, high, most) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
   const first = Math.floor(low / step), last = Math.ceil(high / step);
-  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  return Array.from({length: last - first + 1}, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
 /* Round local times within from..to. */
-function timeTicks(from, to, most) {
+export function timeTicks(from, to, most) {
   const step = TIME_STEPS.find((size) => (to - from) / size <= most) || TIME_STEPS.at(-1);
   const shift = new Date(from).getTimezoneOffset() * MINUTE;
   const ticks = [];
   for (let at = Math.ceil((from - shift) / step) * step + shift; at <= to; at += step) ticks.push(at);
-  return { step, ticks };
+  return {step, ticks};
 }
 
-function timeLabel(at, step) {
+export function timeLabel(at, step) {
   const date = new Date(at);
   const midnight = date.getHours() === 0 && date.getMinutes() === 0 && date.getSeconds() === 0;
   if (step >= DAY || midnight) return day.format(date);
@@ -91,8 +91,22 @@ function readPoints(lines, statistic, banded) {
   });
 }
 
+/* What a figure has beside the drawing; an empty one is filled with it. */
+function furnish(figure) {
+  const svg = shape("svg", {tabindex: "0", role: "img"});
+  const tooltip = Object.assign(document.createElement("div"), {className: "tooltip", hidden: true});
+  const caption = document.createElement("figcaption");
+  tooltip.setAttribute("role", "status");
+  for (const [name, text] of [["line", "measured"], ["band", "expected"], ["anomaly", "anomaly"]])
+    caption.append(
+        Object.assign(document.createElement("span"), {className: `key key-${name}`, textContent: text}));
+  caption.append(Object.assign(document.createElement("span"), {className: "latest"}));
+  figure.append(svg, tooltip, caption);
+}
+
 export class Chart {
   constructor(figure) {
+    furnish(figure);
     this.figure = figure;
     this.svg = figure.querySelector("svg");
     this.tooltip = figure.querySelector(".tooltip");
@@ -106,11 +120,17 @@ export class Chart {
     this.svg.addEventListener("keydown", (event) => this.step(event));
   }
 
-  /* `banded`: the band and the anomalies of the lines are about this statistic. */
-  show(lines, statistic, name, banded) {
-    const before = this.points[this.chosen];
+  /* `banded`: the band and the anomalies of the lines are about this statistic. `episode`: {from, to} in ms
+     is shaded. */
+  show(lines, statistic, name, banded, episode) {
+    const before = this.points[this.chosen],
+          last = lines.findLast((line) => Number.isFinite(line[statistic]));
     this.points = readPoints(lines, statistic, banded);
     this.statistic = statistic;
+    this.episode = episode;
+    for (const key of this.figure.querySelectorAll(".key-band, .key-anomaly")) key.hidden = !banded;
+    this.figure.querySelector(".latest").textContent =
+        `${statistic}, latest ${exact.format(last[statistic])}`;
     this.chosen = before ? this.points.findIndex((point) => point.at === before.at) : -1;
     this.svg.setAttribute("aria-label", this.describe(name));
     this.draw();
@@ -121,7 +141,7 @@ export class Chart {
     const last = this.points.at(-1), anomalies = this.points.filter((point) => point.anomaly).length;
     return `${name}, ${this.statistic}: ${this.points.length} points up to ${
                new Date(last.to).toLocaleString()}, ` +
-        `latest ${exact.format(last.value)}, anomalies: ${anomalies}. Arrow keys move along the line.`;
+           `latest ${exact.format(last.value)}, anomalies: ${anomalies}. Arrow keys move along the line.`;
   }
 
   /* The values decide, and as much of the band as lies within one more span of them: a detector that has just
@@ -138,7 +158,7 @@ export class Chart {
   }
 
   scale() {
-    const { width, height } = this.svg.getBoundingClientRect();
+    const {width, height} = this.svg.getBoundingClientRect();
     let [low, high] = this.limits();
     const ticks = valueTicks(low, high, (height - MARGIN.top - MARGIN.bottom) / TICK_HEIGHT);
     [low, high] = [ticks[0], ticks.at(-1)];
@@ -147,7 +167,7 @@ export class Chart {
     this.x = (at) => MARGIN.left + (at - from) / (to - from || 1) * (right - MARGIN.left);
     const inside = (value) => Math.min(high, Math.max(low, value));
     this.y = (value) => bottom - (inside(value) - low) / (high - low) * (bottom - MARGIN.top);
-    return { width, height, right, bottom, ticks, from, to };
+    return {width, height, right, bottom, ticks, from, to};
   }
 
   draw() {
@@ -157,27 +177,35 @@ export class Chart {
     }
     const frame = this.scale();
     this.svg.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
-    this.svg.replaceChildren(...this.axes(frame), ...this.bands(), ...this.line(), ...this.anomalies());
+    this.svg.replaceChildren(
+        ...this.shade(frame), ...this.axes(frame), ...this.bands(), ...this.line(), ...this.anomalies());
     this.cursor = shape("g", {});
     this.bottom = frame.bottom;
     this.svg.append(this.cursor);
     this.choose(this.chosen);
   }
 
-  axes({ right, bottom, ticks, from, to }) {
+  shade({from, to, bottom}) {
+    if (!this.episode || this.episode.from > to || this.episode.to < from) return [];
+    const x = this.x(Math.max(from, this.episode.from)), end = this.x(Math.min(to, this.episode.to));
+    return [shape("rect",
+        {class: "episode", x, y: MARGIN.top, width: Math.max(2, end - x), height: bottom - MARGIN.top})];
+  }
+
+  axes({right, bottom, ticks, from, to}) {
     const nodes = [];
     for (const value of ticks) {
       const y = this.y(value).toFixed(1);
-      nodes.push(shape("line", { class: "grid", x1: MARGIN.left, x2: right, y1: y, y2: y }));
-      nodes.push(shape("text", { class: "tick", x: MARGIN.left - 8, y, dy: "0.32em", "text-anchor": "end" },
+      nodes.push(shape("line", {class: "grid", x1: MARGIN.left, x2: right, y1: y, y2: y}));
+      nodes.push(shape("text", {class: "tick", x: MARGIN.left - 8, y, dy: "0.32em", "text-anchor": "end"},
           short.format(value)));
     }
     const times = timeTicks(from, to, (right - MARGIN.left) / TICK_WIDTH);
     for (const at of times.ticks) {
       const x = this.x(at), anchor = x > right - TICK_WIDTH / 3 ? "end" : "middle";
-      nodes.push(shape("line", { class: "grid", x1: x, x2: x, y1: bottom, y2: bottom + 5 }));
+      nodes.push(shape("line", {class: "grid", x1: x, x2: x, y1: bottom, y2: bottom + 5}));
       nodes.push(shape(
-          "text", { class: "tick", x, y: bottom + 18, "text-anchor": anchor }, timeLabel(at, times.step)));
+          "text", {class: "tick", x, y: bottom + 18, "text-anchor": anchor}, timeLabel(at, times.step)));
     }
     return nodes;
   }
@@ -191,7 +219,7 @@ export class Chart {
     return stretches(this.points, (point) => point.expected).map((points) => {
       const high = this.path(points, (point) => point.expected[1]);
       const low = this.path([...points].reverse(), (point) => point.expected[0]);
-      return shape("path", { class: "band", d: `M${high}L${low}Z` });
+      return shape("path", {class: "band", d: `M${high}L${low}Z`});
     });
   }
 
@@ -201,15 +229,15 @@ export class Chart {
                   .map((points) => "M" + this.path(points, (point) => point.value));
     const alone = parts.filter((points) => points.length === 1).map(([
       point
-    ]) => shape("circle", { class: "dot", cx: this.x(point.at), cy: this.y(point.value), r: 2.5 }));
-    return [shape("path", { class: "line", d: d.join("") }), ...alone];
+    ]) => shape("circle", {class: "dot", cx: this.x(point.at), cy: this.y(point.value), r: 2.5}));
+    return [shape("path", {class: "line", d: d.join("")}), ...alone];
   }
 
   anomalies() {
     return this.points.filter((point) => point.anomaly).map((point) => {
       const x = this.x(point.at), y = this.y(point.value);
       return shape(
-          "path", { class: "anomaly", d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z` });
+          "path", {class: "anomaly", d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`});
     });
   }
 
@@ -225,7 +253,7 @@ export class Chart {
 
   step(event) {
     const last = this.points.length - 1, at = this.chosen < 0 ? last + 1 : this.chosen;
-    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last, Escape: -1 }[event.key];
+    const to = {ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last, Escape: -1}[event.key];
     if (to === undefined) return;
     event.preventDefault();
     this.choose(event.key === "Escape" ? -1 : Math.min(last, Math.max(0, to)));
@@ -237,8 +265,8 @@ export class Chart {
     this.cursor?.replaceChildren();
     if (index < 0 || !this.cursor) return;
     const point = this.points[index], x = this.x(point.at);
-    this.cursor.append(shape("line", { class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: this.bottom }),
-        shape("circle", { class: "at", cx: x, cy: this.y(point.value), r: 3.5 }));
+    this.cursor.append(shape("line", {class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: this.bottom}),
+        shape("circle", {class: "at", cx: x, cy: this.y(point.value), r: 3.5}));
     this.tell(point);
     const offset = this.svg.getBoundingClientRect().left - this.figure.getBoundingClientRect().left;
     const left = x > this.svg.clientWidth / 2 ? x - this.tooltip.offsetWidth - 12 : x + 12;
@@ -253,10 +281,10 @@ export class Chart {
     if (point.provisional) rows.push("provisional");
     const value = document.createElement("strong");
     value.textContent = `${this.statistic} ${exact.format(point.value)}`;
-    const nodes = rows.map((text) => Object.assign(document.createElement("div"), { textContent: text }));
+    const nodes = rows.map((text) => Object.assign(document.createElement("div"), {textContent: text}));
     if (point.anomaly)
       nodes.unshift(
-          Object.assign(document.createElement("div"), { className: "spoke", textContent: "anomaly" }));
+          Object.assign(document.createElement("div"), {className: "spoke", textContent: "anomaly"}));
     this.tooltip.replaceChildren(value, ...nodes);
   }
 }

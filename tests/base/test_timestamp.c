@@ -104,6 +104,51 @@ static void reads_every_form(void **state)
     }
 }
 
+static void layouts_read_what_logs_write(void **state)
+{
+    static const struct {
+        const char *layout, *text, *zone, *expected; /* NULL: refused */
+    } cases[] = {
+        {"%y%m%d %H%M%S", "081109 203615", "Z", "2008-11-09T20:36:15.000Z"},
+        {"%y/%m/%d %H:%M:%S", "17/06/09 20:10:40", "Z", "2017-06-09T20:10:40.000Z"},
+        {"%d/%b/%Y:%H:%M:%S %z", "10/Oct/2000:13:55:36 -0700", "Z", "2000-10-10T20:55:36.000Z"},
+        {"%d/%b/%Y:%H:%M:%S %z", "10/Oct/2000:13:55:36", "+02:00", "2000-10-10T11:55:36.000Z"},
+        {"%a %b %d %H:%M:%S %Y", "Sun Dec 04 04:47:44 2005", "Z", "2005-12-04T04:47:44.000Z"},
+        {"%a %b %d %H:%M:%S %Y", "Fri Sep  9 10:42:29.902022 2011", "Z", "2011-09-09T10:42:29.902Z"},
+        {"%b %d %H:%M:%S", "Feb 29 12:00:00", "Z", "2024-02-29T12:00:00.000Z"},
+        {NULL, "2026-11-21 09:16:55,500", "+01:00", "2026-11-21T08:16:55.500Z"},
+        {NULL, "2026-11-21 09:16:55,500Z", "+01:00", "2026-11-21T09:16:55.500Z"},
+        {NULL, "Nov 21 09:16:55", "-0130", "2024-11-21T10:46:55.000Z"},
+        {"%y%m%d %H%M%S", "081309 203615", "Z", NULL},
+        {"%y%m%d %H%M%S", "080231 203615", "Z", NULL},
+        {"%y%m%d %H%M%S", "081109 20361", "Z", NULL},
+        {"%y%m%d %H%M%S", "081109 203615 ", "Z", NULL},
+        {"%d/%b/%Y:%H:%M:%S %z", "10/Okt/2000:13:55:36 -0700", "Z", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct time_form form = {.layout = cases[i].layout};
+        char text[TIME_TEXT_SIZE + 1] = "";
+        int64_t time_us;
+
+        assert_true(time_zone_parse(span_of(cases[i].zone), &form.zone_us));
+        assert_true(!form.layout || !time_layout_check(form.layout));
+        if (time_read(span_of(cases[i].text), &form, 1719792000000000, &time_us))
+            time_format(time_us, text);
+        assert_string_equal(text, cases[i].expected ? cases[i].expected : "");
+    }
+}
+
+static void layouts_are_checked(void **state)
+{
+    assert_string_equal(time_layout_check("%Y-%m-%d %H:%M"), "needs %d, %H, %M and %S");
+    assert_string_equal(time_layout_check("%Y-%d %H:%M:%S"), "needs %m or %b");
+    assert_string_equal(time_layout_check("%d %d"), "has a directive twice");
+    assert_string_equal(time_layout_check("%z %d"), "has %z before its end");
+    assert_non_null(strstr(time_layout_check("%Q"), "unknown directive"));
+    assert_non_null(strstr(time_layout_check("%"), "unknown directive"));
+}
+
 static void syslog_takes_the_nearest_year(void **state)
 {
     struct span december = SPAN_LITERAL("Dec 31 23:59:59"), january = SPAN_LITERAL("Jan  1 00:00:01");
@@ -307,6 +352,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_form),
+        cmocka_unit_test(layouts_read_what_logs_write),
+        cmocka_unit_test(layouts_are_checked),
         cmocka_unit_test(syslog_takes_the_nearest_year),
         cmocka_unit_test(agrees_with_the_c_library),
         cmocka_unit_test(formats_towards_the_past_and_within_the_range),

@@ -50,7 +50,8 @@ enum status rig_try_open(struct rig *rig, const char *yaml, unsigned workers, bo
                                                .warn = on_warning,
                                                .owner = rig,
                                                .resume = resume};
-        if (rig->type->open(&rig->settings, &context, &rig->sources[i], &rig->error))
+        if (rig->type->check(&rig->settings, &context, &rig->error) ||
+            rig->type->open(&rig->settings, &context, &rig->sources[i], &rig->error))
             return STATUS_FATAL;
     }
     for (int i = 0; i < PARTITIONS_MAX; i++)

@@ -301,7 +301,7 @@ bool lines_load(const char *path, char ***ret_lines, size_t *ret_count)
     const struct source_context context = quiet_context();
     struct message messages[100];
     char full[512];
-    char *settings[2] = {full, NULL}; /* path, arrivals */
+    char *settings[3] = {full, NULL, NULL}; /* path, arrivals, follow */
     struct source *source;
     struct error error;
     enum poll_state state = POLL_MORE;

@@ -13,6 +13,7 @@
 
 struct file_settings { /* as in file.c */
     char *path, *arrivals;
+    bool follow;
 };
 
 enum { FILES_MAX = 2 };

@@ -82,6 +82,8 @@ static void test_start_forms(void **state)
     assert_false(kafka_start_parse("1h", &start));
     assert_false(kafka_start_parse("-", &start));
     assert_false(kafka_start_parse("", &start));
+    assert_false(kafka_start_parse("-1x", &start));
+    assert_false(kafka_start_parse("2026-13-01T00:00:00Z", &start));
 }
 
 static void test_no_broker(void **state)

@@ -291,6 +291,12 @@ static void test_facets(void **state)
     /* elsewhere than in Airflow the start of the slot is when the run is due */
     assert_true(batch->scheduled_us[0] == time_of("2026-11-21T09:00:00Z"));
 
+    rig_decode_text(
+        &rig, EVENT("", "", "\"name\":\"j\",\"facets\":{\"jobType\":{\"processingType\":\"STREAMING\"}}"));
+    assert_span(rig.batch.result[0], "streaming");
+    rig_decode_text(&rig,
+                    EVENT("", "", "\"name\":\"j\",\"facets\":{\"jobType\":{\"processingType\":\"BATCH\"}}"));
+    assert_span(rig.batch.result[0], "");
     rig_decode_text(&rig, EVENT("", "", "\"name\":\"j\",\"facets\":{\"jobType\":{\"integration\":\"DBT\"}}"));
     assert_span(batch->engine[0], "dbt");
 

@@ -5,15 +5,18 @@ usage: scenarios.py [NAME...]      names are matched as parts; without any all r
 Messages are sent by kcat. One start of each server serves all scenarios: each has its own topic or group, pipeline and
 index prefix. A scenario is a function of the bench; SCENARIOS at the end is the list.
 """
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import commands  # noqa: E402
 import generate  # noqa: E402
 import reference  # noqa: E402
 from integration import cluster, compare, documents, services  # noqa: E402
@@ -95,7 +98,7 @@ class Bench:
                          "group": name, "format": "fields", "start": "earliest",
                          "librdkafka": {"topic.metadata.refresh.interval.ms": "1000"}}],
             "measures": [measure.configuration() for measure in MEASURES],
-            "sinks": [{"name": "search", "type": "elasticsearch", "urls": [self.search.url], "send": ["events", "buckets"],
+            "sinks": [{"name": "search", "type": "elasticsearch", "urls": [self.search.url if self.search else ""], "send": ["events", "buckets"],
                        "setup": "auto", "prefix": name, "namespace": "test", "bulk_wait": "200ms"}],
         }
 
@@ -275,6 +278,47 @@ def missing_topic(bench):
     finish(bench, name, recording, start)
 
 
+def typed_commands(bench):
+    """`weir init` on a topic, `weir check --connect`: what is well, and each thing that is not."""
+    search, kafka = bench.server("opensearch2"), bench.broker()
+    folder = tempfile.mkdtemp(dir=bench.folder)
+    recording = os.path.join(services.ROOT, "examples", "recordings", "celery.jsonl.zst")
+    lines = subprocess.check_output(["zstdcat", recording]).splitlines()[:2000]
+    kafka.topic("celeryev", 3)
+    kafka.topic("empty", 1)
+    kafka.produce("celeryev", [[(b"k", line) for line in lines[partition::3]] for partition in range(3)])
+    to_topic = ["init", "--brokers", kafka.brokers, "--group", "typed", "--out", "made.yaml", "--topic"]
+    commands.must_have(commands.weir(folder, *to_topic, "celerev", code=3), "did you mean 'celeryev'?")
+    commands.must_have(commands.weir(folder, *to_topic, "empty", code=3), "has no messages")
+    commands.must_have(commands.weir(folder, *to_topic, "celeryev", "--librdkafka", "client.id=typed"),
+                       "198 messages; the format celery reads 198 of 198")
+    said = commands.weir(folder, "check", "made.yaml", "--connect")
+    commands.must_have(said, "ok    source 'celeryev': topic 'celeryev': 3 partitions, 2000 offsets kept",
+                       "group 'typed' has committed nothing; the last message can be read")
+    gone = services.free_port()
+    source = {"type": "kafka", "format": "celery", "brokers": kafka.brokers}
+    sink = {"type": "elasticsearch", "send": ["buckets"], "prefix": "typed"}
+    with open(os.path.join(folder, "many.yaml"), "w", encoding="utf-8") as file:
+        json.dump({"name": "many",
+                   "sources": [{**source, "name": "a", "topics": ["celeryev", "celerev", "empty"]},
+                               {**source, "name": "b", "topics": ["x"], "brokers": f"127.0.0.1:{gone}"}],
+                   "sinks": [{**sink, "name": "c", "urls": [search.url, f"http://127.0.0.1:{gone}"]},
+                             {**sink, "name": "d", "urls": [search.url], "setup": "auto"},
+                             {"name": "e", "type": "webhook", "url": f"{search.url}/secret", "send": ["alerts"]},
+                             {"name": "f", "type": "webhook", "url": f"https://127.0.0.1:{search.port}/secret",
+                              "send": ["alerts"]}]}, file)
+    said = commands.weir(folder, "check", "many.yaml", "--connect", code=3)
+    for pattern in ("^ok    source 'a': topic 'celeryev'", "^wrong source 'a': no topic 'celerev'", "^ok    source 'a': topic 'empty'",
+                    f"^wrong source 'b': no broker answers at 127.0.0.1:{gone}", "^wrong sink 'c': .*setup elasticsearch",
+                    f"^wrong sink 'c': 127.0.0.1:{gone}: ", "^ok    sink 'd': .*opensearch 2.*will be installed",
+                    "^ok    sink 'e': .*nothing was sent", "^wrong sink 'f': .*SSL"):
+        commands.must_match(said, pattern)
+    if "secret" in said:
+        raise AssertionError(f"an address with a secret is shown: {said}")
+    commands.weir(folder, "setup", "elasticsearch", "many.yaml")
+    commands.must_match(commands.weir(folder, "check", "many.yaml", "--connect", code=3), "^ok    sink 'c': .*installed")
+
+
 def broker_down(bench):
     name = "broker-down"
     bench.server("opensearch2")
@@ -392,6 +436,45 @@ def kafka_journal(bench):
     broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 
 
+def alerts_of(bench, folder, name, *options):
+    path = os.path.join(folder, name + ".jsonl")
+    subprocess.run([services.program(), "replay", os.path.join(folder, "weir.yaml"), "--alerts", path, *options], check=True,
+                   capture_output=True, timeout=60)
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def recorded(bench):
+    """What `weir record` keeps gives the alerts of the live topic, ids and all; it commits nothing: a run reads all after it."""
+    name, partitions = "recorded", 3
+    bench.broker().topic(name, partitions)
+    messages = generate.generate(5, 6000, partitions, int(time.time()) * 1_000_000, lateness_s=LATENESS_S)
+    messages[1][7:7] = [(b"k", b"\xff no text \xfe"), (b"k", b"")]
+    bench.kafka.produce(name, messages)
+    configuration = bench.configuration(name, name, 2)
+    folder = os.path.join(bench.folder, name)
+    configuration["rules"] = [{"name": "busy", "on": "bucket", "measure": "value", "when": "count >= 6"},
+                              {"name": "failed", "on": "run", "when": 'state == "failed"', "by": ["workflow", "task"]}]
+    configuration["sinks"] = [{"name": "told", "type": "file", "path": os.path.join(folder, "told.jsonl"), "send": ["alerts"]}]
+    os.makedirs(folder)
+    path = os.path.join(folder, "weir.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(configuration, file)
+    kept = os.path.join(folder, "kept")
+    said = subprocess.run([services.program(), "record", path, "--out", kept, "--for", "6s"], check=True, capture_output=True,
+                          text=True, timeout=60).stderr
+    if f"{sum(map(len, messages))} messages in {partitions} files" not in said:
+        raise AssertionError(f"recorded: {said}")
+    live, again = alerts_of(bench, folder, "live"), alerts_of(bench, folder, "again", "--input", kept)
+    if len(live) < 20 or live != again:
+        raise AssertionError(f"{len(live)} alerts live, {len(again)} again, first others "
+                             f"{next((pair for pair in zip(live, again) if pair[0] != pair[1]), None)}")
+    bench.start(name, configuration, "--once").wait(60)
+    with open(os.path.join(folder, "told.jsonl"), encoding="utf-8") as file:
+        if sorted(file.read().splitlines()) != sorted(live):
+            raise AssertionError("a run tells other alerts than the replay")
+
+
 # In this order each search server is started once, and the scenarios that stop a server come last on it.
 SCENARIOS = (
     [(f"once/opensearch2/partitions-{p}/workers-{w}", once("opensearch2", p, w)) for p in (1, 8) for w in (1, 4)]
@@ -406,6 +489,7 @@ SCENARIOS = (
         ("cluster/scaled", scaled),
         ("documents/opensearch2", documents.documents("opensearch2")),
         ("missing-topic", missing_topic),
+        ("typed-commands", typed_commands),
         ("broker-down", broker_down),
         ("search-down", search_down),
     ]
@@ -415,7 +499,7 @@ SCENARIOS = (
 
 
 # These need a broker only, of their own: they run beside the others.
-BROKER_SCENARIOS = [("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
+BROKER_SCENARIOS = [("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
 
 
 def print_table(rows, note):

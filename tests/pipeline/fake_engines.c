@@ -1,7 +1,7 @@
 #include "tests/pipeline/fake_engines.h"
 
 #include "base/memory.h"
-#include "pipeline/metrics.h"
+#include "pipeline/health.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 struct engine {
     struct shared shared;
     counter *values[1];
+    struct worker_report *reports[1];
     struct task task;
     bool stopped;
     struct fake_task *told;
@@ -103,6 +104,7 @@ enum status engine_start(const struct plan *plan, const struct engine_options *o
     engine->values[0] = memory_new(metrics_count(plan) * sizeof(counter));
     for (size_t i = 0; i < metrics_count(plan); i++)
         engine->values[0][i] = FAKE_ROWS;
+    engine->reports[0] = worker_report_new(plan);
     engine->told = told;
     engine->shared.task = options->task ? &engine->task : NULL;
     told->fails = false;
@@ -151,6 +153,7 @@ void engine_free(struct engine *engine)
     atomic_fetch_sub(&fake.running, 1);
     keeper_free(engine->shared.checkpoint.keeper);
     free(engine->values[0]);
+    worker_report_free(engine->reports[0]);
     free(engine);
 }
 
@@ -161,8 +164,8 @@ bool engine_is_ready(const struct engine *engine)
 
 void engine_figures(const struct engine *engine, struct metrics_engine *ret_figures)
 {
-    *ret_figures =
-        (struct metrics_engine){.shared = &engine->shared, .values = (counter *const *)engine->values};
+    *ret_figures = (struct metrics_engine){
+        .shared = &engine->shared, .values = engine->values, .reports = engine->reports};
 }
 
 struct dead_letters *engine_dead_letters(const struct engine *engine)

@@ -190,6 +190,16 @@ enum status store_history_put(struct store *store, const struct history_line *li
     return STATUS_OK;
 }
 
+enum status store_runs_put(struct store *store, const struct ended_run *runs, size_t count,
+                           struct error *ret_error)
+{
+    if (store->refusing)
+        return STATUS_RETRY;
+    store->runs += count;
+    store->told_us = runs[count - 1].told_us;
+    return STATUS_OK;
+}
+
 enum status dead_letters_put(struct dead_letters *store, const struct dead_letter *letters, size_t count,
                              struct error *ret_error)
 {

@@ -20,8 +20,9 @@ struct store {
     size_t document_count, document_capacity;
     struct fake_notification *notifications;
     size_t notification_count, notification_capacity;
-    uint64_t history_lines, letters, puts;
-    bool refusing; /* answers STATUS_RETRY to every writing call */
+    uint64_t history_lines, runs, letters, puts;
+    int64_t told_us; /* of the last run */
+    bool refusing;   /* answers STATUS_RETRY to every writing call */
 };
 
 struct store *fake_store_new(void);

@@ -94,10 +94,16 @@ static void put_lines(struct task_writer *writer)
                                       .at_us = (int64_t)writer->lines,
                                       .told_us = (int64_t)writer->lines * 100000,
                                       .line = SPAN_LITERAL("{}")};
+    const struct ended_run run = {.first_us = (int64_t)writer->lines / 3, /* each is told three times */
+                                  .id = {9, writer->lines / 3},
+                                  .version = writer->lines,
+                                  .told_us = (int64_t)writer->lines * 100000,
+                                  .line = SPAN_LITERAL("{}")};
     struct error error;
 
     check(store_notify(writer->store, &notification, 1, &error), &error);
     check(store_history_put(writer->store, &line, 1, &error), &error);
+    check(store_runs_put(writer->store, &run, 1, &error), &error);
     writer->lines++;
 }
 
@@ -179,6 +185,17 @@ static bool add_line(void *owner, const struct history_line *line)
     return true;
 }
 
+static bool add_run(void *owner, const struct ended_run *run)
+{
+    struct task_digest *digest = owner;
+
+    digest->runs++;
+    add(digest, &run->id, sizeof run->id);
+    add(digest, &run->version, sizeof run->version);
+    add(digest, run->line.data, run->line.size);
+    return true;
+}
+
 struct task_digest task_digest(struct store *store)
 {
     struct task_digest digest = {.generation = store_generation(store)};
@@ -190,6 +207,7 @@ struct task_digest task_digest(struct store *store)
             check(store_outbox_read(store, sink, lane, 0, add_document, &digest, &error), &error);
     check(store_notifications(store, add_notification, &digest, &error), &error);
     check(store_history(store, 1 << 20, add_line, &digest, &error), &error);
+    check(store_runs(store, add_run, &digest, &error), &error);
     return digest;
 }
 
@@ -200,5 +218,6 @@ void assert_same_digest(struct task_digest a, struct task_digest b)
     assert_int_equal(a.documents, b.documents);
     assert_int_equal(a.notifications, b.notifications);
     assert_int_equal(a.lines, b.lines);
+    assert_int_equal(a.runs, b.runs);
     assert_true(a.hash == b.hash);
 }

@@ -20,7 +20,7 @@ void task_writer_cut(struct task_writer *writer, unsigned values);
 
 struct task_digest {
     uint64_t hash, generation;
-    unsigned values, documents, notifications, lines;
+    unsigned values, documents, notifications, lines, runs;
 };
 struct task_digest task_digest(struct store *store);
 void assert_same_digest(struct task_digest a, struct task_digest b);

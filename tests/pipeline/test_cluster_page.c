@@ -37,7 +37,7 @@ static bool shows(struct view *view, enum document_kind kind, const char *text)
     bool found;
 
     buffer_init(&out, OUT_LIMIT);
-    view_list(view, kind, VIEW_ALERTS_MAX, &out);
+    view_list(view, kind, &(struct view_query){.limit = VIEW_ALERTS_MAX}, &out);
     found = memmem(out.data, out.size, text, strlen(text)) != NULL;
     buffer_free(&out);
     return found;

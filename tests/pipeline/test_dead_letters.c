@@ -135,6 +135,11 @@ static void test_list_get_delete(void **state)
     assert_int_equal(filtered.count, 2);
     assert_int_equal(filtered.offsets[0], 2);
     assert_int_equal(filtered.offsets[1], 1);
+    query = (struct dead_letters_query){.before = visited.ids[2]};
+    struct visited older = {0};
+    dead_letters_list(fixture.store, &query, visit, &older, &fixture.error);
+    assert_int_equal(older.count, 2);
+    assert_int_equal(older.offsets[0], 1);
 
     int64_t id = visited.ids[0];
     assert_int_equal(dead_letters_delete(fixture.store, id, &fixture.error), STATUS_OK);

@@ -183,6 +183,7 @@ static void count_states(const char *runs, const char *level, size_t ret_counts[
 
 static const char rules_yaml[] =
     "time: {lateness: 5s}\n"
+    "watch: true\n"
     "measures:\n"
     "- {name: rows, by: [workflow], every: 10s, window: 30s, where: 'task != \"c\"'}\n"
     "- {name: latency, of: value, statistics: [count, mean, p95, max], by: [workflow], every: 10s}\n"
@@ -257,6 +258,9 @@ static void test_same_bytes(void **state)
         if (output_names[kind] && lines_of(outputs.texts[kind]) < (kind == DOC_SIGNAL ? 1 : 20))
             fail_msg("only %zu lines of %s", lines_of(outputs.texts[kind]), output_names[kind]);
     assert_int_equal(metric(&outputs, "messages_total"), 4000 + bad[0] + bad[1]);
+    assert_int_equal(metric(&outputs, "source_messages_total{source=\"one\"}"), 2500 + bad[0]);
+    assert_int_equal(metric(&outputs, "source_messages_total{source=\"two\"}"), 1500 + bad[1]);
+    assert_true(metric(&outputs, "workers") >= 1);
     assert_int_equal(metric(&outputs, "rows_total"), 4000 + bad[0] + bad[1]);
     assert_int_equal(metric(&outputs, "rows_dropped_total{reason=\"malformed\"}"), bad[0] + bad[1]);
     assert_true(metric(&outputs, "rows_not_folded_total{reason=\"late\"}") > 0);
@@ -265,6 +269,9 @@ static void test_same_bytes(void **state)
     assert_true(occurrences(outputs.texts[DOC_ALERT], "\"rule\":\"run_failed\"") > 0);
     assert_true(occurrences(outputs.texts[DOC_ALERT], "\"rule\":\"many\"") > 0);
     assert_true(occurrences(outputs.texts[DOC_ALERT], "\"rule\":\"odd\"") > 0);
+    assert_true(occurrences(outputs.texts[DOC_ALERT], "\"rule\":\"watch_failure\"") > 0);
+    assert_true(occurrences(outputs.texts[DOC_ALERT], "\"rule\":\"watch_overdue\"") > 0);
+    assert_true(metric(&outputs, "watch_kept") > 0);
     outputs_free(&outputs);
     folder_close(&folder);
 }
@@ -289,12 +296,13 @@ static void test_corrections(void **state)
     folder_close(&folder);
 }
 
-/* A shuffle that stays within the lateness changes no bucket and no run. */
+/* A shuffle that stays within the lateness changes no bucket, no run, and nothing that the watch says. */
 static void test_shuffle(void **state)
 {
     static const char yaml[] =
         "name: test\nsources: [{name: one, type: file, path: rows.jsonl}]\n"
         "time: {lateness: 10s}\n"
+        "watch: true\n"
         "measures: [{name: rows, of: value, by: [workflow], every: 7s, window: 21s}]\n";
     struct outputs sorted, shuffled;
     struct folder folder;
@@ -319,13 +327,18 @@ static void test_shuffle(void **state)
             buffer_print(
                 &out, "{\"time\":%llu,\"workflow\":\"w%u\",\"run\":\"r%u\",\"state\":\"%s\",\"value\":%u}\n",
                 1795252618196ull + order[i] * 200ull, order[i] % 3, order[i] / 6,
-                order[i] % 6 < 3 ? "running" : "success", order[i] % 17);
+                order[i] % 6 < 3 ? "running"
+                : order[i] % 7   ? "success"
+                                 : "failed",
+                order[i] % 17);
         folder_put(&folder, "rows.jsonl", out.data, out.size);
         replay(&folder, yaml, 2, 64, pass ? &shuffled : &sorted);
     }
     assert_true(lines_of(sorted.texts[DOC_BUCKET]) > 50 && lines_of(sorted.texts[DOC_RUN]) > 300);
     assert_string_equal(sorted.texts[DOC_BUCKET], shuffled.texts[DOC_BUCKET]);
     assert_string_equal(sorted.texts[DOC_RUN], shuffled.texts[DOC_RUN]);
+    assert_true(lines_of(sorted.texts[DOC_ALERT]) >= 3);
+    assert_string_equal(sorted.texts[DOC_ALERT], shuffled.texts[DOC_ALERT]);
     outputs_free(&sorted);
     outputs_free(&shuffled);
     buffer_free(&out);

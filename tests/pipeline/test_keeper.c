@@ -115,6 +115,9 @@ static void test_refused(void **state)
     keeper_submit(bench.keeper, &b.job);
     assert_false(keeper_step(bench.keeper, 0));
     assert_true(keeper_holding(bench.keeper));
+    struct error reason;
+    keeper_reason(bench.keeper, &reason);
+    assert_string_equal(reason.text, "the disk is full");
     assert_false(keeper_step(bench.keeper, SECOND_US / 2)); /* not yet */
     assert_int_equal(a.refusals, 2);
     assert_false(keeper_step(bench.keeper, SECOND_US));

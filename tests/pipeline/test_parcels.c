@@ -4,10 +4,12 @@
 #include "pipeline/fold.h"
 #include "pipeline/judge.h"
 #include "pipeline/runs.h"
+#include "pipeline/watch.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/support.h"
 
 #include "pipeline/parcels.h"
+#include "pipeline/unique.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,9 @@ enum { ROWS = 300, TASKS = 2, HERE = 0, THERE = 1 };
 
 static const int64_t begin_us = 1795252620000000;
 
-#define HEAD   "name: test\nsources: [{name: s, type: file, path: x}]\nmeasures:\n"
+#define HEAD                                                                                                 \
+    "name: test\nwatch: true\nsources: [{name: s, type: file, path: x}]\n"                                   \
+    "clean: [{dedupe: run, scope: all}]\nmeasures:\n"
 #define COUNT  "- {name: count, by: [workflow], every: 10s}\n"
 #define VALUE  "- {name: value, by: [workflow], every: 10s, of: value, statistics: [mean, p95]}\n"
 #define OWNERS "- {name: owners, by: [workflow], every: 10s, of: owner, statistics: [distinct]}\n"
@@ -56,6 +60,38 @@ static void end_close(struct end *end)
     plan_free(end->plan);
 }
 
+static void send_unique(struct end *end, const struct event_batch *batch)
+{
+    struct cleaner *cleaner;
+    struct unique unique;
+    struct error error;
+
+    assert_int_equal(cleaner_open(end->plan->general.clean, &end->plan->labels, &cleaner, &error), STATUS_OK);
+    unique_init(&unique);
+    unique_send(&unique, cleaner_unique(cleaner), end->plan, batch, end->port, TASKS);
+    unique_free(&unique);
+    cleaner_close(cleaner);
+}
+
+static void send_words(struct end *end, struct event_batch *batch)
+{
+    struct watch *watch = watch_new(end->plan, end->port, TASKS);
+
+    watch_events(watch, batch);
+    for (uint32_t i = 0; i < batch->rows; i++)
+        watch_run(watch, &(struct run_record){.state = batch->state[i],
+                                              .version = i,
+                                              .id = {i, i * i},
+                                              .at_us = batch->time_us[i],
+                                              .started_us = TIME_NONE,
+                                              .duration_ms = batch->value[i],
+                                              .workflow = batch->workflow[i],
+                                              .run = batch->run[i],
+                                              .error = batch->owner[i],
+                                              .attempt = (uint16_t)i});
+    watch_free(watch);
+}
+
 /* All kinds of records, to both tasks. */
 static void send_all(struct end *end, uint64_t seed)
 {
@@ -85,6 +121,8 @@ static void send_all(struct end *end, uint64_t seed)
     }
     fold_rows(fold, &batch);
     rows_send(end->plan, &batch, end->port, TASKS);
+    send_unique(end, &batch);
+    send_words(end, &batch);
     fold_send(fold, INT64_MAX);
     for (unsigned i = 0; i < 3; i++) {
         struct condition condition = {.policy = 0,
@@ -143,8 +181,14 @@ static void tell_record(const struct end *end, struct record *record, const char
     case RECORD_ROW:
         row_record_pack((const struct row_record *)record, RUN_TEXTS, out);
         break;
+    case RECORD_UNIQUE:
+        unique_pack((const struct unique_record *)record, out);
+        break;
     case RECORD_CONDITION:
         condition_pack(end->plan->policies, &((const struct condition_record *)record)->condition, out);
+        break;
+    case RECORD_WATCH:
+        watch_word_pack((const struct watch_word *)record, out);
         break;
     case RECORD_WATERMARK:
         watermark_pack((const struct watermark_record *)record, out);

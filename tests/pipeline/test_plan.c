@@ -26,6 +26,18 @@ static const char *const wrong[][2] = {
     {"name: t\nsources: [{type: file, path: x}]\n", "2:11: sources.0: 'name' is missing"},
     {"name: t\nsources: [{name: s, type: file, path: x, format: celary}]\n",
      "2:50: format: 'celary' is neither under formats nor built in; did you mean 'celery'?"},
+    {BASE "receivers: [{name: ops, type: file, path: x}]\n",
+     "3:31: a receiver cannot be of type 'file', which tells nobody"},
+    {BASE "receivers: [{name: ops, type: webhok, url: 'http://x'}]\n",
+     "3:31: unknown receiver type 'webhok'; did you mean 'webhook'?"},
+    {BASE "receivers: [{name: ops, type: webhook, url: 'http://x', send: [alerts]}]\n", "3:57: unknown key 'send'"},
+    {BASE "sinks: [{name: ops, type: stdout, send: [alerts]}]\nreceivers: [{name: ops, type: webhook, url: "
+          "'http://x'}]\n",
+     "4:13: the name 'ops' is used twice in receivers"},
+    {BASE "receivers: [{name: ops, type: webhook, url: 'http://x'}]\nalerts: {to: [opps]}\n",
+     "4:14: no receiver named 'opps'; did you mean 'ops'?"},
+    {BASE "sinks: [{name: console, type: stdout, send: [alerts]}]\nalerts: {to: [console]}\n",
+     "4:14: no receiver named 'console'"},
     {"name: t\nname: u\n", "2:1: key 'name' was given at line 1 already"},
     {BASE "time: {lateness: soon}\n",
      "3:18: time.lateness: 'soon' is not a duration (like 500ms, 30s, 5m, 1h, 1d)"},
@@ -79,6 +91,10 @@ static const char *const wrong[][2] = {
      "5:55: measure: only for rules with on: bucket"},
     {MEASURES "rules: [{name: r, when: 'state == \"failed\"', for: 1m}]\n",
      "5:51: for: only for rules with on: bucket"},
+    {MEASURES "rules: [{name: watch_me, when: 'true'}]\n",
+     "5:16: name: 'watch_me': watch_... is for the built-in watch"},
+    {MEASURES "detectors: [{name: watch_it, type: zscore, measure: latency}]\n",
+     "5:20: name: 'watch_it': watch_... is for the built-in watch"},
     {MEASURES "rules: [{name: r}]\n", "5:9: rules.r: 'when' is missing"},
     {MEASURES "rules: [{name: r, on: buckets, when: 'true'}]\n",
      "5:23: rules.r.on: 'buckets' is not one of event, bucket, run; did you mean 'bucket'?"},
@@ -174,12 +190,61 @@ static void test_links(void **state)
     plan_free(plan);
 }
 
+static void test_watch(void **state)
+{
+    struct plan *plan = plan_of(BASE "http: {listen: \"\"}\nwatch: true\nalerts: {rest: 3m}\n"
+                                     "rules: [{name: r, when: 'true'}]\n");
+
+    (void)state;
+    assert_true(plan->wants_runs);
+    assert_int_equal(plan->watch_policy, 1);
+    assert_int_equal(plan->policy_count, 1 + WATCH_RULES);
+    assert_true(span_is(plan->policies[1 + WATCH_OVERDUE].name, "watch_overdue"));
+    assert_true(plan->policies[1 + WATCH_FAILURE].keep_firing_us == 180000000);
+    assert_true(plan->policies[1 + WATCH_OVERDUE].keep_firing_us == 0);
+    plan_free(plan);
+}
+
+/* Who gets the alerts: all receivers, those that are named, or nobody. */
+static void test_receivers(void **state)
+{
+    static const char *const to[] = {"", "alerts: {to: [chat]}\n", "alerts: {to: []}\n"};
+    static const unsigned expected[][3] = {{1, 1, 1}, {1, 0, 1}, {1, 0, 0}};
+
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++) {
+        char *text = NULL;
+
+        assert_true(asprintf(&text,
+                             BASE "sinks: [{name: console, type: stdout, send: [alerts]}]\n"
+                                  "receivers:\n- {name: ops, type: webhook, url: 'http://x'}\n"
+                                  "- {name: chat, type: webhook, url: 'http://y'}\n%s",
+                             to[i]) > 0);
+        struct plan *plan = plan_of(text);
+        struct plan_sink *receiver;
+        struct error error;
+
+        assert_int_equal(plan->sink_count, 3);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(plan->sinks[k].kinds, expected[i][k] << DOC_ALERT);
+            assert_int_equal(plan->sinks[k].receiver, k > 0);
+        }
+        assert_int_equal(plan->alerts.notify_max_age, 900000000);
+        assert_int_equal(plan_find_receiver(plan, "chat", &receiver, &error), STATUS_OK);
+        assert_ptr_equal(receiver, &plan->sinks[2]);
+        assert_int_equal(plan_find_receiver(plan, "console", &receiver, &error), STATUS_FATAL);
+        plan_free(plan);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_links),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_receivers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

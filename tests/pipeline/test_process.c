@@ -470,6 +470,18 @@ static void a_standby_holds_no_task_back(void **state)
     }
 }
 
+static void assert_health(struct world *world, const char *text)
+{
+    struct buffer out;
+
+    buffer_init(&out, 1 << 20);
+    process_health(world->process, 1000000, &out);
+    buffer_put(&out, "", 1);
+    if (!strstr(out.data, text))
+        fail_msg("no %s in %s", text, out.data);
+    buffer_free(&out);
+}
+
 struct asker {
     struct world *world;
     _Atomic bool end;
@@ -486,6 +498,7 @@ static void *ask(void *argument)
         double rows = sample(asker->world, "weir_rows_total");
 
         process_is_ready(asker->world->process);
+        assert_health(asker->world, "\"problems\":[");
         if (rows >= 0 && dead_letters_count(process_dead_letters(asker->world->process), &letters, &bytes,
                                             &error) == STATUS_OK)
             asker->asked++;
@@ -514,6 +527,21 @@ static void the_page_asks_while_tasks_come_and_go(void **state)
     assert_true(asker.asked > 0);
 }
 
+static void health_tells_of_the_tasks_of_this_process(void **state)
+{
+    struct world *world = *state;
+
+    assert_health(world, "the group has not said yet which tasks this process has");
+    fake.tasks[3].start = STATUS_RETRY;
+    fake.mine = 0x9;
+    poll_until_running(world, 1);
+    assert_health(world, "\"tasks\":4,\"mine\":[0,3]}");
+    assert_health(world, "[{\"severity\":\"warning\",\"text\":\"task 3 of this process does not work yet");
+    assert_health(world, "\"checkpoints\":[{\"task\":0,\"generation\":7,");
+    assert_health(world, "\"watermark\":\"1970-01-01T00:00:02.000Z\"");
+    assert_health(world, "\"ready\":false");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +560,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_standby_follows_the_tasks_of_others, set_up_standby, tear_down),
         cmocka_unit_test_setup_teardown(a_standby_holds_no_task_back, set_up_standby, tear_down),
+        cmocka_unit_test_setup_teardown(health_tells_of_the_tasks_of_this_process, set_up_cluster, tear_down),
         cmocka_unit_test_setup_teardown(the_page_asks_while_tasks_come_and_go, set_up_standby, tear_down),
         cmocka_unit_test_setup_teardown(the_page_asks_while_tasks_come_and_go, set_up_cluster, tear_down),
     };

@@ -31,6 +31,7 @@ struct rig {
     struct id128 last_id;
     uint64_t last_version;
     struct run_record last; /* its texts are gone */
+    struct span result;     /* of the next rows */
     uint32_t shard;         /* of the last row */
 };
 
@@ -133,6 +134,7 @@ static void send(struct rig *rig, const struct step *step, int64_t watermark_us,
     rig->batch.run[0] = span_of(step->run);
     rig->batch.task[0] = span_of(step->task);
     rig->batch.attempt[0] = step->attempt;
+    rig->batch.result[0] = rig->result;
     rig->batch.duration_ms[0] = step->duration_ms > 0 ? step->duration_ms : NAN;
     rows_send(rig->plan, &rig->batch, rig->port, 1);
 }
@@ -217,6 +219,33 @@ static void test_cases(void **state)
         assert_true(figures.transitions + figures.ignored <= sent);
         rig_close(&rig);
     }
+}
+
+/* Whether a failure is final, and whether a run's failure is that of its task. */
+static void test_final_failures(void **state)
+{
+    const struct step task = {1, STATE_FAILED, "d", "r", "t", 1, 0},
+                      run = {3, STATE_FAILED, "d", "r", NULL, 0, 0};
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, "");
+    rig.result = SPAN_LITERAL("up_for_retry");
+    step_now(&rig, &task);
+    assert_true(rig.last.will_retry);
+    rig.result = (struct span){0};
+    step_now(&rig, &run);
+    assert_false(rig.last.task_failed || rig.last.will_retry);
+    rig_close(&rig);
+    rig_open(&rig, "");
+    step_now(&rig, &task);
+    assert_false(rig.last.will_retry);
+    step_now(&rig, &run);
+    assert_true(rig.last.task_failed);
+    rig.result = SPAN_LITERAL("streaming");
+    step_now(&rig, &(struct step){4, STATE_RUNNING, "s", "r", NULL, 0, 0});
+    assert_true(rig.last.is_endless && !rig.last.task_failed);
+    rig_close(&rig);
 }
 
 static void test_times(void **state)
@@ -343,8 +372,8 @@ static void test_expiry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),     cmocka_unit_test(test_times),  cmocka_unit_test(test_eviction),
-        cmocka_unit_test(test_many_runs), cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_cases),    cmocka_unit_test(test_final_failures), cmocka_unit_test(test_times),
+        cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),      cmocka_unit_test(test_expiry),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,12 +245,14 @@ static void fill_all_tables(struct fixture *fixture)
         .place = {.sink = 1, .lane = 2, .sequence = 3}, .kind = DOC_ALERT, .body = SPAN_LITERAL("document")};
     const struct notification notification = {.sink = 1, .line = {1, 2}, .body = SPAN_LITERAL("line")};
     const struct history_line line = {.id = {7, 8}, .at_us = 5, .line = SPAN_LITERAL("{}")};
+    const struct ended_run run = {.first_us = 4, .id = {7, 9}, .version = 2, .line = SPAN_LITERAL("{}")};
 
     put(fixture, 1, 7, "a value that is long enough to be worth a look");
     flip(fixture, 1);
     assert_status(fixture, store_outbox_put(fixture->store, &document, 1, &fixture->error), STATUS_OK);
     assert_status(fixture, store_notify(fixture->store, &notification, 1, &fixture->error), STATUS_OK);
     assert_status(fixture, store_history_put(fixture->store, &line, 1, &fixture->error), STATUS_OK);
+    assert_status(fixture, store_runs_put(fixture->store, &run, 1, &fixture->error), STATUS_OK);
     assert_status(fixture, store_audit(fixture->store, 9, "reset", SPAN_LITERAL("all"), &fixture->error),
                   STATUS_OK);
 }
@@ -283,6 +285,7 @@ static void changes_in_any_column_are_found(void **state)
          "notifications with sink"},
         {"history", "id_high id_low episode_high episode_low revision at_us told_us line checksum",
          "history with id_high"},
+        {"runs", "first_us id_high id_low version told_us line checksum", "runs with first_us"},
         {"audit", "time_us what detail checksum", "audit with time_us"},
     };
     struct fixture fixture;
@@ -529,6 +532,83 @@ static void logs_come_back_in_their_order(void **state)
     tear_down(&fixture);
 }
 
+static bool read_run(void *owner, const struct ended_run *run)
+{
+    struct loaded *loaded = owner;
+
+    loaded->size +=
+        (size_t)snprintf(loaded->text + loaded->size, sizeof loaded->text - loaded->size, "%d:%d %.*s ",
+                         (int)run->first_us, (int)run->version, (int)run->line.size, run->line.data);
+    return true;
+}
+
+static void assert_runs(struct fixture *fixture, const char *expected)
+{
+    struct loaded runs = {0};
+
+    assert_status(fixture, store_runs(fixture->store, read_run, &runs, &fixture->error), STATUS_OK);
+    runs.text[runs.size] = '\0';
+    assert_string_equal(runs.text, expected);
+}
+
+static void the_newest_word_of_an_ended_run_is_kept(void **state)
+{
+    const struct ended_run runs[] = {
+        {.first_us = 30, .id = {1, 1}, .version = 4, .told_us = 55, .line = SPAN_LITERAL("failed")},
+        {.first_us = 20, .id = {1, 2}, .version = 3, .told_us = 50, .line = SPAN_LITERAL("early")},
+        {.first_us = 30, .id = {1, 1}, .version = 6, .told_us = 60, .line = SPAN_LITERAL("again")},
+        {.first_us = 30, .id = {1, 1}, .version = 4, .told_us = 65, .line = SPAN_LITERAL("failed")},
+        {.first_us = 20, .id = {1, 2}, .version = 3, .told_us = 51, .line = SPAN_LITERAL("early")}};
+    struct fixture fixture;
+    struct store_figures figures;
+
+    set_up(&fixture);
+    assert_status(&fixture, store_runs_put(fixture.store, runs, 5, &fixture.error), STATUS_OK);
+    assert_runs(&fixture, "20:3 early 30:6 again ");
+    assert_status(&fixture, store_figures(fixture.store, &figures, &fixture.error), STATUS_OK);
+    assert_int_equal(figures.runs, 2);
+    assert_int_equal(figures.run_bytes, 10);
+    fixture.options.history_us = 40;
+    reopen(&fixture);
+    while (store_tidy(fixture.store, 91))
+        ;
+    assert_runs(&fixture, "20:3 early 30:6 again ");
+    while (store_tidy(fixture.store, 92))
+        ;
+    assert_runs(&fixture, "30:6 again ");
+    fixture.options.limit_bytes = 1;
+    reopen(&fixture);
+    while (store_tidy(fixture.store, 92))
+        ;
+    assert_runs(&fixture, "");
+    tear_down(&fixture);
+}
+
+/* As the first version made it: without a history of runs. */
+static void an_older_store_gets_its_run_history(void **state)
+{
+    struct fixture fixture;
+    struct store *store;
+
+    set_up(&fixture);
+    fill_all_tables(&fixture);
+    run_sql(&fixture, "DROP TABLE runs; DELETE FROM store_versions WHERE part = 'runs';"
+                      "DELETE FROM store_totals WHERE part = 'runs'");
+    store_close(fixture.store);
+    fixture.store = NULL;
+    struct store_options looking = {.read_only = true};
+    assert_status(&fixture, store_open(fixture.path, &looking, &store, &fixture.error), STATUS_FATAL);
+    assert_non_null(strstr(fixture.error.text, "older weir"));
+    reopen(&fixture);
+    assert_runs(&fixture, "");
+    assert_loads(&fixture, "5/7=a value that is long enough to be worth a look ");
+    const struct ended_run run = {.first_us = 4, .id = {7, 9}, .version = 2, .line = SPAN_LITERAL("new")};
+    assert_status(&fixture, store_runs_put(fixture.store, &run, 1, &fixture.error), STATUS_OK);
+    reopen(&fixture);
+    assert_runs(&fixture, "4:2 new ");
+    tear_down(&fixture);
+}
+
 static void a_full_disk_is_told_and_keeps_nothing_half(void **state)
 {
     struct fixture fixture;
@@ -657,6 +737,8 @@ int main(void)
         cmocka_unit_test(the_limit_takes_history_first),
         cmocka_unit_test(the_outbox_keeps_its_order),
         cmocka_unit_test(logs_come_back_in_their_order),
+        cmocka_unit_test(the_newest_word_of_an_ended_run_is_kept),
+        cmocka_unit_test(an_older_store_gets_its_run_history),
         cmocka_unit_test(a_full_disk_is_told_and_keeps_nothing_half),
         cmocka_unit_test(a_busy_file_is_told),
         cmocka_unit_test(a_file_that_cannot_be_written_is_refused_at_open),

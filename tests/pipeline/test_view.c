@@ -115,7 +115,7 @@ static void lists_agree_with_a_sorted_array(void **state)
         for (size_t k = 0; k < used && k < limit; k++)
             buffer_print(&expected, "%s%u", k ? "," : "", all[k].number);
         buffer_put(&expected, "]", 2);
-        view_list(view, DOC_ALERT, limit, &out);
+        view_list(view, DOC_ALERT, &(struct view_query){.limit = limit}, &out);
         assert_out(&out, expected.data);
         buffer_clear(&expected);
     }
@@ -131,7 +131,7 @@ static void kinds_are_kept_apart_and_others_ignored(void **state)
     struct buffer out;
 
     buffer_init(&out, OUT_LIMIT);
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[]");
     view_series(view, &out);
     assert_out(&out, "[]");
@@ -139,9 +139,9 @@ static void kinds_are_kept_apart_and_others_ignored(void **state)
     put_number(view, DOC_RUN, 1, 1, 12);
     put_number(view, DOC_EVENT, 1, 1, 13);
     put_number(view, DOC_SIGNAL, 1, 1, 14);
-    view_list(view, DOC_ALERT, 10, &out);
+    view_list(view, DOC_ALERT, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[11]");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[12]");
     assert_false(view_points(view, group_id(1), &out));
     assert_int_equal(out.size, 0);
@@ -159,13 +159,13 @@ static void runs_are_bounded_by_number_and_by_bytes(void **state)
     buffer_init(&out, OUT_LIMIT);
     for (unsigned i = 0; i < VIEW_RUNS_MAX + 10; i++)
         put_number(view, DOC_RUN, i, i, 100000 + i);
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX + 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX + 10}, &out);
     assert_int_equal(count(&out, ",") + 1, VIEW_RUNS_MAX);
     buffer_clear(&out);
     memset(large, 'x', size);
     for (unsigned i = 0; i < 20; i++)
         put(view, DOC_RUN, i, 1000000 + i, span_make(large, size));
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX}, &out);
     assert_in_range(out.size, 6 * size, VIEW_LINES_BYTES);
     free(large);
     buffer_free(&out);
@@ -304,14 +304,14 @@ static void an_older_line_does_not_replace_a_newer_one(void **state)
     buffer_init(&out, OUT_LIMIT);
     hear(view, DOC_RUN, 1, 10, 5, "5");
     hear(view, DOC_RUN, 1, 20, 4, "4");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[5]");
     hear(view, DOC_RUN, 1, 9, 6, "6");
     hear(view, DOC_RUN, 1, 8, 6, "7");
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[7]");
     put_number(view, DOC_RUN, 1, 7, 8);
-    view_list(view, DOC_RUN, 10, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = 10}, &out);
     assert_out(&out, "[7]");
 
     hear(view, DOC_BUCKET, 2, 10, 5, "{\"measure\":\"m\",\"key\":{},\"count\":5}");
@@ -371,7 +371,7 @@ static void readers_and_writers_at_a_time(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&writers[i], NULL, write_all, view), 0);
     for (unsigned i = 0; i < 200; i++) {
-        view_list(view, DOC_ALERT, 50, &out);
+        view_list(view, DOC_ALERT, &(struct view_query){.limit = 50}, &out);
         assert_true(out.data[0] == '[' && out.data[out.size - 1] == ']');
         assert_true(count(&out, ",") < 50);
         view_series(view, &out);
@@ -380,11 +380,128 @@ static void readers_and_writers_at_a_time(void **state)
     }
     for (int i = 0; i < 2; i++)
         pthread_join(writers[i], NULL);
-    view_list(view, DOC_ALERT, 1, &out);
+    view_list(view, DOC_ALERT, &(struct view_query){.limit = 1}, &out);
     assert_out(&out, "[105999]");
-    view_list(view, DOC_RUN, VIEW_RUNS_MAX, &out);
+    view_list(view, DOC_RUN, &(struct view_query){.limit = VIEW_RUNS_MAX}, &out);
     assert_int_equal(count(&out, ",") + 1, 100);
     buffer_free(&out);
+    view_free(view);
+}
+
+/* Asks for lines by members ("name=TEXT", as JSON writes it) and words; compares the answer and the total. */
+static void assert_found(struct view *view, const char *const *members, const char *words, size_t skip,
+                         size_t limit, size_t total, const char *expected)
+{
+    struct view_match matches[4];
+    struct span texts[4];
+    struct view_query query = {.matches = matches, .words = texts, .skip = skip, .limit = limit};
+    char names[4][16];
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    for (; members && members[query.match_count]; query.match_count++) {
+        const char *member = members[query.match_count], *equals = strchr(member, '=');
+        char *name = names[query.match_count];
+
+        snprintf(name, sizeof names[0], "%.*s", (int)(equals - member), member);
+        matches[query.match_count] = (struct view_match){.member = name, .text = span_of(equals + 1)};
+    }
+    while (*(words += strspn(words, " "))) {
+        texts[query.word_count++] = span_make(words, strcspn(words, " "));
+        words += strcspn(words, " ");
+    }
+    assert_int_equal(view_list(view, DOC_ALERT, &query, &out), total);
+    assert_out(&out, expected);
+    buffer_free(&out);
+}
+
+#define FIRST  "{\"state\":\"firing\",\"x\":{\"rule\":\"b\",\"state\":\"z\"},\"rule\":\"a:b\",\"n\":1}"
+#define SECOND "{\"state\":\"resolved\",\"why\":[{\"rule\":\"c\"},\"state\"],\"task\":\"say \\\"Hi\\\"\"}"
+#define THIRD  "{\"rule\":\"a:b\",\"state\":\"pending\",\"target\":\"orders\\\\\"}"
+
+static void lists_are_filtered_by_members_and_words(void **state)
+{
+    static const char *const texts[] = {THIRD, SECOND, FIRST};
+    static const char *const firing[] = {"state=\"firing\"", NULL},
+                             *const open[] = {"state=\"firing\"", "state=\"pending\"", NULL},
+                             *const both[] = {"state=\"pending\"", "rule=\"a:b\"", NULL},
+                             *const escaped[] = {"task=\"say \\\"Hi\\\"\"", NULL},
+                             *const inner[] = {"rule=\"b\"", NULL}, *const absent[] = {"rule=", NULL},
+                             *const number[] = {"n=1", NULL}, *const value[] = {"firing=\"x\"", NULL};
+    struct view *view = view_new();
+
+    for (unsigned i = 0; i < 3; i++)
+        put(view, DOC_ALERT, i, i, span_of(texts[i]));
+    assert_found(view, NULL, "", 0, 9, 3, "[" FIRST "," SECOND "," THIRD "]");
+    assert_found(view, firing, "", 0, 9, 1, "[" FIRST "]");
+    assert_found(view, open, "", 0, 9, 2, "[" FIRST "," THIRD "]");
+    assert_found(view, open, "", 1, 9, 2, "[" THIRD "]");
+    assert_found(view, open, "", 0, 1, 2, "[" FIRST "]");
+    assert_found(view, open, "", 5, 1, 2, "[]");
+    assert_found(view, both, "", 0, 9, 1, "[" THIRD "]");
+    assert_found(view, escaped, "", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, inner, "", 0, 9, 0, "[]");
+    assert_found(view, absent, "", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, number, "", 0, 9, 0, "[]");
+    assert_found(view, value, "", 0, 9, 0, "[]");
+    assert_found(view, NULL, "SAY hi", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, NULL, "state", 0, 9, 1, "[" SECOND "]");
+    assert_found(view, NULL, "target", 0, 9, 0, "[]");
+    assert_found(view, NULL, "ORDERS\\\\", 0, 9, 1, "[" THIRD "]");
+    assert_found(view, NULL, "a:b fir", 0, 9, 1, "[" FIRST "]");
+    view_free(view);
+}
+
+static void an_alert_keeps_its_lines(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    char text[16];
+
+    buffer_init(&out, OUT_LIMIT);
+    hear(view, DOC_ALERT, 1, 10, 1, "1");
+    hear(view, DOC_ALERT, 1, 20, 2, "2");
+    hear(view, DOC_ALERT, 1, 20, 2, "22");
+    hear(view, DOC_ALERT, 1, 15, 1, "11");
+    hear(view, DOC_ALERT, 1, 30, 3, "3");
+    hear(view, DOC_ALERT, 2, 30, 1, "other");
+    assert_true(view_history(view, group_id(1), &out));
+    assert_out(&out, "[1,22,3]");
+    assert_false(view_history(view, group_id(3), &out));
+    assert_int_equal(out.size, 0);
+    for (unsigned i = 4; i < 4 + 2 * VIEW_HISTORY_MAX; i++) {
+        snprintf(text, sizeof text, "%u", i);
+        hear(view, DOC_ALERT, 1, 30 + i, i, text);
+    }
+    assert_true(view_history(view, group_id(1), &out));
+    assert_int_equal(count(&out, ","), VIEW_HISTORY_MAX);
+    assert_int_equal(strncmp(out.data, "[53,54,", 7), 0);
+    buffer_free(&out);
+    view_free(view);
+}
+
+/* Many lines of few alerts stay within the bytes, too. */
+static void earlier_lines_count_as_bytes(void **state)
+{
+    struct view *view = view_new();
+    struct buffer out;
+    size_t size = VIEW_LINES_BYTES / 100;
+    char *text = memory_new(size);
+
+    memset(text, '7', size);
+    buffer_init(&out, OUT_LIMIT);
+    for (uint64_t version = 1; version <= 40; version++)
+        for (uint64_t group = 0; group < 4; group++)
+            view_hear(view, &(struct view_line){.kind = DOC_ALERT,
+                                                .group = group_id(group),
+                                                .time_us = (int64_t)version,
+                                                .version = version,
+                                                .text = span_make(text, size)});
+    for (uint64_t group = 0; group < 4; group++)
+        view_history(view, group_id(group), &out);
+    assert_true(out.size > VIEW_LINES_BYTES / 2 && out.size <= VIEW_LINES_BYTES);
+    buffer_free(&out);
+    free(text);
     view_free(view);
 }
 
@@ -399,6 +516,9 @@ int main(void)
         cmocka_unit_test(only_a_quiet_series_gives_way),
         cmocka_unit_test(series_share_the_bytes),
         cmocka_unit_test(an_older_line_does_not_replace_a_newer_one),
+        cmocka_unit_test(lists_are_filtered_by_members_and_words),
+        cmocka_unit_test(an_alert_keeps_its_lines),
+        cmocka_unit_test(earlier_lines_count_as_bytes),
         cmocka_unit_test(the_tap_has_what_was_put_and_not_what_was_heard),
         cmocka_unit_test(readers_and_writers_at_a_time),
     };

@@ -8,5 +8,6 @@ struct process {
     _Atomic uint64_t rows;
     double watermark_s;
     const char *name;
+    const char *cluster, *problems; /* of /api/health: JSON; NULL: no cluster, nothing wrong */
     struct dead_letters *dead_letters;
 };

@@ -1,10 +1,13 @@
-/* A real server with a sample view, for page_test.py: prints its address, serves until its input ends.
- * Arguments: `empty` leaves the view empty. The sample's times end at 2026-11-21T10:00:00Z. */
+/* A real server with a sample view and dead letters, for page_test.py: prints its address, serves until its
+ * input ends; a line `reload` takes the process away, any other gives it back. Arguments: the file for dead
+ * letters; `empty` leaves all empty; `cluster` is one process of several. Times end at 2026-11-21T10:00Z. */
+#include "pipeline/dead_letters.h"
 #include "serve/server.h"
 #include "tests/serve/process_stand_in.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define END_US ((int64_t)1795255200 * 1000000)
 enum { MINUTE_US = 60 * 1000000, POINTS = 180, SPIKE = 131, HOLE = 60, HOLE_MINUTES = 8 };
@@ -27,6 +30,19 @@ static void put(struct sample *sample, enum document_kind kind, struct id128 gro
     buffer_clear(&sample->line);
 }
 
+static const struct span run_text = {.data = "3f1b0b5e-orders", .size = 15};
+
+static void put_alert(struct sample *sample, const struct alert *alert)
+{
+    line_of_alert(alert, &sample->line);
+    view_put(sample->view, &(struct view_line){.kind = DOC_ALERT,
+                                               .group = alert->episode,
+                                               .time_us = alert->at_us,
+                                               .version = alert->revision + 1,
+                                               .text = buffer_span(&sample->line)});
+    buffer_clear(&sample->line);
+}
+
 static void put_alerts(struct sample *sample)
 {
     static const struct {
@@ -38,8 +54,8 @@ static void put_alerts(struct sample *sample)
     } rows[] = {
         {SEVERITY_CRITICAL, ALERT_FIRING, ALERT_FAILURE, "failure", "orders_daily", "load_warehouse", "",
          "load_warehouse failed: connection refused by warehouse-2:5432 after 3 attempts", 12},
-        {SEVERITY_WARNING, ALERT_FIRING, ALERT_DURATION, "slow", "customer_360", "join/sessions", "",
-         "took 42 min, expected 8 min to 15 min", 31},
+        {SEVERITY_WARNING, ALERT_FIRING, ALERT_DURATION, "slow", "orders_daily", "join/sessions", "",
+         "took 42 min, expected 8 min to 15 min", 49},
         {SEVERITY_ERROR, ALERT_FIRING, ALERT_MISSING, "missing", "billing_export", "", "",
          "no run since 06:00, expected one every hour", 118},
         {SEVERITY_WARNING, ALERT_PENDING, ALERT_VOLUME, "volume", "clickstream", "", "",
@@ -69,16 +85,97 @@ static void put_alerts(struct sample *sample)
                               .runbook = SPAN_LITERAL("https://example.org/runbooks/one"),
                               .score = 0.987,
                               .probability = 0.001,
+                              .run = rows[i].task[0] ? run_text : (struct span){0},
+                              .labels = {{SPAN_LITERAL("workflow"), span_of(rows[i].workflow)}},
+                              .label_count = rows[i].workflow[0] ? 1 : 0,
                               .actual = 42,
                               .expected_low = 8,
                               .expected_high = 15,
                               .unit = SPAN_LITERAL("min")};
 
         alert.starts_us = alert.at_us;
+        alert.state = ALERT_PENDING;
+        put_alert(sample, &alert);
+        alert.revision = 1;
+        alert.actual = 48;
+        alert.state = rows[i].state;
         alert.ends_us = resolved ? alert.at_us + 7 * (int64_t)MINUTE_US : TIME_NONE;
-        line_of_alert(&alert, &sample->line);
-        put(sample, DOC_ALERT, alert.episode, alert.at_us);
+        alert.at_us = resolved ? alert.ends_us : alert.at_us + (int64_t)MINUTE_US;
+        put_alert(sample, &alert);
     }
+}
+
+/* One run whose tasks overlap, wait, fail and are tried again. */
+static void put_whole_run(struct sample *sample)
+{
+    static const struct {
+        const char *task;
+        enum run_state state;
+        int queued, started, ended, attempt, map_index; /* minutes of the run; ended -1: not yet */
+    } rows[] = {
+        {"", STATE_RUNNING, 0, 1, -1, 1, -1},
+        {"extract", STATE_SUCCESS, 1, 2, 9, 1, -1},
+        {"join/sessions", STATE_SUCCESS, 2, 6, 20, 1, 0},
+        {"join/sessions", STATE_SUCCESS, 2, 9, 24, 1, 1},
+        {"join/sessions", STATE_RUNNING, 2, 14, -1, 1, 2},
+        {"load_warehouse", STATE_FAILED, 20, 24, 30, 1, -1},
+        {"load_warehouse", STATE_FAILED, 31, 33, 37, 2, -1},
+        {"load_warehouse", STATE_RETRYING, 38, 43, -1, 3, -1},
+        {"check_counts_of_all_tables_after_the_load", STATE_QUEUED, 40, -1, -1, 1, -1},
+    };
+    const int64_t begin_us = END_US - 56 * (int64_t)MINUTE_US;
+
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool started = rows[i].started >= 0, ended = rows[i].ended >= 0;
+        struct run_record run = {
+            .id = number_id(5, i),
+            .is_task = rows[i].task[0],
+            .state = rows[i].state,
+            .first_us = begin_us,
+            .scheduled_us = begin_us,
+            .queued_us = begin_us + rows[i].queued * (int64_t)MINUTE_US,
+            .started_us = started ? begin_us + rows[i].started * (int64_t)MINUTE_US : TIME_NONE,
+            .ended_us = ended ? begin_us + rows[i].ended * (int64_t)MINUTE_US : TIME_NONE,
+            .duration_ms = ended ? (rows[i].ended - rows[i].started) * 60000.0 : NAN,
+            .workflow = SPAN_LITERAL("orders_daily"),
+            .task = span_of(rows[i].task),
+            .run = run_text,
+            .run_name = SPAN_LITERAL("scheduled__2026-11-21T09:00:00+00:00"),
+            .attempt = (uint16_t)rows[i].attempt,
+            .map_index = rows[i].map_index >= 0 ? rows[i].map_index : INT32_MIN,
+            .error = rows[i].state == STATE_FAILED ? SPAN_LITERAL("connection refused by warehouse-2:5432")
+                                                   : (struct span){0}};
+
+        if (!run.is_task)
+            run.tasks[STATE_SUCCESS] = 3;
+        line_of_run(&run, &sample->line);
+        put(sample, DOC_RUN, run.id, END_US - i);
+    }
+}
+
+static bool put_letters(struct dead_letters *store, struct error *error)
+{
+    static const char bytes[] = "\x00\xff\x80not text<img src=x onerror=alert(1)>";
+    const struct dead_letter letters[] = {
+        {.source = SPAN_LITERAL("lineage"),
+         .topic = SPAN_LITERAL("openlineage"),
+         .partition = 2,
+         .offset = 48202,
+         .stage = "decode",
+         .reason = SPAN_LITERAL("not JSON: premature end at byte 28"),
+         .payload = SPAN_LITERAL("{\"eventType\":\"START\",\"run\":"),
+         .time_us = END_US - MINUTE_US},
+        {.source = SPAN_LITERAL("lineage"),
+         .topic = SPAN_LITERAL("openlineage"),
+         .partition = 0,
+         .offset = 48100,
+         .stage = "clean",
+         .reason = SPAN_LITERAL("time is 3 h ahead of its arrival <b>bold</b>"),
+         .payload = span_make(bytes, sizeof bytes - 1),
+         .time_us = END_US - 30 * (int64_t)MINUTE_US},
+    };
+
+    return dead_letters_put(store, letters, 2, error) == STATUS_OK;
 }
 
 static void put_runs(struct sample *sample)
@@ -155,30 +252,57 @@ static void put_buckets(struct sample *sample)
         }
 }
 
+static const char problems[] =
+    "[{\"severity\":\"error\",\"text\":\"sink search is paused: the index template weir-runs-v1 is "
+    "missing\"},"
+    "{\"severity\":\"warning\",\"text\":\"2 messages could not be processed or delivered: see the dead "
+    "letters\"}]";
+static const char cluster[] = "{\"application_id\":\"airflow-weir\",\"tasks\":4,\"mine\":[0,2]}";
+
+static void serve(struct server *server, struct process *process)
+{
+    char line[32];
+
+    while (fgets(line, sizeof line, stdin))
+        server_set_process(server, strcmp(line, "reload\n") == 0 ? NULL : process);
+}
+
 int main(int argc, char **argv)
 {
-    struct process process = {.ready = true, .name = "airflow", .watermark_s = END_US / 1e6};
+    bool empty = argc > 2 && strcmp(argv[2], "empty") == 0,
+         many = argc > 2 && strcmp(argv[2], "cluster") == 0;
+    struct process process = {.ready = true,
+                              .name = "airflow",
+                              .watermark_s = END_US / 1e6,
+                              .cluster = many ? cluster : NULL,
+                              .problems = empty ? NULL : problems};
     struct sample sample = {.view = view_new()};
     struct server *server;
     struct error error;
     char address[64];
 
-    if (argc < 2 || strcmp(argv[1], "empty") != 0) {
+    if (argc < 2 || dead_letters_open(argv[1], &(struct store_options){0}, &process.dead_letters, &error))
+        return 2;
+    if (!empty) {
         buffer_init(&sample.line, 1 << 16);
         put_alerts(&sample);
         put_runs(&sample);
+        put_whole_run(&sample);
         put_buckets(&sample);
         buffer_free(&sample.line);
+        if (!put_letters(process.dead_letters, &error))
+            return 2;
     }
-    if (server_start("127.0.0.1:0", &process, sample.view, NULL, &server, address, &error) != STATUS_OK) {
+    if (server_start("127.0.0.1:0", &process, sample.view, NULL, NULL, &server, address, &error) !=
+        STATUS_OK) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
     puts(address);
     fflush(stdout);
-    while (getchar() != EOF)
-        ;
+    serve(server, &process);
     server_stop(server);
     view_free(sample.view);
+    dead_letters_close(process.dead_letters);
     return 0;
 }

@@ -191,7 +191,7 @@ static int set_up(void **state)
     put_of_series(world->view, DOC_RUN, 7, "{\"state\":\"running\"}");
     for (unsigned i = 0; i < LINES; i++)
         put_alert(world->view, i);
-    assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, &world->server,
+    assert_int_equal(server_start("127.0.0.1:0", &world->process, world->view, NULL, NULL, &world->server,
                                   world->address, &error),
                      STATUS_OK);
     assert_false(server_moved(world->server));
@@ -225,8 +225,15 @@ static void the_page_and_its_files(void **state)
     } files[] = {
         {"", "text/html; charset=utf-8", "<script type=\"module\" src=\"/page.js\">"},
         {"style.css", "text/css; charset=utf-8", "prefers-color-scheme"},
-        {"page.js", "text/javascript; charset=utf-8", "./chart.js"},
+        {"page.js", "text/javascript; charset=utf-8", "./alerts.js"},
+        {"parts.js", "text/javascript; charset=utf-8", "textContent"},
         {"chart.js", "text/javascript; charset=utf-8", "export class Chart"},
+        {"gantt.js", "text/javascript; charset=utf-8", "export function gantt"},
+        {"alerts.js", "text/javascript; charset=utf-8", "/api/alerts"},
+        {"runs.js", "text/javascript; charset=utf-8", "/api/runs"},
+        {"measures.js", "text/javascript; charset=utf-8", "/api/series"},
+        {"letters.js", "text/javascript; charset=utf-8", "/api/dead-letters"},
+        {"health.js", "text/javascript; charset=utf-8", "problems"},
         {"icon.svg", "image/svg+xml", "<svg"},
     };
 
@@ -276,7 +283,8 @@ static void a_limit_out_of_range_is_refused_with_the_range(void **state)
 {
     static const char *const wrong[] = {
         "api/alerts?limit=0", "api/alerts?limit=1001", "api/alerts?limit=-1",
-        "api/alerts?limit=",  "api/alerts?limit=1x",   "api/alerts?limit=99999999999999999999"};
+        "api/alerts?limit=",  "api/alerts?limit=1x",   "api/alerts?limit=99999999999999999999",
+        "api/alerts?limit=+1"};
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         yajl_val answer = fetch_json(*state, wrong[i], 400);
@@ -284,6 +292,103 @@ static void a_limit_out_of_range_is_refused_with_the_range(void **state)
         assert_non_null(strstr(text_at(answer, "error"), "from 1 to 1000"));
         yajl_tree_free(answer);
     }
+}
+
+/* The total is in a header. */
+static void assert_listed(const struct world *world, const char *path, size_t listed, const char *total)
+{
+    struct answer answer;
+    char header[64];
+
+    snprintf(header, sizeof header, "X-Total-Count: %s\r\n", total);
+    assert_int_equal(request(world->address, path, NULL, &answer), CURLE_OK);
+    assert_int_equal(answer.status, 200);
+    if (!strstr(answer.head.data, header))
+        fail_msg("%s: no %s in %s", path, header, answer.head.data);
+    yajl_val list = parse(answer.body.data);
+    assert_int_equal(YAJL_GET_ARRAY(list)->len, listed);
+    yajl_tree_free(list);
+    answer_free(&answer);
+}
+
+static void lists_are_filtered(void **state)
+{
+    struct world *world = *state;
+    static const char text[] = "{\"state\":\"resolved\",\"workflow\":\"a&b \\\"c\\\"\",\"run\":\"r,1\"}";
+
+    put_of_series(world->view, DOC_ALERT, 1000, text);
+    assert_listed(world, "api/alerts", 200, "401");
+    assert_listed(world, "api/alerts?state=firing&limit=5&skip=398", 2, "400");
+    assert_listed(world, "api/alerts?state=firing&state=resolved&limit=1", 1, "401");
+    assert_listed(world, "api/alerts?state=resolved", 1, "1");
+    assert_listed(world, "api/alerts?workflow=a%26b+%22c%22&run=r,1", 1, "1");
+    assert_listed(world, "api/alerts?workflow=a", 0, "0");
+    assert_listed(world, "api/alerts?run=&limit=1", 1, "400");
+    assert_listed(world, "api/alerts?text=%22C%22+resol", 1, "1");
+    assert_listed(world, "api/alerts?text=%ff", 0, "0");
+    assert_listed(world, "api/runs?state=running&text=", 1, "1");
+    assert_listed(world, "api/runs?level=task", 0, "0");
+    yajl_val answer = fetch_json(world, "api/runs?severity=info", 400);
+    assert_string_equal(
+        text_at(answer, "error"),
+        "'severity' cannot be asked for; limit, skip, text, id, level, state, workflow, task, "
+        "run, run_name, source, namespace");
+    yajl_tree_free(answer);
+    yajl_tree_free(fetch_json(world, "api/alerts?skip=1001", 400));
+    yajl_tree_free(fetch_json(world, "api/alerts?state", 200));
+}
+
+static void an_alert_has_its_lines(void **state)
+{
+    struct world *world = *state;
+    yajl_val list;
+
+    for (unsigned i = 1; i <= 3; i++) {
+        char text[64];
+        int size = snprintf(text, sizeof text, "{\"revision\":\"%u\"}", i);
+
+        view_put(world->view, &(struct view_line){.kind = DOC_ALERT,
+                                                  .group = series,
+                                                  .time_us = i,
+                                                  .version = i,
+                                                  .text = span_make(text, (size_t)size)});
+    }
+    list = fetch_json(world, "api/alerts/0123456789abcdeffedcba9876543210", 200);
+    assert_int_equal(YAJL_GET_ARRAY(list)->len, 3);
+    assert_string_equal(text_at(YAJL_GET_ARRAY(list)->values[0], "revision"), "1");
+    assert_string_equal(text_at(YAJL_GET_ARRAY(list)->values[2], "revision"), "3");
+    yajl_tree_free(list);
+    yajl_tree_free(fetch_json(world, "api/alerts/0123456789abcdeffedcba9876543211", 404));
+    yajl_tree_free(fetch_json(world, "api/alerts/x", 404));
+}
+
+static void health_and_rules_are_those_of_the_process(void **state)
+{
+    struct world *world = *state;
+    yajl_val health = fetch_json(world, "api/health", 200), rules = fetch_json(world, "api/rules", 200);
+
+    assert_string_equal(text_at(health, "pipeline"), "test");
+    assert_string_equal(text_at(YAJL_GET_ARRAY(rules)->values[0], "measure"), "latency");
+    yajl_tree_free(health);
+    yajl_tree_free(rules);
+}
+
+/* What needs a process says so; lists are there all the same. */
+static void during_a_reload_some_is_not_there(void **state)
+{
+    static const char *const paths[] = {"api/health", "api/rules", "api/dead-letters", "api/dead-letters/1"};
+    struct world *world = *state;
+
+    server_set_process(world->server, NULL);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        yajl_val answer = fetch_json(world, paths[i], 503);
+
+        assert_string_equal(text_at(answer, "error"), "the configuration is being reloaded");
+        yajl_tree_free(answer);
+    }
+    yajl_tree_free(fetch_json(world, "api/alerts", 200));
+    server_set_process(world->server, &world->process);
+    yajl_tree_free(fetch_json(world, "api/health", 200));
 }
 
 static void series_and_their_points(void **state)
@@ -326,6 +431,46 @@ static void dead_letters_show_the_beginning_of_a_payload(void **state)
     world->process.dead_letters = NULL;
     yajl_tree_free(fetch_json(world, "api/dead-letters", 404));
     world->process.dead_letters = store;
+}
+
+static void dead_letters_are_filtered_and_paged(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        const char *path;
+        size_t letters;
+    } lists[] = {
+        {"api/dead-letters?stage=decode", 2},  {"api/dead-letters?stage=sink", 0},
+        {"api/dead-letters?text=NOT+json", 2}, {"api/dead-letters?text=%25", 0},
+        {"api/dead-letters?before=2", 1},      {"api/dead-letters?before=1", 0},
+        {"api/dead-letters?topic=none", 0},
+    };
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        yajl_val list = fetch_json(world, lists[i].path, 200);
+
+        if (YAJL_GET_ARRAY(list)->len != lists[i].letters)
+            fail_msg("%s: %zu", lists[i].path, YAJL_GET_ARRAY(list)->len);
+        yajl_tree_free(list);
+    }
+    yajl_tree_free(fetch_json(world, "api/dead-letters?before=0", 400));
+}
+
+static void a_dead_letter_is_shown_whole(void **state)
+{
+    struct world *world = *state;
+    yajl_val letter = fetch_json(world, "api/dead-letters/1", 200);
+
+    assert_string_equal(text_at(letter, "payload"), "short\xef\xbf\xbd");
+    assert_string_equal(text_at(letter, "payload_hex"), "73686f7274ff");
+    yajl_tree_free(letter);
+    letter = fetch_json(world, "api/dead-letters/2", 200);
+    assert_true(strlen(text_at(letter, "payload")) > 2 * 200);
+    yajl_tree_free(letter);
+    yajl_tree_free(fetch_json(world, "api/dead-letters/3", 404));
+    yajl_tree_free(fetch_json(world, "api/dead-letters/1x", 404));
+    yajl_tree_free(fetch_json(world, "api/dead-letters/-1", 404));
+    yajl_tree_free(fetch_json(world, "api/dead-letters/99999999999999999999", 404));
 }
 
 static void unknown_paths_are_not_found(void **state)
@@ -404,7 +549,7 @@ static void a_taken_port_moves_the_server(void **state)
 
     snprintf(listen, sizeof listen, "%s", world->address + strlen("http://"));
     listen[strlen(listen) - 1] = '\0';
-    assert_int_equal(server_start(listen, &world->process, world->view, NULL, &second, address, &error),
+    assert_int_equal(server_start(listen, &world->process, world->view, NULL, NULL, &second, address, &error),
                      STATUS_OK);
     assert_true(server_moved(second));
     assert_string_not_equal(address, world->address);
@@ -424,9 +569,10 @@ static void no_address_is_no_server(void **state)
     struct error error;
     char address[64] = "untouched";
 
-    assert_int_equal(server_start("", NULL, NULL, NULL, &server, address, &error), STATUS_OK);
+    assert_int_equal(server_start("", NULL, NULL, NULL, NULL, &server, address, &error), STATUS_OK);
     assert_null(server);
-    assert_int_equal(server_start("nowhere", &process, view, NULL, &server, address, &error), STATUS_FATAL);
+    assert_int_equal(server_start("nowhere", &process, view, NULL, NULL, &server, address, &error),
+                     STATUS_FATAL);
     assert_string_equal(address, "untouched");
     view_free(view);
 }
@@ -500,7 +646,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(health_readiness_and_metrics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_are_newest_first_and_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_limit_out_of_range_is_refused_with_the_range, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_are_filtered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_alert_has_its_lines, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(health_and_rules_are_those_of_the_process, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(during_a_reload_some_is_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(series_and_their_points, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(dead_letters_are_filtered_and_paged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dead_letter_is_shown_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dead_letters_show_the_beginning_of_a_payload, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unknown_paths_are_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(head_tells_the_size_without_the_body, set_up, tear_down),

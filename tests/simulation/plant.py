@@ -45,6 +45,9 @@ PATCHES = {
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
     "row_sent_again_is_a_duplicate": (
         "pipeline/intake.c", "if (worker->at && worker->again)", "if (worker->at && 0)", None),
+    "held_record_counts_as_read": (
+        "pipeline/intake.c", "input_of(worker, partition)->joins ? worker->records.next_offset",
+        "input_of(worker, partition)->joins ? partition->held.last_offset + 1", None),
     "touch_forgotten": (
         "base/state.h", "blocks->marks[block] |= BLOCK_CHANGED;", 
         "blocks->marks[block] = (uint8_t)(blocks->marks[block] | (slot % 4 ? BLOCK_CHANGED : 0));", None),
@@ -59,6 +62,10 @@ PATCHES = {
         "stored = worker->saving.cut;\n    if (worker->committed_cut == stored)", None),
     "told_without_being_confirmed": (
         "pipeline/worker.c", "if (!task || task->type->is_confirmed(task->journal, now_us))", "if (!task || now_us)", None),
+    "watch_words_not_stored": (
+        "pipeline/watch_state.c", "while (save_words(watch));", "while (0 && save_words(watch));", None),
+    "watch_seconds_at_their_beginning": (
+        "pipeline/watch_words.c", "(second + 1) * SECOND_US", "second * SECOND_US", None),
     "heard_watermarks_not_restored": (
         "pipeline/restart.c", "worker->heard[mark.stage][mark.sender] = mark;", "(void)mark; /* forgotten */", None),
 }

@@ -1,4 +1,4 @@
-#include "tests/simulation/reference.h"
+#include "tests/simulation/reference_internal.h"
 
 #include "base/memory.h"
 
@@ -8,41 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SERIES_MAX = 16, MEASURES = 3, RULES = 4, KEEP_FAILED_S = 20, KEEP_HEAVY_S = 15, FOR_HEAVY_S = 10 };
-enum { HEAVY_SUM = 60, EXPIRE_S = 3600 };
-
-/* A row that came through, with what its place decided. */
-struct good {
-    const struct row *row;
-    unsigned queue;
-    int64_t time_us, watermark_us, order_us; /* watermark: of its partition just before it */
-    uint32_t number;                         /* of its partition, for the order of equal rows */
-};
-
-struct condition_fact { /* of one rule and workflow */
-    int64_t at_us;
-    bool is_true;
-};
-
-struct conditions {
-    struct condition_fact *items;
-    size_t count, capacity;
-};
-
-struct reference {
-    const struct scenario *scenario;
-    const struct plan *plan;
-    struct texts *facts;
-    struct good *rows;
-    size_t row_count, row_capacity;
-    struct good *transitions; /* rows that changed a run, in order */
-    size_t transition_count, transition_capacity;
-    char workflows[SERIES_MAX][WORKFLOW_BYTES];
-    unsigned workflow_count;
-    struct conditions conditions[RULES][SERIES_MAX];
-    int64_t until_us; /* buckets that end at or before it are told */
-    int64_t heard_us; /* what happened before it is told */
-};
+enum { MEASURES = 3, KEEP_FAILED_S = 20, KEEP_HEAVY_S = 15, FOR_HEAVY_S = 10 };
+enum { HEAVY_SUM = 60, EXPIRE_S = 3600, REST_S = 600 };
 
 /* What the measures, rules and detectors of the scenario are, by number. */
 static const struct {
@@ -50,8 +17,6 @@ static const struct {
     int64_t window_s;
     bool on_run;
 } measures[MEASURES] = {{"load", EVERY_S, false}, {"wide", WIDE_S, false}, {"ends", EVERY_S, true}};
-
-enum { RULE_FAILED, RULE_HEAVY, RULE_BROKEN, RULE_ODD };
 
 static const struct {
     const char *name;
@@ -62,9 +27,14 @@ static const struct {
     [RULE_HEAVY] = {"heavy", FOR_HEAVY_S, KEEP_HEAVY_S, false},
     [RULE_BROKEN] = {"broken", 0, KEEP_FAILED_S, false},
     [RULE_ODD] = {"odd", 0, 0, false},
+    [RULE_FAILURE] = {"watch_failure", 0, REST_S, false},
+    [RULE_SLOW] = {"watch_duration", 0, REST_S, false},
+    [RULE_OVERDUE] = {"watch_overdue", 0, 0, false},
+    [RULE_SILENCE] = {"watch_silence", 0, 0, false},
+    [RULE_BEAT] = {"watch_heartbeat", 0, 0, false},
 };
 
-static unsigned workflow_of(struct reference *reference, const char *name)
+unsigned reference_workflow(struct reference *reference, const char *name)
 {
     for (unsigned i = 0; i < reference->workflow_count; i++)
         if (strcmp(reference->workflows[i], name) == 0)
@@ -180,10 +150,13 @@ static void take_row(struct reference *reference, struct cleaning *cleaning, uns
     if (good.time_us > *greatest_us)
         *greatest_us = good.time_us;
     good.order_us = good.time_us > good.watermark_us ? good.time_us : good.watermark_us;
-    unsigned workflow = workflow_of(reference, row->workflow);
+    unsigned workflow = reference_workflow(reference, row->workflow);
+    reference_beat(reference, &good, "");
     if ((scenario->dedupe && is_duplicate(cleaning, &good)) ||
         (scenario->throttle && is_too_many(cleaning, &good, workflow)))
         return;
+    if (row->host[0])
+        reference_beat(reference, &good, row->host);
     tell_event(reference, &good);
     reference->rows = memory_reserve(reference->rows, &reference->row_capacity, reference->row_count + 1,
                                      sizeof *reference->rows);
@@ -248,6 +221,9 @@ static void take_transitions(struct reference *reference)
         reference->transitions =
             memory_reserve(reference->transitions, &reference->transition_capacity,
                            reference->transition_count + 1, sizeof *reference->transitions);
+        rows[i].version = 0;
+        for (size_t t = 0; t < reference->transition_count; t++)
+            rows[i].version += strcmp(reference->transitions[t].row->run, rows[i].row->run) == 0;
         reference->transitions[reference->transition_count++] = rows[i];
         texts_print(reference->facts, "run %s %s %s", rows[i].row->workflow, rows[i].row->run,
                     run_state_names[after]);
@@ -286,8 +262,8 @@ static void total_of(const struct reference *reference, unsigned measure, const 
     }
 }
 
-static void add_condition(struct reference *reference, unsigned rule, unsigned workflow, int64_t at_us,
-                          bool is_true)
+void reference_condition(struct reference *reference, unsigned rule, unsigned workflow, int64_t at_us,
+                         bool is_true)
 {
     struct conditions *conditions = &reference->conditions[rule][workflow];
 
@@ -343,9 +319,9 @@ static void watch_bucket(struct reference *reference, struct watch *watch, unsig
     if (total->rows)
         odd = judge_odd(reference, watch, end_us, total->sum);
     if ((total->rows || watch->heavy_told) && (heavy || watch->heavy_told))
-        add_condition(reference, RULE_HEAVY, workflow, end_us, heavy);
+        reference_condition(reference, RULE_HEAVY, workflow, end_us, heavy);
     if ((total->rows || watch->odd_told) && (odd || watch->odd_told))
-        add_condition(reference, RULE_ODD, workflow, end_us, odd);
+        reference_condition(reference, RULE_ODD, workflow, end_us, odd);
     watch->heavy_told = heavy;
     watch->odd_told = odd;
 }
@@ -467,8 +443,9 @@ static void take_row_conditions(struct reference *reference)
 {
     for (size_t i = 0; i < reference->row_count; i++)
         if (reference->rows[i].row->state == STATE_FAILED)
-            add_condition(reference, RULE_FAILED, workflow_of(reference, reference->rows[i].row->workflow),
-                          reference->rows[i].order_us, true);
+            reference_condition(reference, RULE_FAILED,
+                                reference_workflow(reference, reference->rows[i].row->workflow),
+                                reference->rows[i].order_us, true);
     if (reference->transition_count)
         qsort(reference->transitions, reference->transition_count, sizeof *reference->transitions,
               compare_places);
@@ -476,8 +453,8 @@ static void take_row_conditions(struct reference *reference)
         const struct good *row = &reference->transitions[i];
 
         if (run_state_is_terminal(row->row->state))
-            add_condition(reference, RULE_BROKEN, workflow_of(reference, row->row->workflow), row->order_us,
-                          row->row->state == STATE_FAILED);
+            reference_condition(reference, RULE_BROKEN, reference_workflow(reference, row->row->workflow),
+                                row->order_us, row->row->state == STATE_FAILED);
     }
 }
 
@@ -488,6 +465,8 @@ void reference_expect(const struct scenario *scenario, const struct plan *plan, 
     *ret_expected = (struct expected){0};
     take_rows(&reference);
     take_transitions(&reference);
+    if (scenario->watch)
+        reference_watch(&reference);
     take_row_conditions(&reference);
     for (unsigned w = 0; w < reference.workflow_count; w++) {
         for (unsigned m = 0; m < MEASURES; m++)
@@ -497,6 +476,7 @@ void reference_expect(const struct scenario *scenario, const struct plan *plan, 
     }
     free(reference.rows);
     free(reference.transitions);
+    free(reference.beats);
     texts_sort(&ret_expected->facts);
 }
 

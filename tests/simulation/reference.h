@@ -7,7 +7,7 @@
 /* Each text is one fact, in the form that summary.h makes of what the program told:
  *   bucket NAME WORKFLOW START ROWS SUM MAX      the last version of each
  *   run WORKFLOW RUN STATE                       each transition
- *   alert RULE WORKFLOW STATE REVISION AT REASON
+ *   alert RULE TARGET STATE REVISION AT REASON
  *   letter STAGE PARTITION OFFSET                a dead letter; a sink's: "letter sink"
  *   event ID                                     a raw document */
 struct expected {

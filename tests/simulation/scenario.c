@@ -13,7 +13,7 @@ enum {
     ROWS_SPREAD = 400,
     WORKFLOWS = 4,
     PAYLOAD_BYTES = 320,
-    SECTION_BYTES = 256,
+    SECTION_BYTES = 512,
     LOOK_BACK = 12
 };
 
@@ -24,6 +24,7 @@ static const char yaml_format[] =
     "       late: %s, skew: %s}\n"
     "runs: {keep: 7d}\n"
     "%s\n"
+    "watch: %s\n"
     "clean: [%s%s%s]\n"
     "measures:\n"
     "- {name: load, of: value, by: [workflow], every: 10s, statistics: [count, sum, min, max, mean]}\n"
@@ -40,18 +41,27 @@ static const char yaml_format[] =
     "- {name: lines, type: stdout, send: [buckets, runs, signals, alerts]}\n"
     "- {name: pager, type: stdout, send: [alerts]}\n";
 
+static const char text_format[] =
+    "formats: [{name: text, type: line, time_unit: ms, begins: '\\d', pattern: '(?<time>\\d+) "
+    "(?<workflow>\\w+) "
+    "(?<value>\\d+)(?: run=(?<run>\\S+) (?<state>\\w+))?(?: id=(?<id>\\w+))?$'}]\n";
+
 /* Where the input comes from, and who shares the work. */
 static void write_place(const struct scenario *scenario, uint64_t *random, char ret_text[SECTION_BYTES])
 {
     static const int commits_ms[] = {50, 200, 1000, 3000};
 
+    const char *formats = scenario->is_text ? text_format : "",
+               *format = scenario->is_text ? "text" : "fields";
+
     if (!scenario->is_cluster)
-        snprintf(ret_text, SECTION_BYTES, "sources: [{name: events, type: file, path: none.jsonl}]");
+        snprintf(ret_text, SECTION_BYTES,
+                 "%ssources: [{name: events, type: file, path: none.jsonl, format: %s}]", formats, format);
     else
         snprintf(ret_text, SECTION_BYTES,
-                 "sources: [{name: events, type: kafka, brokers: 'none:1', topics: [events]}]\n"
+                 "%ssources: [{name: events, type: kafka, brokers: 'none:1', topics: [events], format: %s}]\n"
                  "cluster: {enabled: true, brokers: 'none:1', tasks: %u, commit: %dms, session_timeout: %ds}",
-                 scenario->tasks, commits_ms[random_below(random, 4)],
+                 formats, format, scenario->tasks, commits_ms[random_below(random, 4)],
                  (int)(scenario->session_us / SIM_SECOND_US));
 }
 
@@ -67,7 +77,7 @@ static void write_yaml(struct scenario *scenario, const char *store_path, uint64
              checkpoints_ms[random_below(random, 4)], (int)(scenario->lateness_us / SIM_SECOND_US),
              (int)(scenario->max_skew_us / SIM_SECOND_US), late_names[scenario->late],
              scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter", place,
-             scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
+             scenario->watch ? "true" : "false", scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
              scenario->dedupe && scenario->throttle ? ", " : "",
              scenario->throttle ? "{throttle: [workflow], limit: 6, per: 10s}" : "");
 }
@@ -90,17 +100,54 @@ static void give_payload(struct row *row, const char *text)
     row->payload = memory_text(text, row->size);
 }
 
-static void write_payload(struct row *row)
+static void write_line(struct row *row)
 {
     char text[PAYLOAD_BYTES], run[64] = "", id[64] = "";
+
+    if (row->run[0])
+        snprintf(run, sizeof run, " run=%s %s", row->run, run_state_names[row->state]);
+    if (row->id[0])
+        snprintf(id, sizeof id, " id=%s", row->id);
+    snprintf(text, sizeof text, "%lld %s %d%s%s", (long long)(row->time_us / 1000), row->workflow, row->value,
+             run, id);
+    give_payload(row, text);
+}
+
+static void write_json(struct row *row)
+{
+    char text[PAYLOAD_BYTES], run[64] = "", id[64] = "", beat[96] = "";
 
     if (row->run[0])
         snprintf(run, sizeof run, ",\"run\":\"%s\",\"state\":\"%s\"", row->run, run_state_names[row->state]);
     if (row->id[0])
         snprintf(id, sizeof id, ",\"id\":\"%s\"", row->id);
-    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s}",
-             (long long)(row->time_us / 1000), row->workflow, row->value, run, id);
+    if (row->host[0])
+        snprintf(beat, sizeof beat, ",\"host\":\"%s\",\"action\":\"worker-%s\"", row->host,
+                 row->is_offline ? "offline" : "heartbeat");
+    snprintf(text, sizeof text, "{\"time\":%lld,\"workflow\":\"%s\",\"value\":%d%s%s%s}",
+             (long long)(row->time_us / 1000), row->workflow, row->value, run, id, beat);
     give_payload(row, text);
+}
+
+static void write_payload(const struct scenario *scenario, struct row *row)
+{
+    if (scenario->is_text)
+        write_line(row);
+    else
+        write_json(row);
+}
+
+/* Lines behind a record's first one, written with it. */
+static void add_more(struct queue *queue, uint64_t *random)
+{
+    int64_t arrival_us = queue->rows[queue->count - 1].arrival_us;
+
+    for (uint64_t lines = random_below(random, 3); lines > 0; lines--) {
+        struct row *row = add_row(queue, arrival_us, random);
+
+        row->sort = ROW_MORE;
+        give_payload(row, "  and more");
+    }
 }
 
 static int64_t choose_time(const struct scenario *scenario, const struct queue *queue, int64_t clock_us,
@@ -114,6 +161,26 @@ static int64_t choose_time(const struct scenario *scenario, const struct queue *
     if (dice < 8)
         return time_us - scenario->lateness_us - (int64_t)random_below(random, 60000) * 1000;
     return time_us - (int64_t)random_below(random, lateness_ms) * 1000;
+}
+
+/* Heartbeats of hosts, and short runs of which some take long or never end. From numbers of its own, as the
+ * choice of a cluster is. */
+static void add_watched(struct row *row, int64_t second)
+{
+    uint64_t random = (uint64_t)row->time_us * 2654435761u + (uint64_t)row->offset;
+    uint64_t dice = random_below(&random, 6);
+
+    if (dice < 3) {
+        uint64_t ago = random_below(&random, random_below(&random, 12) ? 2 : 20);
+
+        snprintf(row->workflow, sizeof row->workflow, "fast");
+        snprintf(row->run, sizeof row->run, "fast-r%lld", (long long)(second / 2 - (int64_t)ago));
+        row->state = random_below(&random, 2) ? STATE_RUNNING : STATE_SUCCESS;
+    }
+    if (dice != 3 && dice != 4)
+        return;
+    snprintf(row->host, sizeof row->host, "h%u", (unsigned)random_below(&random, 2));
+    row->is_offline = random_below(&random, 30) == 0;
 }
 
 static void fill_row(struct scenario *scenario, struct queue *queue, struct row *row, int64_t clock_us,
@@ -135,21 +202,24 @@ static void fill_row(struct scenario *scenario, struct queue *queue, struct row 
                  (long long)(number - (int64_t)random_below(random, 2)));
         row->state = states[random_below(random, 6)];
     }
-    write_payload(row);
+    if (scenario->watch)
+        add_watched(row, (clock_us - scenario->start_us) / SIM_SECOND_US);
+    write_payload(scenario, row);
+    if (scenario->is_text)
+        add_more(queue, random);
 }
 
 /* A producer that was not sure sends again what it sent lately. */
 static void repeat_row(const struct queue *queue, struct row *row, uint64_t *random)
 {
     size_t back = 1 + random_below(random, LOOK_BACK);
-    const struct row *earlier;
+    const struct row *earlier = queue->count > back ? &queue->rows[queue->count - 1 - back] : NULL;
 
-    if (queue->count <= back) {
+    if (!earlier || earlier->sort == ROW_MORE) {
         row->sort = ROW_TOMBSTONE;
         give_payload(row, "");
         return;
     }
-    earlier = &queue->rows[queue->count - 1 - back];
     int64_t offset = row->offset, arrival_us = row->arrival_us;
     *row = *earlier;
     row->offset = offset;
@@ -161,6 +231,8 @@ static void make_row(struct scenario *scenario, int64_t clock_us, uint64_t *rand
 {
     static const char *const bad[] = {"{not json", "[1,", "{\"workflow\":\"w1\"}",
                                       "{\"time\":\"yesterday\"}"};
+    static const char *const bad_lines[] = {"7", "1 w1 x",
+                                            "1795252610000 w1 5 run=", "99999999999999999999 w1 5"};
     struct queue *queue = &scenario->queues[random_below(random, scenario->queue_count)];
     uint64_t dice = random_below(random, 100);
     struct row *row;
@@ -172,7 +244,7 @@ static void make_row(struct scenario *scenario, int64_t clock_us, uint64_t *rand
         scenario->end_us = row->arrival_us;
     if (dice < 3) {
         row->sort = ROW_BAD;
-        give_payload(row, bad[random_below(random, 4)]);
+        give_payload(row, (scenario->is_text ? bad_lines : bad)[random_below(random, 4)]);
     } else if (dice < 4) {
         row->sort = ROW_TOMBSTONE;
         give_payload(row, "");
@@ -191,7 +263,7 @@ static void flush_queues(struct scenario *scenario, uint64_t *random)
 
         row->time_us = scenario->flush_us;
         snprintf(row->workflow, sizeof row->workflow, "flush");
-        write_payload(row);
+        write_payload(scenario, row);
     }
 }
 
@@ -249,6 +321,8 @@ void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_s
     };
     choose_troubles(scenario, &random);
     choose_cluster(scenario);
+    scenario->watch = (seed * 3266489917u >> 8) % 2;
+    scenario->is_text = !scenario->watch && random_below(&(uint64_t){seed * 3266489917u + 5}, 5) < 2;
     write_yaml(scenario, store_path, &random);
     for (unsigned i = 0; i < scenario->queue_count; i++) {
         struct queue *queue = &scenario->queues[i];

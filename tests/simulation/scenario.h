@@ -8,17 +8,19 @@ enum {
     TASKS_LIMIT = 4,
     PROCESSES_LIMIT = 3,
     YAML_BYTES = 4096,
-    WORKFLOW_BYTES = 8,
+    WORKFLOW_BYTES = 16,
     RUN_BYTES = 32,
     ROW_ID_BYTES = 16
 };
 
-enum row_sort { ROW_GOOD, ROW_BAD, ROW_TOMBSTONE };
+enum row_sort { ROW_GOOD, ROW_BAD, ROW_TOMBSTONE, ROW_MORE /* goes on with the message before */ };
 
 struct row { /* one message; the meaning is set for good ones */
     enum row_sort sort;
     int64_t offset, arrival_us, time_us;
     char workflow[WORKFLOW_BYTES], run[RUN_BYTES], id[ROW_ID_BYTES]; /* "": absent */
+    char host[WORKFLOW_BYTES];                                       /* which beats, or goes */
+    bool is_offline;
     enum run_state state;
     int value;
     char *payload;
@@ -39,7 +41,8 @@ struct scenario {
     int64_t start_us, end_us; /* arrival of the first and of the last row, those that flush apart */
     int64_t flush_us;         /* live: one last row a partition, so that all buckets of the others close */
     bool live, backlog;       /* backlog: all rows have arrived before the first start */
-    bool dedupe, throttle, poison;
+    bool dedupe, throttle, poison, watch;
+    bool is_text; /* lines, some records of several messages; else JSON */
     int64_t lateness_us, max_skew_us;
     enum late_policy late;
     enum skew_policy skew;

@@ -93,11 +93,11 @@ static void find_last(const struct texts *lines, struct last_lines *ret_last)
 
 static void add_alert(const char *line, struct texts *facts)
 {
-    char rule[VALUE_BYTES], workflow[VALUE_BYTES], state[VALUE_BYTES], at[VALUE_BYTES], reason[VALUE_BYTES];
+    char rule[VALUE_BYTES], target[VALUE_BYTES], state[VALUE_BYTES], at[VALUE_BYTES], reason[VALUE_BYTES];
 
-    texts_print(facts, "alert %s %s %s %u %s %s", member(line, "rule", rule),
-                member(line, "workflow", workflow), member(line, "state", state),
-                (unsigned)number(line, "revision"), member(line, "at", at), member(line, "reason", reason));
+    texts_print(facts, "alert %s %s %s %u %s %s", member(line, "rule", rule), member(line, "target", target),
+                member(line, "state", state), (unsigned)number(line, "revision"), member(line, "at", at),
+                member(line, "reason", reason));
 }
 
 static void add_lines(const struct texts *lines, struct texts *facts)

@@ -151,6 +151,11 @@ static enum status source_open(const void *settings, const struct source_context
     return STATUS_OK;
 }
 
+static bool source_endless(const void *settings)
+{
+    return true;
+}
+
 static bool source_ready(const struct source *source)
 {
     return source->known;
@@ -277,7 +282,7 @@ static void source_close(struct source *source)
 static const struct source_type source_type = {
     .name = "simulated",
     .help = "",
-    .endless = true,
+    .endless = source_endless,
     .open = source_open,
     .ready = source_ready,
     .advance = source_advance,

@@ -16,10 +16,10 @@ enum { KEPT = 64 };
 struct hook {
     struct fake_server server;
     struct driver driver;
-    int status;       /* of the next answers; -1: cut */
-    int trouble_left; /* answers that get it; negative: all */
-    const char *only; /* documents with this text only */
-    const char *headers;
+    int status;                 /* of the next answers; -1: cut */
+    int trouble_left;           /* answers that get it; negative: all */
+    const char *only;           /* documents with this text only */
+    const char *headers, *said; /* of each answer */
     unsigned count;
     char bodies[KEPT][64], request[4096];
 };
@@ -39,7 +39,7 @@ static void answer(void *owner, const struct fake_request *request, struct fake_
     reply->cut = trouble && hook->status < 0;
     if (!reply->cut)
         fake_reply_put(reply, trouble ? hook->status : 204, hook->headers ? hook->headers : "",
-                       SPAN_LITERAL(""));
+                       span_of(hook->said ? hook->said : ""));
 }
 
 static void begin(struct hook *hook, const char *more)
@@ -178,9 +178,75 @@ static void test_queue_is_bounded(void **state)
     end(&hook);
 }
 
+/* Slack's limit is for the address, not for one message. */
+static void test_waits_as_long_as_told(void **state)
+{
+    struct hook hook;
+
+    begin(&hook, "retry_base: 1ms\nretry_max: 1ms\n");
+    hook.status = 429;
+    hook.trouble_left = 1;
+    hook.headers = "Retry-After: 7\r\n";
+    offer(&hook, 1, 1, "{\"a\":1}");
+    driver_settle(&hook.driver, 100);
+    int64_t told_us = hook.driver.now_us;
+
+    offer(&hook, 2, 2, "{\"a\":2}");
+    until_empty(&hook);
+    assert_int_equal(driver_done(&hook.driver), 2);
+    assert_int_equal(hook.count, 3);
+    assert_in_range(hook.driver.now_us - told_us, 5900000, 8000000);
+    end(&hook);
+}
+
+static void test_slack_answers(void **state)
+{
+    static const struct {
+        int status;
+        const char *said, *reason; /* NULL: delivered */
+    } answers[] = {
+        {200, "ok", NULL},
+        {200, "no_service", "HTTP 200 from the webhook: no_service"},
+        {200, "<html>", "HTTP 200 from the webhook, but not Slack's ok"},
+        {400, "invalid_payload", "HTTP 400 from the webhook: invalid_payload"},
+        {404, "Not Found: /services/SECRET", "HTTP 404 from the webhook"},
+        {410, "channel_is_archived", "HTTP 410 from the webhook: channel_is_archived"},
+    };
+
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct hook hook;
+
+        begin(&hook, "body: slack\n");
+        hook.status = answers[i].status;
+        hook.said = answers[i].said;
+        offer(&hook, 1, 1, "{\"a\":1}");
+        until_empty(&hook);
+        assert_int_equal(driver_done(&hook.driver), !answers[i].reason);
+        if (answers[i].reason)
+            assert_string_equal(hook.driver.verdicts.items[0].reason, answers[i].reason);
+        end(&hook);
+    }
+}
+
+/* RFC 4231, test case 2. */
+static void test_signature(void **state)
+{
+    struct hook hook;
+
+    begin(&hook, "hmac_key: Jefe\n");
+    offer(&hook, 0xAB, 1, "what do ya want for nothing?");
+    until_empty(&hook);
+    assert_non_null(strstr(hook.request,
+                           "\r\nX-Weir-Signature: sha256=5bdcc146bf60754e6a042426089575c75a003f089d2"
+                           "739839dec58b964ec3843\r\n"));
+    assert_non_null(strstr(hook.request, "\r\nX-Weir-Id: 000000000000000000000000000000ab\r\n"));
+    end(&hook);
+}
+
 static void test_wrong_settings(void **state)
 {
-    const char *wrong[] = {"url: 'ftp://x'\n", "url: 'http://127.0.0.1:9'\nheaders: {'A b': c}\n", "{}\n"};
+    const char *wrong[] = {"url: 'ftp://x'\n", "url: 'http://127.0.0.1:9'\nheaders: {'A b': c}\n",
+                           "url: 'http://127.0.0.1:9'\nhmac_key: ''\n", "{}\n"};
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct driver driver;
@@ -201,6 +267,9 @@ int main(void)
         cmocka_unit_test(test_gives_up),
         cmocka_unit_test(test_order_within_an_episode),
         cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_waits_as_long_as_told),
+        cmocka_unit_test(test_slack_answers),
+        cmocka_unit_test(test_signature),
         cmocka_unit_test(test_wrong_settings),
     };
 

@@ -1,0 +1,203 @@
+/* The watch's state: a block of slots is one value, written once a cut when it changed; words that wait for
+ * their time are written whole, as most are gone by the next cut. The list and the timers are not stored but
+ * follow from the entries. */
+#include "base/memory.h"
+#include "pipeline/watch_table.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define FAR_US ((int64_t)1 << 61) /* times stay so near that sums of them do not overflow */
+
+enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20 };
+
+void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uint64_t cut, uint64_t before)
+{
+    watch->saver = saver;
+    watch->saver_worker = worker;
+    watch->saver_cut = cut;
+    watch->words_block = 0;
+    watch->next_frozen = 0;
+    for (unsigned s = 0; s < SHARDS; s++)
+        blocks_freeze(&watch->shards[s].blocks);
+    order_freeze(&watch->words, &watch->frozen_words);
+    if (watch->plan->general.watch)
+        saver_drop(saver, STATE_WATCH_WORDS, worker, before);
+}
+
+static void pack_entry(const struct watch_entry *entry, struct buffer *out)
+{
+    pack_u8(out, entry->sort);
+    pack_u8(out, entry->told);
+    pack_id(out, entry->key);
+    pack_id(out, entry->task);
+    pack_u64(out, entry->place);
+    pack_double(out, entry->mean_us);
+    pack_i64(out, entry->longest_us);
+    pack_i64(out, entry->since_us);
+    pack_i64(out, entry->due_us);
+    pack_i64(out, entry->told_us);
+    pack_u32(out, entry->count);
+    pack_u32(out, entry->overdue);
+    pack_u32(out, entry->words);
+    for (unsigned t = 0; entry->texts && t < WATCH_KEPT_TEXTS; t++)
+        pack_text(out, entry->texts[t]);
+}
+
+static void unpack_entry(struct unpack *in, struct watch_entry *ret_entry, struct span *ret_texts)
+{
+    *ret_entry = (struct watch_entry){.sort = unpack_u8(in), .queued_us = INT64_MAX};
+    ret_entry->told = unpack_u8(in);
+    ret_entry->key = unpack_id(in);
+    ret_entry->task = unpack_id(in);
+    ret_entry->place = unpack_u64(in);
+    ret_entry->mean_us = unpack_double(in);
+    ret_entry->longest_us = unpack_i64(in);
+    ret_entry->since_us = unpack_time(in);
+    ret_entry->due_us = unpack_i64(in);
+    ret_entry->told_us = unpack_i64(in);
+    ret_entry->count = unpack_u32(in);
+    ret_entry->overdue = unpack_u32(in);
+    ret_entry->words = unpack_u32(in);
+    for (unsigned t = 0; ret_entry->sort != ENTRY_TASK && t < WATCH_KEPT_TEXTS; t++)
+        ret_texts[t] = unpack_text(in);
+    in->broken |= ret_entry->sort >= ENTRY_SORTS || ret_entry->place == 0 || !(ret_entry->mean_us >= 0) ||
+                  isinf(ret_entry->mean_us) || ret_entry->longest_us < 0 ||
+                  ret_entry->longest_us > FAR_US / 8 || ret_entry->due_us < -FAR_US ||
+                  (ret_entry->due_us > FAR_US && ret_entry->due_us != INT64_MAX) ||
+                  (ret_entry->sort == ENTRY_ATTEMPT && ret_entry->since_us == TIME_NONE);
+}
+
+void watch_block_save(struct watch *watch, struct watch_shard *shard, uint32_t block)
+{
+    struct buffer *out = &watch->saver->bytes;
+    uint32_t first = block * BLOCK_SLOTS, end = first + BLOCK_SLOTS;
+
+    if (end > shard->slots.next)
+        end = shard->slots.next;
+    pack_u8(out, WATCH_LAYOUT);
+    for (uint32_t slot = first; slot < end; slot++)
+        if (shard->entries[slot].place) {
+            pack_u8(out, (uint8_t)(slot - first));
+            pack_entry(&shard->entries[slot], out);
+        }
+    saver_put(
+        watch->saver,
+        (struct state_key){.kind = STATE_WATCH, .block = block, .owner = (uint64_t)(shard - watch->shards)});
+    blocks_saved(&shard->blocks, block);
+}
+
+/* One value of words; false: none was left. */
+static bool save_words(struct watch *watch)
+{
+    struct order_frozen *frozen = &watch->frozen_words;
+    struct buffer *out = &watch->saver->bytes;
+
+    if (frozen->next == frozen->count)
+        return false;
+    pack_u8(out, WATCH_LAYOUT);
+    while (frozen->next < frozen->count && out->size < VALUE_BYTES)
+        watch_word_pack((const struct watch_word *)frozen->entries[frozen->next++].record, out);
+    saver_put(watch->saver, (struct state_key){.kind = STATE_WATCH_WORDS,
+                                               .block = watch->words_block++,
+                                               .owner = watch->saver_worker,
+                                               .part = watch->saver_cut});
+    return true;
+}
+
+bool watch_save(struct watch *watch, size_t budget)
+{
+    size_t before = watch->saver->taken;
+
+    for (; watch->next_frozen < SHARDS; watch->next_frozen++) {
+        struct watch_shard *shard = &watch->shards[watch->next_frozen];
+        uint32_t block;
+
+        while ((block = blocks_next_frozen(&shard->blocks)) != UINT32_MAX) {
+            if (watch->saver->taken - before >= budget)
+                return false;
+            watch_block_save(watch, shard, block);
+        }
+    }
+    do
+        if (watch->saver->taken - before >= budget)
+            return false;
+    while (save_words(watch));
+    order_frozen_free(&watch->frozen_words);
+    return true;
+}
+
+/* False: another entry has its slot or its key. */
+static bool add_entry(struct watch *watch, struct watch_shard *shard, uint32_t slot,
+                      const struct watch_entry *entry, const struct span *texts)
+{
+    watch_reserve(shard, slot);
+    if (shard->entries[slot].place || !slots_restore(&shard->slots, entry->key, slot))
+        return false;
+    shard->entries[slot] = *entry;
+    if (entry->sort != ENTRY_TASK)
+        shard->entries[slot].texts = watch_texts_copy(texts);
+    watch->figures.entries++;
+    return true;
+}
+
+enum status watch_restore(struct watch *watch, const struct state_key *key, struct span value,
+                          struct error *ret_error)
+{
+    struct unpack in;
+
+    if (unpack_layout(value, WATCH_LAYOUT, &in, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    if (key->owner >= SHARDS || key->block >= BLOCKS_MAX)
+        return fail(ret_error, "a stored value has a place that cannot be");
+    while (!in.broken && in.at < in.end) {
+        uint32_t slot = key->block * BLOCK_SLOTS + unpack_u8(&in);
+        struct span texts[WATCH_KEPT_TEXTS];
+        struct watch_entry entry;
+
+        unpack_entry(&in, &entry, texts);
+        if (!in.broken && !add_entry(watch, &watch->shards[key->owner], slot, &entry, texts))
+            in.broken = true;
+    }
+    blocks_restored(&watch->shards[key->owner].blocks, key->block);
+    return unpack_finish(&in, ret_error);
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const struct watch_entry *a = *(struct watch_entry *const *)left,
+                             *b = *(struct watch_entry *const *)right;
+
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+static void link_all(struct watch *watch, struct watch_shard *shard)
+{
+    struct watch_entry **entries = memory_new((shard->slots.next + 1u) * sizeof *entries);
+    size_t count = 0;
+
+    for (uint32_t slot = 0; slot < shard->slots.next; slot++)
+        if (shard->entries[slot].place)
+            entries[count++] = &shard->entries[slot];
+    if (count)
+        qsort(entries, count, sizeof *entries, compare_places);
+    for (size_t i = 0; i < count; i++) {
+        watch_link(shard, (uint32_t)(entries[i] - shard->entries));
+        watch_set_timer(watch, shard, (uint32_t)(entries[i] - shard->entries));
+        shard->last_place = entries[i]->place;
+    }
+    free(entries);
+}
+
+void watch_restored(struct watch *watch)
+{
+    for (unsigned s = 0; s < SHARDS; s++) {
+        struct watch_shard *shard = &watch->shards[s];
+
+        slots_restored(&shard->slots);
+        link_all(watch, shard);
+        while (shard->slots.used > watch->shard_limit)
+            watch_evict_first(watch, shard);
+    }
+}

@@ -1,0 +1,201 @@
+/* Words to the watch, on their way to the owner of their key. Rows of a source or of a host's heartbeat
+ * become one word a second: it stands at the second's end, which no watermark has passed when its first row
+ * comes, so that the seconds that are said do not depend on how rows come in batches. */
+#include "pipeline/watch_table.h"
+
+#include <math.h>
+
+const char *const watch_text_names[WATCH_KEPT_TEXTS] = {
+    "source", "namespace", "workflow", "task", "run", "run_name", "host",
+};
+
+const unsigned watch_key_texts[ENTRY_SORTS] = {
+    [ENTRY_TASK] = 1u << WATCH_SOURCE | 1u << WATCH_NAMESPACE | 1u << WATCH_WORKFLOW | 1u << WATCH_TASK,
+    [ENTRY_SOURCE] = 1u << WATCH_SOURCE,
+    [ENTRY_HOST] = 1u << WATCH_SOURCE | 1u << WATCH_HOST,
+};
+
+static struct id128 key_of(enum watch_entry_sort sort, const struct span *texts)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_integer(&builder, sort);
+    for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
+        if (watch_key_texts[sort] & 1u << t)
+            id_add_text(&builder, texts[t]);
+    return id_end(&builder);
+}
+
+static enum watch_entry_sort sort_of_key(enum watch_sort sort)
+{
+    return sort == WORD_EVENTS ? ENTRY_SOURCE : sort < WORD_STARTED ? ENTRY_HOST : ENTRY_TASK;
+}
+
+void watch_word_send(const struct watch_word *word, struct exchange_port *port, unsigned workers)
+{
+    struct id128 key = key_of(sort_of_key(word->sort), word->texts);
+    uint32_t shard = (uint32_t)(key.high >> 56);
+    size_t size = sizeof *word;
+
+    for (unsigned t = 0; t < WATCH_TEXTS; t++)
+        size += word->texts[t].size;
+    struct watch_word *record = exchange_record(port, shard % workers, RECORD_WATCH, size);
+    struct record head = record->head;
+    *record = *word;
+    record->head = head;
+    record->shard = shard;
+    record->key = key;
+    if (word->sort < WORD_STARTED)
+        record->run = key;
+    char *cursor = (char *)(record + 1);
+    for (unsigned t = 0; t < WATCH_TEXTS; t++)
+        record->texts[t] = record_text(&cursor, word->texts[t]);
+}
+
+void watch_word_pack(const struct watch_word *word, struct buffer *out)
+{
+    pack_u8(out, word->sort);
+    pack_u16(out, word->attempt);
+    pack_u64(out, word->version);
+    pack_id(out, word->run);
+    pack_i64(out, word->order_us);
+    pack_i64(out, word->started_us);
+    pack_double(out, word->duration_ms);
+    for (unsigned t = 0; t < WATCH_TEXTS; t++)
+        pack_text(out, word->texts[t]);
+}
+
+void watch_word_unpack(struct unpack *in, struct watch_word *ret_word)
+{
+    *ret_word = (struct watch_word){.sort = unpack_u8(in)};
+    ret_word->attempt = unpack_u16(in);
+    ret_word->version = unpack_u64(in);
+    ret_word->run = unpack_id(in);
+    ret_word->order_us = unpack_time(in);
+    ret_word->started_us = unpack_time(in);
+    ret_word->duration_ms = unpack_double(in);
+    for (unsigned t = 0; t < WATCH_TEXTS; t++)
+        ret_word->texts[t] = unpack_text(in);
+    in->broken |= ret_word->sort >= WORD_SORTS;
+}
+
+enum status watch_words_restore(struct span value, struct exchange_port *port, unsigned workers,
+                                struct error *ret_error)
+{
+    struct unpack in;
+
+    if (unpack_layout(value, WATCH_LAYOUT, &in, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    while (!in.broken && in.at < in.end) {
+        struct watch_word word;
+
+        watch_word_unpack(&in, &word);
+        if (!in.broken)
+            watch_word_send(&word, port, workers);
+    }
+    return unpack_finish(&in, ret_error);
+}
+
+/* True the first time that a second of a key comes by; sometimes again. */
+static bool speak(struct watch *watch, struct id128 key, int64_t second)
+{
+    size_t at = key.low % SPOKEN;
+
+    if (id_equal(watch->spoken[at].key, key) && watch->spoken[at].second == second)
+        return false;
+    watch->spoken[at].key = key;
+    watch->spoken[at].second = second;
+    return true;
+}
+
+static void say_second(struct watch *watch, enum watch_sort sort, struct span source, struct span host,
+                       int64_t second)
+{
+    struct watch_word word = {.sort = (uint8_t)sort,
+                              .order_us = (second + 1) * SECOND_US,
+                              .started_us = TIME_NONE,
+                              .duration_ms = NAN,
+                              .texts = {[WATCH_SOURCE] = source, [WATCH_HOST] = host}};
+
+    if (speak(watch, key_of(sort_of_key(sort), word.texts), second))
+        watch_word_send(&word, watch->port, watch->workers);
+}
+
+static void say_offline(struct watch *watch, struct span source, struct span host, int64_t order_us)
+{
+    struct watch_word word = {.sort = WORD_OFFLINE,
+                              .order_us = order_us,
+                              .started_us = TIME_NONE,
+                              .duration_ms = NAN,
+                              .texts = {[WATCH_SOURCE] = source, [WATCH_HOST] = host}};
+
+    watch_word_send(&word, watch->port, watch->workers);
+}
+
+static void say_source(struct watch *watch, struct span source, int64_t second)
+{
+    if (watch->last_source.second == second && span_equal(watch->last_source.source, source))
+        return;
+    watch->last_source.source = source;
+    watch->last_source.second = second;
+    say_second(watch, WORD_EVENTS, source, (struct span){0}, second);
+}
+
+void watch_events(struct watch *watch, const struct event_batch *batch)
+{
+    watch->last_source.second = INT64_MIN; /* its text was of another batch */
+    for (uint32_t row = 0; watch->plan->general.watch && row < batch->rows; row++) {
+        int64_t time = batch->time_us[row], watermark = batch->watermark_us[row];
+        int64_t order_us = time > watermark ? time : watermark, second = floor_div(order_us, SECOND_US);
+        struct span action = batch->action[row], source = batch->source[row], host = batch->host[row];
+
+        if (batch->mark[row] == MARK_MALFORMED || batch->mark[row] == MARK_TOMBSTONE)
+            continue;
+        say_source(watch, source, second);
+        if (batch->mark[row] != MARK_OK || host.size == 0)
+            continue;
+        if (span_is(action, "worker-heartbeat") || span_is(action, "worker-online"))
+            say_second(watch, WORD_BEAT, source, host, second);
+        else if (span_is(action, "worker-offline"))
+            say_offline(watch, source, host, order_us);
+    }
+}
+
+/* A run that fails because a task of it has failed is no news. */
+static enum watch_sort sort_of_run(const struct run_record *run)
+{
+    if (run->state == STATE_RUNNING)
+        return run->is_endless ? WORD_LEFT : WORD_STARTED;
+    if (run->state == STATE_SUCCESS)
+        return run->is_endless ? WORD_LEFT : WORD_SUCCEEDED;
+    if (run_state_is_failure(run->state) && !run->will_retry && !run->task_failed)
+        return WORD_FAILED;
+    return WORD_LEFT;
+}
+
+void watch_run(struct watch *watch, const struct run_record *run)
+{
+    enum watch_sort sort = sort_of_run(run);
+    struct watch_word word = {
+        .sort = (uint8_t)sort,
+        .attempt = run->attempt,
+        .version = run->version,
+        .run = run->id,
+        .order_us = run->at_us,
+        .started_us = run->started_us,
+        .duration_ms = run->duration_ms,
+        .texts = {[WATCH_SOURCE] = run->source,
+                  [WATCH_NAMESPACE] = run->namespace_,
+                  [WATCH_WORKFLOW] = run->workflow,
+                  [WATCH_TASK] = run->is_task ? run->task : (struct span){0},
+                  [WATCH_RUN] = run->run,
+                  [WATCH_RUN_NAME] = run->run_name,
+                  [WATCH_HOST] = run->host,
+                  [WATCH_ERROR] = sort == WORD_FAILED ? run->error : (struct span){0},
+                  [WATCH_URL] = run->url},
+    };
+
+    if (watch->plan->general.watch && run->state != STATE_QUEUED && run->state != STATE_WAITING)
+        watch_word_send(&word, watch->port, watch->workers);
+}

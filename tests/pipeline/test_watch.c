@@ -1,0 +1,461 @@
+/* The built-in watch: what each rule finds and what ends it; that the rhythm of advances and restarts from
+ * what random cuts stored change nothing; that damaged values never do harm. */
+#include "base/memory.h"
+#include "pipeline/judge.h"
+#include "pipeline/watch.h"
+#include "tests/base/random.h"
+#include "tests/pipeline/stored.h"
+#include "tests/pipeline/support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { SECOND = 1000000, STEPS = 5000, SEEDS = 4 };
+
+static const int64_t begin_us = 1795252620000000;
+static const char big_plan[] = "name: test\nwatch: true\nsources: [{name: s, type: file, path: x}]\n";
+static const char small_plan[] = "name: test\nwatch: true\nsources: [{name: s, type: file, path: x}]\n"
+                                 "limits: {runs: 1024}\n"; /* 4 a shard */
+
+struct rig {
+    struct plan *plan;
+    struct exchange *exchange;
+    struct exchange_port *port;
+    struct watch *watch;
+    struct event_batch batch;
+    struct buffer told;
+};
+
+static struct rig *rig_open(const char *yaml)
+{
+    struct rig *rig = memory_new(sizeof *rig);
+
+    rig->plan = plan_of(yaml);
+    rig->exchange = exchange_new(1);
+    rig->port = exchange_port(rig->exchange, 0);
+    rig->watch = watch_new(rig->plan, rig->port, 1);
+    event_batch_init(&rig->batch, 1, &rig->plan->labels);
+    buffer_init(&rig->told, 64 << 20);
+    return rig;
+}
+
+static void tell(struct rig *rig, const struct condition *condition)
+{
+    const struct alert *alert = &condition->evidence;
+
+    buffer_print(&rig->told, "%.3f %.*s %s ", (double)(condition->at_us - begin_us) / SECOND,
+                 (int)rig->plan->policies[condition->policy].name.size,
+                 rig->plan->policies[condition->policy].name.data,
+                 condition->outcome == CONDITION_TRUE ? "firing" : "over");
+    alert_target(alert, &rig->told);
+    buffer_print(&rig->told, " '%.*s' %g %g%s\n", (int)alert->summary.size,
+                 alert->summary.size ? alert->summary.data : "", alert->actual, alert->expected_high,
+                 alert->provisional ? " provisional" : "");
+}
+
+static void pump(struct rig *rig)
+{
+    struct block *block;
+
+    exchange_flush(rig->port);
+    for (; (block = exchange_receive(rig->port)); block_release(block))
+        for (uint32_t at = 0; at < block->used;) {
+            struct record *record = (struct record *)(block->bytes + at);
+
+            if (record->type == RECORD_WATCH)
+                watch_take(rig->watch, (const struct watch_word *)record, block);
+            else
+                tell(rig, &((const struct condition_record *)record)->condition);
+            at += record->size;
+        }
+}
+
+static void rig_close(struct rig *rig)
+{
+    pump(rig);
+    watch_free(rig->watch);
+    exchange_free(rig->exchange);
+    event_batch_free(&rig->batch);
+    buffer_free(&rig->told);
+    plan_free(rig->plan);
+    free(rig);
+}
+
+static void advance(struct rig *rig, int64_t time_us, bool final)
+{
+    watch_advance(rig->watch, time_us, INT64_MAX, final);
+    pump(rig);
+}
+
+static void say_event(struct rig *rig, int64_t time_us, const char *host, const char *action)
+{
+    event_batch_reset(&rig->batch);
+    event_batch_add(&rig->batch);
+    rig->batch.time_us[0] = time_us;
+    rig->batch.watermark_us[0] = INT64_MIN;
+    rig->batch.source[0] = SPAN_LITERAL("s");
+    rig->batch.host[0] = span_of(host);
+    rig->batch.action[0] = span_of(action);
+    watch_events(rig->watch, &rig->batch);
+    pump(rig);
+}
+
+static void say_run(struct rig *rig, struct run_record *run, int64_t time_us, enum run_state state)
+{
+    run->state = state;
+    run->at_us = time_us;
+    run->version++;
+    run->source = SPAN_LITERAL("s");
+    run->id = run_id(rig->plan->name, run);
+    if (state == STATE_RUNNING)
+        run->started_us = time_us;
+    run->duration_ms = NAN;
+    if (run_state_is_terminal(state) && run->started_us != TIME_NONE)
+        run->duration_ms = (double)(time_us - run->started_us) / 1000;
+    watch_run(rig->watch, run);
+    pump(rig);
+}
+
+static struct run_record run_of(const char *workflow, const char *task, const char *run)
+{
+    return (struct run_record){.workflow = span_of(workflow),
+                               .is_task = task[0] != '\0',
+                               .task = span_of(task),
+                               .run = span_of(run),
+                               .started_us = TIME_NONE,
+                               .map_index = INT32_MIN};
+}
+
+/* Takes what was told since the last call. */
+static void assert_told(struct rig *rig, const char *expected)
+{
+    buffer_put_char(&rig->told, '\0');
+    assert_string_equal(rig->told.data, expected);
+    buffer_clear(&rig->told);
+}
+
+/* `count` runs of w/t of 4 s each, one every 10 s; returns the time after them. */
+static int64_t learn(struct rig *rig, unsigned count, int64_t at_us)
+{
+    char name[16];
+
+    for (unsigned i = 0; i < count; i++, at_us += 10 * SECOND) {
+        struct run_record run = run_of("w", "t", name);
+
+        snprintf(name, sizeof name, "learn%u", i);
+        run.run = span_of(name);
+        say_run(rig, &run, at_us, STATE_RUNNING);
+        say_run(rig, &run, at_us + 4 * SECOND, STATE_SUCCESS);
+    }
+    return at_us;
+}
+
+static void test_failure(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    struct run_record task = run_of("w", "t", "r1"), run = run_of("w", "", "r1");
+
+    (void)state;
+    task.error = SPAN_LITERAL("disk full");
+    task.will_retry = true;
+    say_run(rig, &task, begin_us, STATE_FAILED);
+    advance(rig, begin_us + SECOND, false);
+    assert_told(rig, "");
+    task.will_retry = false;
+    say_run(rig, &task, begin_us + SECOND, STATE_FAILED);
+    run.task_failed = true;
+    say_run(rig, &run, begin_us + 2 * SECOND, STATE_FAILED); /* says nothing that its task has not said */
+    run.task_failed = false;
+    run.run = SPAN_LITERAL("r2");
+    say_run(rig, &run, begin_us + 3 * SECOND, STATE_TIMED_OUT);
+    task.run = SPAN_LITERAL("r2");
+    say_run(rig, &task, begin_us + 4 * SECOND, STATE_SUCCESS);
+    task.run = SPAN_LITERAL("r3");
+    say_run(rig, &task, begin_us + 5 * SECOND, STATE_SUCCESS);
+    advance(rig, begin_us + 5 * SECOND, true);
+    assert_told(rig, "1.000 watch_failure firing w/t 'w/t failed: disk full' nan nan\n"
+                     "3.000 watch_failure firing w 'w failed' nan nan\n"
+                     "4.000 watch_failure over w/t '' nan nan\n");
+    rig_close(rig);
+}
+
+static void test_slow_and_overdue(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t now_us = learn(rig, 4, begin_us);
+    struct run_record run = run_of("w", "t", "unknown"), slow = run_of("w", "t", "slow"),
+                      normal = run_of("w", "t", "normal"), stream = run_of("w", "t", "stream");
+
+    (void)state;
+    say_run(rig, &run, now_us, STATE_RUNNING);
+    say_run(rig, &run, now_us + 9 * SECOND, STATE_SUCCESS); /* the fifth: nothing is known before */
+    now_us += 10 * SECOND;
+    stream.is_endless = true;
+    say_run(rig, &stream, now_us, STATE_RUNNING);
+    say_run(rig, &slow, now_us, STATE_RUNNING);
+    advance(rig, now_us + 20 * SECOND, false);
+    assert_told(rig, "");
+    say_run(rig, &slow, now_us + 40 * SECOND, STATE_SUCCESS);
+    say_run(rig, &normal, now_us + 41 * SECOND, STATE_RUNNING);
+    say_run(rig, &normal, now_us + 45 * SECOND, STATE_SUCCESS);
+    advance(rig, now_us + 3600 * (int64_t)SECOND, false);
+    assert_told(rig,
+                "77.000 watch_overdue firing w/t 'w/t still runs after 27.0 s; the longest of 5 before took "
+                "9.0 s' 27 9\n"
+                "90.000 watch_overdue over w/t '' nan nan\n"
+                "90.000 watch_duration firing w/t 'w/t took 40.0 s; the mean of 5 before is 5.0 s' 40 5\n"
+                "95.000 watch_duration over w/t '' 4 10.8333\n");
+    rig_close(rig);
+}
+
+/* Attempts that began before their task was known are found too, and several are told of once. */
+static void test_overdue_before_known(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    struct run_record one = run_of("w", "t", "one"), two = run_of("w", "t", "two");
+    int64_t now_us;
+
+    (void)state;
+    say_run(rig, &one, begin_us, STATE_RUNNING);
+    say_run(rig, &two, begin_us + SECOND, STATE_RUNNING);
+    now_us = learn(rig, 5, begin_us);
+    advance(rig, now_us + 100 * SECOND, false);
+    assert_told(rig, "64.000 watch_overdue firing w/t 'w/t still runs after 64.0 s; the longest of 5 before "
+                     "took 4.0 s' 64 4\n");
+    say_run(rig, &one, now_us + 100 * SECOND, STATE_FAILED);
+    advance(rig, now_us + 101 * SECOND, false);
+    assert_told(rig, "150.000 watch_failure firing w/t 'w/t failed' nan nan\n");
+    say_run(rig, &two, now_us + 101 * SECOND, STATE_CANCELLED);
+    advance(rig, now_us + 102 * SECOND, false);
+    assert_told(rig, "151.000 watch_overdue over w/t '' nan nan\n");
+    rig_close(rig);
+}
+
+static void test_silence(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    say_event(rig, begin_us + 100, "", "");
+    say_event(rig, begin_us + 200, "", ""); /* of the same second */
+    say_event(rig, begin_us + 90 * SECOND, "", "");
+    say_event(rig, begin_us + 600 * SECOND, "", "");
+    advance(rig, begin_us + 600 * SECOND, false);
+    assert_told(rig, "541.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest pause "
+                     "before was 90.0 s' 450 90\n");
+    advance(rig, begin_us + 3000 * (int64_t)SECOND, false);
+    assert_told(rig, "601.000 watch_silence over source:s '' nan nan\n");
+    watch_advance(rig->watch, begin_us + 4000 * (int64_t)SECOND, begin_us, false); /* by the idle clock */
+    pump(rig);
+    assert_told(rig, "3151.000 watch_silence firing source:s 'no events from s for 2550.0 s; the longest "
+                     "pause before was 510.0 s' 2550 510 provisional\n");
+    rig_close(rig);
+}
+
+static void test_heartbeats(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t at_us = begin_us;
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++, at_us += 5 * SECOND)
+        say_event(rig, at_us, "h", "worker-heartbeat");
+    say_event(rig, begin_us + 200 * SECOND, "h", "worker-online");
+    advance(rig, begin_us + 210 * SECOND, false);
+    assert_told(rig, "146.000 watch_heartbeat firing host:h 'no heartbeat of h for 50.0 s; usually every 5.0 "
+                     "s' 50 5\n"
+                     "201.000 watch_heartbeat over host:h '' nan nan\n");
+    say_event(rig, begin_us + 210 * SECOND + 100, "h", "worker-heartbeat");
+    say_event(rig, begin_us + 210 * SECOND + 200, "h", "worker-offline"); /* the beat was before */
+    say_event(rig, begin_us + 220 * SECOND, "h", "worker-heartbeat");
+    advance(rig, begin_us + 225 * SECOND, false);
+    assert_told(rig, "210.000 watch_heartbeat firing host:h 'h went offline' nan nan\n"
+                     "221.000 watch_heartbeat over host:h '' nan nan\n");
+    rig_close(rig);
+}
+
+/* At the end of input nothing fires beyond it. */
+static void test_end(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    say_event(rig, begin_us, "h", "worker-heartbeat");
+    advance(rig, begin_us + 30 * SECOND, true);
+    assert_told(rig, "");
+    advance(rig, begin_us + 31 * SECOND, true);
+    assert_told(rig, "31.000 watch_heartbeat firing host:h 'no heartbeat of h for 30.0 s; usually every 0.0 "
+                     "s' 30 0\n");
+    rig_close(rig);
+}
+
+/* Step i of a seed: always the same, up to five seconds ahead of what is known. */
+static void step(struct rig *rig, uint64_t seed, unsigned i)
+{
+    uint64_t random = seed * 1000003 + i;
+    int64_t at_us = begin_us + i * (int64_t)SECOND / 4 + (int64_t)random_below(&random, 5 * SECOND);
+    char workflow[16], name[16], host[16];
+    struct run_record run;
+
+    snprintf(workflow, sizeof workflow, "w%u", (unsigned)random_below(&random, 4));
+    snprintf(name, sizeof name, "r%u", i / 8 - (unsigned)random_below(&random, i / 8 < 5 ? i / 8 + 1 : 5));
+    snprintf(host, sizeof host, "h%u", (unsigned)random_below(&random, 3));
+    if (random_below(&random, 2)) {
+        if (i / 300 % 3) /* sometimes all are silent for a while */
+            say_event(rig, at_us, host, random_below(&random, 20) ? "worker-heartbeat" : "worker-offline");
+        return;
+    }
+    run = run_of(workflow, random_below(&random, 2) ? "t" : "", name);
+    run.version = i;
+    run.started_us = at_us - (int64_t)random_below(&random, 20 * SECOND);
+    say_run(rig, &run, at_us,
+            random_below(&random, 3)   ? STATE_RUNNING
+            : random_below(&random, 5) ? STATE_SUCCESS
+                                       : STATE_FAILED);
+}
+
+static int64_t known_us(unsigned i)
+{
+    return begin_us + (i + 1) * (int64_t)SECOND / 4;
+}
+
+static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml)
+{
+    struct rig *next = rig_open(yaml);
+    struct error error;
+
+    for (size_t i = 0; i < stored->complete.count; i++) {
+        const struct stored_value *value = &stored->complete.items[i];
+        enum status status = value->key.kind == STATE_WATCH
+                                 ? watch_restore(next->watch, &value->key, value->bytes, &error)
+                                 : watch_words_restore(value->bytes, next->port, 1, &error);
+
+        if (status != STATUS_OK)
+            fail_msg("%s", error.text);
+    }
+    pump(next);
+    watch_restored(next->watch);
+    buffer_put(&next->told, rig->told.data, rig->told.size);
+    return next;
+}
+
+/* Goes through all steps, with a cut now and then, and after some of them a restart. */
+static struct rig *go(const char *yaml, uint64_t seed, unsigned every, bool restarts, unsigned *ret_restarts)
+{
+    struct rig *rig = rig_open(yaml);
+    struct stored stored;
+    uint64_t random = seed + every;
+    unsigned cut = 0;
+    bool saving = false;
+
+    stored_open(&stored);
+    for (unsigned i = 0; i < STEPS; i++) {
+        step(rig, seed, i);
+        if (i % every == 0)
+            advance(rig, known_us(i), false);
+        if (restarts && !saving && random_below(&random, 200) == 0) {
+            watch_freeze(rig->watch, &stored.saver, 0, cut + 1, cut);
+            cut++;
+            saving = true;
+            size_t told = rig->told.size;
+
+            for (unsigned more = i + 1; more < STEPS && more < i + 40; more++) { /* lost with the crash */
+                step(rig, seed, more);
+                advance(rig, known_us(more), false);
+                saving = saving && !watch_save(rig->watch, 64);
+            }
+            while (saving)
+                saving = !watch_save(rig->watch, 1 << 20);
+            stored_flip(&stored);
+            buffer_truncate(&rig->told, told);
+            struct rig *next = restart(rig, &stored, yaml);
+            rig_close(rig);
+            rig = next;
+            ++*ret_restarts;
+        }
+    }
+    advance(rig, known_us(STEPS), true);
+    stored_close(&stored);
+    return rig;
+}
+
+static void test_restarts(void **state)
+{
+    static const char *const plans[] = {big_plan, small_plan};
+    unsigned restarts = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        for (unsigned p = 0; p < 2; p++) {
+            struct rig *one = go(plans[p], seed, 1, false, NULL),
+                       *other = go(plans[p], seed, 37, false, NULL),
+                       *again = go(plans[p], seed, 11, true, &restarts);
+            struct watch_figures figures;
+
+            watch_figures(one->watch, &figures);
+            assert_true((figures.evicted > 0) == (p == 1));
+            assert_true(one->told.size > 10000);
+            assert_true(span_equal(buffer_span(&one->told), buffer_span(&other->told)));
+            assert_true(span_equal(buffer_span(&one->told), buffer_span(&again->told)));
+            rig_close(one);
+            rig_close(other);
+            rig_close(again);
+        }
+    assert_true(restarts > 50);
+}
+
+static void test_damaged_values(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    struct stored stored;
+    uint64_t random = 3;
+    unsigned refused = 0;
+
+    (void)state;
+    stored_open(&stored);
+    for (unsigned i = 0; i < 400; i++)
+        step(rig, 1, i);
+    advance(rig, known_us(400), false);
+    watch_freeze(rig->watch, &stored.saver, 0, 1, 0);
+    assert_true(watch_save(rig->watch, SIZE_MAX));
+    stored_flip(&stored);
+    for (unsigned i = 0; i < 300; i++) {
+        struct rig *next = rig_open(small_plan);
+        struct error error;
+
+        for (size_t v = 0; v < stored.complete.count; v++) {
+            const struct stored_value *value = &stored.complete.items[v];
+            char *bytes = memory_text(value->bytes.data, value->bytes.size);
+
+            bytes[random_below(&random, value->bytes.size)] ^= (char)(1 + random_below(&random, 255));
+            struct span damaged = span_make(bytes, value->bytes.size - random_below(&random, 2));
+            refused += (value->key.kind == STATE_WATCH
+                            ? watch_restore(next->watch, &value->key, damaged, &error)
+                            : watch_words_restore(damaged, next->port, 1, &error)) != STATUS_OK;
+            free(bytes);
+        }
+        pump(next);
+        watch_restored(next->watch);
+        advance(next, known_us(800), false);
+        rig_close(next);
+    }
+    assert_true(refused > 100);
+    stored_close(&stored);
+    rig_close(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_slow_and_overdue),
+        cmocka_unit_test(test_overdue_before_known),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_damaged_values),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
