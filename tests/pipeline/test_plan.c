@@ -240,11 +240,8 @@ static void test_receivers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong),
-        cmocka_unit_test(test_outside),
-        cmocka_unit_test(test_links),
-        cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_receivers),
+        cmocka_unit_test(test_wrong), cmocka_unit_test(test_outside),   cmocka_unit_test(test_links),
+        cmocka_unit_test(test_watch), cmocka_unit_test(test_receivers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
