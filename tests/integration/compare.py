@@ -2,8 +2,8 @@
 import math
 
 # What the reference cannot know: when Kafka took a message, and what detectors and idleness say of a bucket.
-IGNORED = ("event.created", "weir.score", "weir.anomaly", "weir.expected.low", "weir.expected.high", "weir.provisional",
-           "weir.late")
+IGNORED = ("event.created", "weir.score", "weir.statistic", "weir.anomaly", "weir.expected.low", "weir.expected.high",
+           "weir.provisional", "weir.late")
 PERCENTILES = ("weir.p50", "weir.p90", "weir.p95", "weir.p99")
 
 

@@ -104,6 +104,8 @@ static const char *const wrong[][2] = {
      "5:47: unknown key 'sumary'; did you mean 'summary'?"},
     {BASE "sinks: [{name: s, type: stdout, send: [alert]}]\n",
      "3:39: send: unknown kind 'alert' (events, runs, buckets, signals, alerts, metrics)"},
+    {BASE "sinks: [{name: s, type: stdout, send: [metrics]}]\n",
+     "3:39: send: metrics have no lines; a sink of type stdout cannot take them"},
     {BASE "sinks: [{name: s, type: stdout}]\n", "3:9: sinks.s: 'send' is missing"},
     {BASE "clean: [{drpo: 'true'}]\n", "3:9: unknown clean step 'drpo'; did you mean 'drop'?"},
 };
