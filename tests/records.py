@@ -10,7 +10,7 @@ import time
 from integration import services
 from report import Skip
 
-RECORDS, KILLS, SEED = 6000, 12, 5
+RECORDS, KILLS, SEED = 100000, 12, 5
 KINDS = ("events", "buckets")
 
 
@@ -63,7 +63,7 @@ def kills(parent):
     for _ in range(KILLS):
         weir = services.Weir(disturbed, configuration(disturbed, source, batch_rows=chance.choice((1, 2, 5))), "--once")
         try:
-            weir.process.wait(chance.uniform(0.05, 0.4))
+            weir.process.wait(chance.uniform(0.1, 0.8))
             break
         except subprocess.TimeoutExpired:
             weir.stop(signal.SIGKILL)
