@@ -299,11 +299,12 @@ static enum status choose_receivers(struct plan *plan, struct error *error)
         if (plan->sinks[i].receiver && all)
             plan->sinks[i].kinds = 1u << DOC_ALERT;
     for (size_t k = 0; k < to->count; k++) {
-        struct plan_sink *receiver;
+        struct plan_sink *receiver = NULL;
         struct error unknown;
 
         if (plan_find_receiver(plan, to->items[k], &receiver, &unknown) != STATUS_OK)
             return node_fail(node_find(plan->general.alerts, "to"), error, "%s", unknown.text);
+        assert(receiver);
         receiver->kinds = 1u << DOC_ALERT;
     }
     return STATUS_OK;
