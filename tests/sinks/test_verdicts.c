@@ -343,7 +343,8 @@ static void replay(struct exchange *exchange)
         now = driver_figures(&driver);
         uint64_t sum =
             now.requests + now.retries + driver.verdicts.count + now.paused + fake_server_requests(&server);
-        bool waiting = now.requests == 0 || (now.requests + TEMPLATE_COUNT > fake_server_requests(&server));
+        bool waiting = now.requests == 0 || (now.requests + TEMPLATE_COUNT > fake_server_requests(&server)) ||
+                       (!now.paused && driver.verdicts.count + now.retries < offered);
         idle = sum == seen && !waiting ? idle + 1 : 0;
         seen = sum;
     }
