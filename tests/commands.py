@@ -9,12 +9,10 @@ import re
 import select
 import struct
 import subprocess
-import tempfile
 import termios
 import time
 
 from integration import services
-from report import Skip
 
 RECORDINGS = os.path.join(services.ROOT, "examples", "recordings")
 OWN_NAMES = [
@@ -250,9 +248,4 @@ CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, top, 
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    for case in CASES:
-        if not names or any(part in case.__name__ for part in names):
-            with tempfile.TemporaryDirectory(prefix="weir-commands-") as folder:
-                report.run("commands/" + case.__name__, lambda: case(folder))
+    services.run_cases(report, "commands/", CASES, names)

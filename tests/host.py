@@ -4,13 +4,10 @@ import bisect
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 import threading
 import time
 
 from integration import services
-from report import Skip
 
 COUNTERS = ("user", "system", "iowait", "steal", "all")
 
@@ -203,13 +200,4 @@ CASES = (figures, rule_under_load, rule_on_another_root)
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    for case in CASES:
-        if names and not any(part in "host_" + case.__name__ for part in names):
-            continue
-        folder = tempfile.mkdtemp()
-        try:
-            report.run("host/" + case.__name__, lambda: case(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    services.run_cases(report, "host/", CASES, names)

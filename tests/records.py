@@ -2,13 +2,11 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 
 from integration import services
-from report import Skip
 
 RECORDS, KILLS, SEED = 100000, 12, 5
 KINDS = ("events", "buckets")
@@ -112,13 +110,4 @@ CASES = (kills, pipe)
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    for case in CASES:
-        if names and not any(part in case.__name__ for part in names):
-            continue
-        folder = services.temporary_folder()
-        try:
-            report.run("formats/records_" + case.__name__, lambda: case(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    services.run_cases(report, "formats/records_", CASES, names)

@@ -4,11 +4,9 @@ import os
 import random
 import shutil
 import subprocess
-import tempfile
 import time
 
 from integration import services
-from report import Skip
 
 START_S = 1_767_225_600  # 2026-01-01
 SEED, ROTATIONS, KILL_SHARE = 5, 40, 0.3
@@ -302,13 +300,4 @@ CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, lab
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    for case in CASES:
-        if names and not any(part in "sources_" + case.__name__ for part in names):
-            continue
-        folder = tempfile.mkdtemp()
-        try:
-            report.run("sources/" + case.__name__, lambda: case(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    services.run_cases(report, "sources/", CASES, names)

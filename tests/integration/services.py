@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+
+from report import Skip
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPTS = os.path.join(ROOT, "tests", "services")
@@ -26,6 +29,21 @@ def temporary_folder():
     path = tempfile.mkdtemp(prefix="weir-test-")
     os.chmod(path, 0o755)
     return path
+
+
+def run_cases(report, prefix, cases, names):
+    """Each case in a folder of its own; a case is reported as prefix + its name, parts of which choose it."""
+    if not os.path.exists(program()):
+        raise Skip("the program is not built")
+    for case in cases:
+        name = prefix + case.__name__
+        if names and not any(part in name.replace("/", "_") for part in names):
+            continue
+        folder = temporary_folder()
+        try:
+            report.run(name, lambda: case(folder))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 given_ports = set()
