@@ -234,7 +234,7 @@ static void guess_field(struct format *format, enum field field)
 }
 
 /* Labels that other parts of the configuration name after this format is open. A name that is no path in the
- * document's spelling ("a[b") is never found. */
+ * document's spelling ("a[b", "a..b") is never found. */
 static void guess_new_labels(struct format *format, const struct event_batch *batch)
 {
     for (; format->labels_mapped < batch->label_columns; format->labels_mapped++) {
@@ -247,8 +247,10 @@ static void guess_new_labels(struct format *format, const struct event_batch *ba
         struct mapping *mapping = mapping_new(format, name, ref);
         mapping->guessed = true;
         memcpy(path + strlen("labels."), name, strlen(name) + 1);
-        if (mapping_add_path(format, mapping, path))
-            continue; /* its value stays absent */
+        if (mapping_add_path(format, mapping, path)) {
+            format->count--;
+            format->targets--;
+        }
     }
 }
 

@@ -153,6 +153,26 @@ static void test_without_map(void **state)
     rig_close(&rig);
 }
 
+/* Labels that no path leads to leave no value to look for behind the others. */
+static void test_labels_that_are_no_paths(void **state)
+{
+    static const char *const names[] = {"labels.a..b", "labels.team.",
+                                        "labels.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p", "labels.zone", "labels..x"};
+    struct rig rig;
+    struct field_ref ref;
+
+    rig_open(&rig, "fields", NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_true(field_ref_parse(span_of(names[i]), &rig.labels, &ref));
+    event_batch_free(&rig.batch);
+    event_batch_init(&rig.batch, 16, &rig.labels);
+    rig_decode_text(&rig, "{\"time\":1,\"labels\":{\"zone\":\"b\",\"team.\":\"red\"}}");
+    assert_int_equal(rig.batch.mark[0], MARK_OK);
+    for (unsigned label = 0; label < rig.labels.count; label++)
+        assert_span(label_of(&rig, 0, label), label == 3 ? "b" : "");
+    rig_close(&rig);
+}
+
 static void test_units(void **state)
 {
     static const struct {
@@ -282,7 +302,7 @@ int main(void)
         cmocka_unit_test(test_malformed_items), cmocka_unit_test(test_without_map),
         cmocka_unit_test(test_units),           cmocka_unit_test(test_configuration_errors),
         cmocka_unit_test(test_batch_limits),    cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_mutations),       cmocka_unit_test(test_labels_that_are_no_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
