@@ -95,6 +95,10 @@ struct json_column { /* a text or number that is copied as it is */
 };
 void item_take_texts(const struct json_item *item, const struct json_column *columns, size_t count);
 
+/* Two texts and what parts them, as the row's field. False: no room in the arena. */
+bool item_join(const struct json_item *item, struct span first, char between, struct span second,
+               struct span *column);
+
 struct state_name { /* an engine's word for a state; a list of them ends with a NULL */
     const char *name;
     enum run_state state;

@@ -101,6 +101,21 @@ void item_take_texts(const struct json_item *item, const struct json_column *col
     }
 }
 
+bool item_join(const struct json_item *item, struct span first, char between, struct span second,
+               struct span *column)
+{
+    size_t size = (size_t)first.size + 1 + second.size;
+    char *joined = arena_take(&item->batch->text, size);
+
+    if (!joined)
+        return false;
+    memcpy(joined, first.data, first.size);
+    joined[first.size] = between;
+    memcpy(joined + first.size + 1, second.data, second.size);
+    column[item->row] = span_make(joined, size);
+    return true;
+}
+
 enum run_state state_of_name(const struct state_name *names, struct span name)
 {
     while (names->name && !span_is(name, names->name))
