@@ -54,17 +54,6 @@ static const char *read_part(struct span line, struct part *ret_part)
     return NULL;
 }
 
-static bool next_line(struct span *rest, struct span *ret_line)
-{
-    if (rest->size == 0)
-        return false;
-    const char *newline = memchr(rest->data, '\n', rest->size);
-    *ret_line = span_make(rest->data, newline ? (size_t)(newline - rest->data) : rest->size);
-    uint32_t used = ret_line->size + (newline != NULL);
-    *rest = span_make(rest->data + used, rest->size - used);
-    return true;
-}
-
 static bool cri_joins(const struct format *format)
 {
     return true;
@@ -76,7 +65,7 @@ static bool cri_continues(struct format *format, struct span before, struct span
     struct part part;
     struct span each;
 
-    while (next_line(&before, &each))
+    while (span_take_line(&before, &each))
         if (!read_part(each, &part))
             open[part.stream] = !part.is_last;
     return (open[0] || open[1]) && !read_part(line, &part);
@@ -143,7 +132,7 @@ static enum status decode_parts(struct format *format, const struct message *mes
     struct span rest = message->payload, line;
     uint32_t before = batch->rows;
 
-    while (next_line(&rest, &line)) {
+    while (span_take_line(&rest, &line)) {
         struct part part;
         const char *problem = read_part(line, &part);
 

@@ -358,13 +358,6 @@ static const char *fill_row(struct format *format, const struct message *message
     return NULL;
 }
 
-static struct span first_line(struct span payload)
-{
-    const char *newline = memchr(payload.data, '\n', payload.size);
-
-    return newline ? span_make(payload.data, (size_t)(newline - payload.data)) : payload;
-}
-
 static const char *why_no_match(struct format *format, struct span line, int found)
 {
     if (found != PCRE2_ERROR_NOMATCH)
@@ -385,7 +378,10 @@ static enum status line_decode(struct format *format, const struct message *mess
         batch->mark[row] = MARK_TOMBSTONE;
         return STATUS_OK;
     }
-    struct span line = format->begins ? first_line(message->payload) : message->payload;
+    struct span line = message->payload, rest = line;
+
+    if (format->begins)
+        span_take_line(&rest, &line);
     int found = match(format, format->pattern, line);
     const char *problem =
         found < 0 ? why_no_match(format, line, found) : fill_row(format, message, batch, row);
