@@ -113,6 +113,13 @@ const char *json_value_integer(const struct json_value *value, int64_t min, int6
 const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
                             int64_t *ret_us);
 
+/* Puts what a value says into the row's field or label; a time may be written in any of the forms. A negative
+ * map_index is none. Returns NULL, or what is wrong with it ("is not a number"), and then leaves the column as
+ * it was. Texts are not copied. */
+const char *field_store(struct event_batch *batch, uint32_t row, struct field_ref ref,
+                        const struct json_value *value, const struct time_form *forms, size_t form_count,
+                        int64_t reference_us);
+
 /* A reason for a malformed row, in batch->text (cut at 255 bytes); static text when there is no room. */
 const char *reason_print(struct event_batch *batch, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -5,7 +5,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "ingest/line.h"
 #include "base/memory.h"
-#include "ingest/text_field.h"
+#include "ingest/json.h"
 #include "ingest/trace.h"
 
 #include <assert.h>
@@ -294,11 +294,12 @@ static const char *store_priority(const struct format *format, struct span text,
 static const char *store(const struct format *format, const struct group *group, struct span text,
                          const struct message *message, struct event_batch *batch, uint32_t row)
 {
+    const struct json_value value = {.type = JSON_TEXT, .text = text};
     int64_t reference_us = format->year_us == TIME_NONE ? message->arrival_us : format->year_us;
 
     if (group->is_priority)
         return store_priority(format, text, batch, row);
-    return text_field_store(batch, row, group->ref, text, format->forms, format->form_count, reference_us);
+    return field_store(batch, row, group->ref, &value, format->forms, format->form_count, reference_us);
 }
 
 /* The lines behind the first go on with the message, which mostly ends where its line does. */

@@ -2,7 +2,7 @@
  * them. Keys are looked up in a list of some dozen names per pair: a line has few. Keys that are neither a
  * field nor a label that the pipeline names are passed over. */
 #include "base/memory.h"
-#include "ingest/text_field.h"
+#include "ingest/json.h"
 
 #include <stdlib.h>
 
@@ -139,17 +139,18 @@ static bool take_quoted(struct pairs *pairs, struct arena *arena, struct span *r
     return true;
 }
 
-static const char *store_pair(const struct format *format, struct span key, struct span value,
+static const char *store_pair(const struct format *format, struct span key, struct span text,
                               const struct message *message, struct event_batch *batch, uint32_t row)
 {
     static const struct time_form form = {.unit = TIME_UNIT_AUTO};
+    const struct json_value value = {.type = JSON_TEXT, .text = text};
 
-    for (size_t i = 0; i < format->count && value.size > 0; i++) {
+    for (size_t i = 0; i < format->count && text.size > 0; i++) {
         const struct known *known = &format->known[i];
 
         if (!span_equal(known->key, key))
             continue;
-        const char *problem = text_field_store(batch, row, known->ref, value, &form, 1, message->arrival_us);
+        const char *problem = field_store(batch, row, known->ref, &value, &form, 1, message->arrival_us);
         if (problem && !known->guessed)
             return reason_print(batch, "%.*s: text %s", (int)key.size, key.data, problem);
     }

@@ -229,7 +229,7 @@ static void test_more_fields(void **state)
     rig_preset(&rig, "airflow3_text");
     assert_int_equal(rig_decode_text(&rig, examples[3].line), STATUS_OK);
     assert_int_equal(rig.batch.attempt[0], 2);
-    assert_int_equal(rig.batch.map_index[0], -1);
+    assert_int_equal(rig.batch.map_index[0], INT32_MIN); /* -1 is a task that is not mapped */
     rig_close(&rig);
     rig_preset(&rig, "combined");
     assert_int_equal(rig_decode_text(&rig, examples[20].line), STATUS_OK);
