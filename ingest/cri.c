@@ -155,17 +155,10 @@ static enum status cri_decode(struct format *format, const struct message *messa
                               const char **ret_reason)
 {
     uint32_t before = batch->rows;
-    enum status status;
 
-    if (message->payload.size == 0) {
-        uint32_t row = event_batch_add(batch);
-
-        if (row == UINT32_MAX)
-            return STATUS_RETRY;
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
-    status = decode_parts(format, message, batch, ret_reason);
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
+    enum status status = decode_parts(format, message, batch, ret_reason);
     if (status != STATUS_OK)
         batch->rows = before;
     if (status == STATUS_RETRY && before == 0) {

@@ -54,6 +54,9 @@ struct format_preset {
     const char *help;
 };
 
+/* A row marked TOMBSTONE, of an empty payload; what decode then answers. */
+enum status format_add_tombstone(struct event_batch *batch);
+
 /* What is wrong with a key of the entry: "FILE:LINE:COLUMN: key: text". Returns STATUS_FATAL. */
 enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,
                           const char *text, ...) __attribute__((format(printf, 4, 5)));

@@ -376,14 +376,11 @@ static const char *why_no_match(struct format *format, struct span line, int fou
 static enum status line_decode(struct format *format, const struct message *message,
                                struct event_batch *batch, const char **ret_reason)
 {
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
     uint32_t row = event_batch_add(batch);
-
     if (row == UINT32_MAX)
         return STATUS_RETRY;
-    if (message->payload.size == 0) {
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
     struct span line = message->payload, rest = line;
 
     if (format->begins)

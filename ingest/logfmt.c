@@ -209,14 +209,11 @@ static const char *fill_row(const struct format *format, const struct message *m
 static enum status logfmt_decode(struct format *format, const struct message *message,
                                  struct event_batch *batch, const char **ret_reason)
 {
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
     uint32_t row = event_batch_add(batch);
-
     if (row == UINT32_MAX)
         return STATUS_RETRY;
-    if (message->payload.size == 0) {
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
     if (format->labels_known < batch->label_columns)
         know_new_labels(format, batch);
     const char *problem = fill_row(format, message, batch, row);
