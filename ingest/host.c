@@ -127,7 +127,7 @@ static void add_processor(struct source *source)
         .user = user + nice, .system = system + irq + softirq, .iowait = iowait, .steal = steal};
     now.all = now.user + now.system + iowait + steal + idle;
     source->processor = now;
-    /* iowait may go back a little (proc(5)), the others where a CPU is unplugged or a virtual machine moves */
+    /* iowait may go back a little (proc(5)), all of them where a CPU is unplugged or the machine moves */
     bool goes_back = now.user < before.user || now.system < before.system || now.iowait < before.iowait ||
                      now.steal < before.steal || now.all <= before.all;
     if (read < 4 || before.all == 0 || goes_back)

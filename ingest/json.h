@@ -113,9 +113,9 @@ const char *json_value_integer(const struct json_value *value, int64_t min, int6
 const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
                             int64_t *ret_us);
 
-/* Puts what a value says into the row's field or label; a time may be written in any of the forms. A negative
- * map_index is none. Returns NULL, or what is wrong with it ("is not a number"), and then leaves the column as
- * it was. Texts are not copied. */
+/* Puts what a value says into the row's field or label; a time may be written in any of the forms. A
+ * negative map_index is none. Returns NULL, or what is wrong with it ("is not a number"), and then leaves the
+ * column as it was. Texts are not copied. */
 const char *field_store(struct event_batch *batch, uint32_t row, struct field_ref ref,
                         const struct json_value *value, const struct time_form *forms, size_t form_count,
                         int64_t reference_us);

@@ -214,8 +214,8 @@ static void test_figures(void **state)
     source_type_find("host")->close(source);
 }
 
-/* A counter that went back (the interface is new, a CPU is gone) gives no rate; without swap no row; a clock set back and a
- * restart leave offsets rising. */
+/* A counter that went back (the interface is new, a CPU is gone) gives no rate; without swap no row; a clock
+ * set back and a restart leave offsets rising. */
 static void test_jumps(void **state)
 {
     const int64_t start_us = time_of("2026-01-01T00:00:00Z");
