@@ -39,6 +39,7 @@ struct format {
     struct mapping *mappings;
     size_t count, capacity;
     unsigned targets;
+    bool arrival_is_time;   /* of rows that tell none */
     bool guesses;           /* no map of the user: labels.* too */
     unsigned labels_mapped; /* how many of the pipeline's labels that covers so far */
 };
@@ -154,7 +155,10 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
         if (*ret_reason)
             return JSON_ROW_BAD;
     }
-    if (item->batch->time_us[item->row] != TIME_NONE)
+    int64_t *time_us = &item->batch->time_us[item->row];
+    if (*time_us == TIME_NONE && format->arrival_is_time)
+        *time_us = item->message->arrival_us;
+    if (*time_us != TIME_NONE)
         return JSON_ROW_KEPT;
     *ret_reason = "no time";
     return JSON_ROW_BAD;
@@ -401,6 +405,7 @@ static enum status fields_open(const void *settings, const struct format_context
         return fail(ret_error, "each: path \"%s\" %s", fields->each, problem);
     struct format *format = memory_new(sizeof *format);
     format->reader = reader;
+    format->arrival_is_time = context->arrival_is_time;
     format->guesses = !fields->map || fields->is_preset;
     if (fields->map && read_map(format, fields->map, context->labels, ret_error)) {
         fields_close(format);

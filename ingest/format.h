@@ -16,6 +16,7 @@ struct format;
 struct format_context {         /* borrowed while the format lives */
     struct label_names *labels; /* formats may add names while opening, never later */
     const struct node *node;    /* its entry in `formats:`, for messages; NULL: none, or opened again */
+    bool arrival_is_time;       /* of log lines that tell none */
 };
 
 struct format_type {

@@ -20,6 +20,7 @@ struct known { /* a key and where its value goes */
 struct format {
     struct known *known;
     size_t count, capacity;
+    bool arrival_is_time;  /* of lines that tell none */
     unsigned labels_known; /* how many of the pipeline's labels are in `known` */
 };
 
@@ -62,6 +63,7 @@ static enum status logfmt_open(const void *settings, const struct format_context
     const struct logfmt_settings *logfmt = settings;
     struct format *format = memory_new(sizeof *format);
 
+    format->arrival_is_time = context->arrival_is_time;
     for (size_t i = 0; i < logfmt->map.count; i++) {
         struct field_ref ref;
 
@@ -201,6 +203,8 @@ static const char *fill_row(const struct format *format, const struct message *m
         return problem;
     if (!any)
         return "has no key=value";
+    if (batch->time_us[row] == TIME_NONE && !teller.problem && format->arrival_is_time)
+        batch->time_us[row] = message->arrival_us;
     if (batch->time_us[row] != TIME_NONE)
         return NULL;
     return teller.problem ? teller.problem : "no time";
