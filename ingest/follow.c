@@ -369,9 +369,15 @@ void follow_finished(struct source *source, struct stream *stream)
     source->follower->due_us = INT64_MIN;
 }
 
-/* It begins as the one that was read, and has fewer lines: it was cut off and is written again. */
+/* It begins as the one that was read, and has fewer lines. Under the log's name it was cut off and is written
+ * again; elsewhere it is a copy made before the last lines were written that were read, or has lost them. */
 void follow_too_short(struct source *source, struct stream *stream)
 {
+    if (strcmp(stream->lines.path, stream->topic) != 0) {
+        stream->next_offset = stream->first_offset;
+        follow_finished(source, stream);
+        return;
+    }
     file_warn(source, stream->lines.path, stream->first_offset,
               "it ends before the line where it was to be read on, and is read from its beginning");
     lines_rewind(&stream->lines);

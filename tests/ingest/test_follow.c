@@ -402,6 +402,31 @@ static void test_rename(void **state)
     world_free(world);
 }
 
+/* What is written and read between copy and cut is not in the copy, and nothing of it is read again. */
+static void test_copied_early(void **state)
+{
+    for (unsigned restarted = 0; restarted < 2; restarted++) {
+        struct world *world = world_new("app.log*", 10);
+
+        write_lines(world, "app.log", 100);
+        pass_seconds(world, 10);
+        copy_file(world, "app.log", "app.log.1", false);
+        write_lines(world, "app.log", 20);
+        pass_seconds(world, 5);
+        cut(world);
+        world->topics[0].kept_low = world->topics[0].kept_next;
+        if (restarted)
+            stop(world);
+        assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+        write_lines(world, "app.log", 20);
+        if (restarted)
+            begin_source(world, false);
+        check_all_given(world);
+        assert_int_equal(type->partition_count(world->source), 1);
+        world_free(world);
+    }
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -523,6 +548,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_rename),  cmocka_unit_test(test_gone),
         cmocka_unit_test(test_lost),   cmocka_unit_test(test_several), cmocka_unit_test(test_once),
+        cmocka_unit_test(test_copied_early),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
