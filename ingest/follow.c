@@ -235,6 +235,15 @@ static int64_t resume(const struct source *source, const struct stream *stream, 
                            : OFFSET_NONE;
 }
 
+/* For the next line that is surely new: offsets that lines had before a restart are not given again, also when
+ * those lines are found no more. */
+static int64_t new_offset(const struct source *source, const struct stream *stream)
+{
+    int64_t known = resume(source, stream, false);
+
+    return known > stream->next_offset ? known : stream->next_offset;
+}
+
 /* The last file that begins at or before the line where to read on. */
 static void choose_mark(struct stream *stream)
 {
@@ -356,7 +365,7 @@ static void open_next(struct source *source, struct stream *stream)
     stream->over = !successor;
     if (!successor)
         return;
-    add_mark(stream, successor, stream->next_offset);
+    add_mark(stream, successor, new_offset(source, stream));
     open_file(source, stream, successor, true);
 }
 
@@ -381,7 +390,9 @@ void follow_too_short(struct source *source, struct stream *stream)
     file_warn(source, stream->lines.path, stream->first_offset,
               "it ends before the line where it was to be read on, and is read from its beginning");
     lines_rewind(&stream->lines);
-    stream->marks[stream->mark].first_offset = stream->next_offset = stream->first_offset;
+    stream->next_offset = stream->first_offset;
+    stream->first_offset = stream->next_offset = new_offset(source, stream);
+    stream->marks[stream->mark].first_offset = stream->next_offset;
     write_note(stream);
 }
 

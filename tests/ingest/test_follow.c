@@ -414,7 +414,7 @@ static void test_copied_early(void **state)
         write_lines(world, "app.log", 20);
         pass_seconds(world, 5);
         cut(world);
-        world->topics[0].kept_low = world->topics[0].kept_next;
+        world->topics[0].kept_low = 90; /* lines that the copy has, and others */
         if (restarted)
             stop(world);
         assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
@@ -425,6 +425,28 @@ static void test_copied_early(void **state)
         assert_int_equal(type->partition_count(world->source), 1);
         world_free(world);
     }
+}
+
+/* Cut off and written alike while nobody read, with lines still owed: the new ones get new offsets. */
+static void test_rewritten(void **state)
+{
+    struct world *world = world_new("app.log", 11);
+
+    write_lines(world, "app.log", 100);
+    write_lines(world, "app.log", 0);
+    pass_seconds(world, 10);
+    cut(world);
+    world->topics[0].kept_low = 95;
+    stop(world);
+    assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+    world->written = 0;
+    memset(world->given, 0, sizeof world->given);
+    write_lines(world, "app.log", 90);
+    begin_source(world, false);
+    check_all_given(world);
+    assert_int_equal(world->topics[0].line_of[100], 0);
+    assert_non_null(strstr(world->warning, "is read from its beginning"));
+    world_free(world);
 }
 
 /* Removed and written again; a file cut off without a copy. */
@@ -548,7 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_rename),  cmocka_unit_test(test_gone),
         cmocka_unit_test(test_lost),   cmocka_unit_test(test_several), cmocka_unit_test(test_once),
-        cmocka_unit_test(test_copied_early),
+        cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
