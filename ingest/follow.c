@@ -201,6 +201,18 @@ static struct candidate *find_successor(const struct source *source, const struc
     return file && file->head_size > 0 && !find_mark(source, file) ? file : NULL;
 }
 
+/* Another file under the stream's name that begins as the newest one read: it was written anew with the same
+ * lines and more (rsync, sed -i), and is read on. */
+static struct candidate *find_replacement(const struct source *source, const struct stream *stream)
+{
+    struct candidate *file = find_path(source->follower, stream->topic);
+
+    if (!file || stream->mark_count == 0)
+        return NULL;
+    const struct file_mark *newest = &stream->marks[stream->mark_count - 1];
+    return fits(newest, file) && !same_inode(newest, file) ? file : NULL;
+}
+
 static void write_note(struct stream *stream)
 {
     buffer_clear(&stream->note);
@@ -349,7 +361,7 @@ static void skip_lost(struct source *source, struct stream *stream)
 
 static void open_next(struct source *source, struct stream *stream)
 {
-    struct candidate *successor = find_successor(source, stream);
+    struct candidate *successor = find_successor(source, stream), *replacement;
 
     while (stream->mark < stream->mark_count) {
         struct candidate *file = find_file(source, &stream->marks[stream->mark], false);
@@ -362,11 +374,15 @@ static void open_next(struct source *source, struct stream *stream)
             break; /* it may come back under another name */
         skip_lost(source, stream);
     }
-    stream->over = !successor;
-    if (!successor)
-        return;
-    add_mark(stream, successor, new_offset(source, stream));
-    open_file(source, stream, successor, true);
+    replacement = stream->mark == stream->mark_count ? find_replacement(source, stream) : NULL;
+    stream->over = !successor && !replacement;
+    if (successor) {
+        add_mark(stream, successor, new_offset(source, stream));
+        open_file(source, stream, successor, true);
+    } else if (replacement) {
+        stream->mark--;
+        open_file(source, stream, replacement, true);
+    }
 }
 
 void follow_finished(struct source *source, struct stream *stream)
@@ -452,6 +468,12 @@ static void go_to_copy(struct source *source, struct stream *stream)
     }
 }
 
+/* Nothing is written any more to a file that has lost its name. */
+static bool is_left(const struct source *source, const struct stream *stream, const struct stat *about)
+{
+    return about->st_nlink == 0 || find_successor(source, stream) || find_replacement(source, stream);
+}
+
 static void look_at(struct source *source, struct stream *stream)
 {
     struct stat about;
@@ -468,18 +490,20 @@ static void look_at(struct source *source, struct stream *stream)
         stream->changed_ns = changed_at(&about);
         stream->still = 0;
         stream->quiet = false;
-    } else if (stream->quiet && stream->lines.goes_on &&
-               (about.st_nlink == 0 || find_successor(source, stream)) && ++stream->still >= STILL_SCANS) {
+    } else if (stream->quiet && stream->lines.goes_on && is_left(source, stream, &about) &&
+               ++stream->still >= STILL_SCANS) {
         stream->lines.goes_on = stream->quiet = false; /* a last line without its end is given too */
+        if (about.st_nlink == 0)
+            stream->marks[stream->mark].inode = 0; /* it may soon be another file's */
     }
 }
 
-static bool is_name_of_stream(const struct source *source, const struct candidate *file)
+static const struct stream *find_stream(const struct source *source, const struct candidate *file)
 {
     for (size_t i = 0; i < source->stream_count; i++)
         if (source->streams[i]->name == file->name && strcmp(source->streams[i]->topic, file->path) == 0)
-            return true;
-    return false;
+            return source->streams[i];
+    return NULL;
 }
 
 /* Two files begin alike, and the one that was read is still there: a copy, for all that can be known. */
@@ -500,11 +524,12 @@ static void begin_streams(struct source *source)
     for (size_t i = 0; i < follower->count; i++) {
         struct candidate *file = follower->files[i];
         const struct file_mark *mark = file->head_size > 0 ? find_mark(source, file) : NULL;
+        const struct stream *known = find_stream(source, file);
         int64_t offset;
 
-        if (mark)
+        if (mark && !(known && find_replacement(source, known)))
             tell_copy(source, file, mark);
-        if (mark || file->head_size == 0 || is_name_of_stream(source, file))
+        if (mark || file->head_size == 0 || known)
             continue;
         struct stream *stream = add_stream(source, file->path);
         offset = resume(source, stream, true);

@@ -449,6 +449,27 @@ static void test_rewritten(void **state)
     world_free(world);
 }
 
+/* Replaced by a file that begins the same and has more, as rsync and sed -i do; the old one removed or kept. */
+static void test_replaced(void **state)
+{
+    struct world *world = world_new("app.log", 12);
+
+    write_lines(world, "app.log", 2);
+    for (unsigned i = 0; i < 12; i++) {
+        pass_seconds(world, i == 4 ? 1 : 12);
+        copy_file(world, "app.log", "new", false);
+        write_lines(world, "new", 1 + 10 * i);
+        if (i % 2)
+            assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "old")), 0);
+        assert_int_equal(rename(path_of(world, "new"), path_of(world, "app.log")), 0);
+        write_lines(world, "app.log", i % 3);
+    }
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, world->written - world->half);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -568,9 +589,11 @@ static void test_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random), cmocka_unit_test(test_rename),  cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_lost),   cmocka_unit_test(test_several), cmocka_unit_test(test_once),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_gone),         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_several),      cmocka_unit_test(test_once),
         cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
+        cmocka_unit_test(test_replaced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
