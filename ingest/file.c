@@ -72,7 +72,8 @@ static bool fill(struct source *source, struct stream *stream)
     return true;
 }
 
-/* Towards the line where to read on, at most a buffer; true: it stands there. */
+/* Towards the line where to read on, at most a buffer; true: it stands there. The last line passed over may
+ * have no end yet, when it was given as the last one of its file. */
 static bool pass_over(struct source *source, struct stream *stream)
 {
     struct lines *lines = &stream->lines;
@@ -83,6 +84,9 @@ static bool pass_over(struct source *source, struct stream *stream)
 
         if (lines_next(lines, &line)) {
             (void)next_arrival(source);
+            stream->next_offset++;
+        } else if (lines->state == READ_END_FOR_NOW && stream->next_offset + 1 == stream->first_offset &&
+                   lines_drop_rest(lines)) {
             stream->next_offset++;
         } else if (lines->state != READ_MORE) {
             start_anew(source, stream);

@@ -92,17 +92,18 @@ static struct candidate *find_path(const struct follower *follower, const char *
     return NULL;
 }
 
-static void read_head(struct candidate *file)
+static void read_head(const struct source *source, struct candidate *file)
 {
     size_t size = lines_head(file->path, file->head, HEAD_BYTES);
+    bool tells = size == HEAD_BYTES || source->context.once || memchr(file->head, '\n', size);
 
-    file->head_size = size == HEAD_BYTES || memchr(file->head, '\n', size) ? (uint32_t)size : 0;
+    file->head_size = tells ? (uint32_t)size : 0;
 }
 
 /* NULL: no regular file. The head of one that has not changed is not read again. */
-static struct candidate *examine(const struct follower *follower, const char *path)
+static struct candidate *examine(const struct source *source, const char *path)
 {
-    const struct candidate *before = find_path(follower, path);
+    const struct candidate *before = find_path(source->follower, path);
     struct candidate *file;
     struct stat about;
 
@@ -120,13 +121,13 @@ static struct candidate *examine(const struct follower *follower, const char *pa
     file->size = about.st_size;
     file->changed_ns = changed_at(&about);
     if (!same)
-        read_head(file);
+        read_head(source, file);
     return file;
 }
 
 static void add_file(struct source *source, const char *path, struct candidate **files, size_t *count)
 {
-    struct candidate *file = *count < FILES_MAX ? examine(source->follower, path) : NULL;
+    struct candidate *file = *count < FILES_MAX ? examine(source, path) : NULL;
 
     if (file)
         files[(*count)++] = file;

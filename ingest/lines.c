@@ -199,7 +199,16 @@ void lines_fill(struct lines *lines)
     }
 }
 
-/* Drops the rest of a line that was too long; false: it goes on beyond the buffer. */
+bool lines_drop_rest(struct lines *lines)
+{
+    if (lines->start == lines->size)
+        return false;
+    lines->skipping = true;
+    lines->start = lines->searched = lines->size;
+    return true;
+}
+
+/* Drops the rest of a line that is not given; false: it goes on beyond the buffer. */
 static bool lines_skip(struct lines *lines)
 {
     if (!lines->skipping)

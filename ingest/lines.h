@@ -22,7 +22,7 @@ struct lines {
     char *data;
     size_t start, size, capacity; /* of `data`; what is before `start` has been given */
     size_t searched;              /* no newline from `start` to here */
-    bool skipping;                /* within the rest of a line that was too long */
+    bool skipping;                /* within the rest of a line that is not given */
     enum read_state state;
 };
 
@@ -37,6 +37,9 @@ void lines_fill(struct lines *lines);
 /* The next line that stands whole in the buffer, without its end. The last may lack one; a line above
  * 64 MiB is cut. */
 bool lines_next(struct lines *lines, struct span *ret_line);
+
+/* Whether the buffer ends within a line; what there is of it, and what will be, is dropped. */
+bool lines_drop_rest(struct lines *lines);
 
 /* The first bytes of a file, decompressed; how many there are, 0 when it cannot be read. */
 size_t lines_head(const char *path, char *ret_bytes, size_t size);
