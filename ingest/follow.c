@@ -25,9 +25,10 @@ enum {
     LAYOUT = 1,
     SCAN_EVERY_US = 1000 * 1000,
     HEAD_BYTES = 1024,
-    MARKS_MAX = 128, /* of a stream; older files are forgotten */
-    STILL_SCANS = 5, /* a renamed file may still be written to: quiet for so long before it is left */
-    CUT_SCANS = 2,   /* a copy of a file cut off may be seen a little later */
+    MARKS_KEPT = 128, /* of a stream, and more where the files of all of them are still there */
+    MARK_BYTES = 36,  /* in a note */
+    STILL_SCANS = 5,  /* a renamed file may still be written to: quiet for so long before it is left */
+    CUT_SCANS = 2,    /* a copy of a file cut off may be seen a little later */
 };
 
 struct candidate {
@@ -36,6 +37,7 @@ struct candidate {
     uint64_t device, inode;
     int64_t size, changed_ns;
     uint32_t head_size; /* 0: not a whole line yet */
+    uint64_t hash;      /* of the head */
     bool told;
     char head[HEAD_BYTES];
 };
@@ -98,6 +100,7 @@ static void read_head(const struct source *source, struct candidate *file)
     bool tells = size == HEAD_BYTES || source->context.once || memchr(file->head, '\n', size);
 
     file->head_size = tells ? (uint32_t)size : 0;
+    file->hash = hash_bytes(file->head, file->head_size, 0);
 }
 
 /* NULL: no regular file. The head of one that has not changed is not read again. */
@@ -159,8 +162,11 @@ static void list_files(struct source *source)
 
 static bool fits(const struct file_mark *mark, const struct candidate *file)
 {
-    return mark->head_size > 0 && file->head_size >= mark->head_size &&
-           hash_bytes(file->head, mark->head_size, 0) == mark->hash;
+    if (mark->head_size == 0 || file->head_size < mark->head_size)
+        return false;
+    if (mark->head_size == file->head_size)
+        return mark->hash == file->hash;
+    return mark->hash == hash_bytes(file->head, mark->head_size, 0);
 }
 
 static bool same_inode(const struct file_mark *mark, const struct candidate *file)
@@ -236,7 +242,6 @@ static struct stream *add_stream(struct source *source, const char *topic)
 
     stream->name = hash_bytes(topic, strlen(topic), 0);
     stream->note.limit = SOURCE_NOTE_MAX;
-    stream->marks = memory_new(MARKS_MAX * sizeof *stream->marks);
     return stream;
 }
 
@@ -266,6 +271,13 @@ static void choose_mark(struct stream *stream)
         stream->mark++;
 }
 
+static struct file_mark *push_mark(struct stream *stream)
+{
+    stream->marks =
+        memory_reserve(stream->marks, &stream->mark_capacity, stream->mark_count + 1, sizeof *stream->marks);
+    return &stream->marks[stream->mark_count++];
+}
+
 static void read_note(struct stream *stream, struct span note)
 {
     struct unpack in;
@@ -273,7 +285,7 @@ static void read_note(struct stream *stream, struct span note)
 
     if (unpack_layout(note, LAYOUT, &in, &ignored) != STATUS_OK)
         return;
-    while (in.at < in.end && stream->mark_count < MARKS_MAX) {
+    while (in.at < in.end) {
         struct file_mark mark = {.first_offset = unpack_i64(&in)};
 
         mark.device = unpack_u64(&in);
@@ -282,7 +294,7 @@ static void read_note(struct stream *stream, struct span note)
         mark.head_size = unpack_u32(&in);
         if (in.broken)
             return;
-        stream->marks[stream->mark_count++] = mark;
+        *push_mark(stream) = mark;
     }
 }
 
@@ -304,17 +316,32 @@ static void set_mark(struct file_mark *mark, const struct candidate *file)
     mark->device = file->device;
     mark->inode = file->inode;
     mark->head_size = file->head_size;
-    mark->hash = hash_bytes(file->head, file->head_size, 0);
+    mark->hash = file->hash;
 }
 
-static void add_mark(struct stream *stream, const struct candidate *file, int64_t first_offset)
+/* The oldest one whose file is gone; a file still there without its mark would be read again. */
+static void drop_mark(const struct source *source, struct stream *stream)
 {
-    if (stream->mark_count == MARKS_MAX) {
-        memmove(stream->marks, stream->marks + 1, --stream->mark_count * sizeof *stream->marks);
-        stream->mark--;
-    }
+    size_t dropped = 0;
+
+    while (dropped < stream->mark_count && find_file(source, &stream->marks[dropped], false))
+        dropped++;
+    if (dropped == stream->mark_count && stream->mark_count < SOURCE_NOTE_MAX / MARK_BYTES)
+        return;
+    dropped %= stream->mark_count;
+    stream->mark_count--;
+    memmove(stream->marks + dropped, stream->marks + dropped + 1,
+            (stream->mark_count - dropped) * sizeof *stream->marks);
+    stream->mark--;
+}
+
+static void add_mark(struct source *source, struct stream *stream, const struct candidate *file,
+                     int64_t first_offset)
+{
     assert(stream->mark == stream->mark_count);
-    stream->marks[stream->mark_count++] = (struct file_mark){.first_offset = first_offset};
+    if (stream->mark_count >= MARKS_KEPT)
+        drop_mark(source, stream);
+    *push_mark(stream) = (struct file_mark){.first_offset = first_offset};
     set_mark(&stream->marks[stream->mark], file);
 }
 
@@ -378,7 +405,7 @@ static void open_next(struct source *source, struct stream *stream)
     replacement = stream->mark == stream->mark_count ? find_replacement(source, stream) : NULL;
     stream->over = !successor && !replacement;
     if (successor) {
-        add_mark(stream, successor, new_offset(source, stream));
+        add_mark(source, stream, successor, new_offset(source, stream));
         open_file(source, stream, successor, true);
     } else if (replacement) {
         stream->mark--;
@@ -535,7 +562,7 @@ static void begin_streams(struct source *source)
         struct stream *stream = add_stream(source, file->path);
         offset = resume(source, stream, true);
         stream->first_offset = offset == OFFSET_NONE ? 0 : offset;
-        add_mark(stream, file, 0);
+        add_mark(source, stream, file, 0);
         open_file(source, stream, file, true);
     }
 }

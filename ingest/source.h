@@ -29,7 +29,7 @@ struct source_context {
     void *resume_owner;
 };
 
-enum { SOURCE_NOTE_MAX = 8192 };
+enum { SOURCE_NOTE_MAX = 40000 };
 
 struct source_partition {
     const char *topic;    /* topic, or path of the file; lives as long as the source */

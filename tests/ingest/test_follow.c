@@ -470,6 +470,36 @@ static void test_replaced(void **state)
     world_free(world);
 }
 
+/* More old files are kept than marks of files that are gone; none of them is read again. */
+static void test_many_kept(void **state)
+{
+    struct world *world = world_new("app.log*", 14);
+    char name[32], line[64];
+
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(line, sizeof line, "this is line %d\n", world->written++);
+        append(world, "app.log", line);
+        pass_seconds(world, 8);
+        if (i % 150 == 149) {
+            cut(world);
+            world->topics[0].kept_low = world->topics[0].kept_next;
+            stop(world);
+            begin_source(world, false);
+            pass_seconds(world, 2);
+        }
+        snprintf(name, sizeof name, "app.log.%u", i);
+        assert_int_equal(rename(path_of(world, "app.log"), path_of(world, name)), 0);
+        if (i < 50)
+            unlink(path_of(world, name));
+        pass_seconds(world, 1);
+    }
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_in_range(type->partition(world->source, 0)->note.size, 250 * 36, 270 * 36);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -636,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_several),      cmocka_unit_test(test_once),
         cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_replaced),     cmocka_unit_test(test_half_a_line),
+        cmocka_unit_test(test_many_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
