@@ -38,7 +38,7 @@ struct candidate {
     int64_t size, changed_ns;
     uint32_t head_size; /* 0: not a whole line yet */
     uint64_t hash;      /* of the head */
-    bool told;
+    bool told, unreadable;
     char head[HEAD_BYTES];
 };
 
@@ -57,12 +57,16 @@ struct follower *follow_open(void)
     return follower;
 }
 
+static void forget_file(struct candidate *file)
+{
+    free(file->path);
+    free(file);
+}
+
 static void forget_files(struct candidate **files, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        free(files[i]->path);
-        free(files[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        forget_file(files[i]);
     free(files);
 }
 
@@ -94,17 +98,26 @@ static struct candidate *find_path(const struct follower *follower, const char *
     return NULL;
 }
 
-static void read_head(const struct source *source, struct candidate *file)
+/* False: it has gone meanwhile. What cannot be read is said once, and tried with each look. */
+static bool read_head(struct source *source, struct candidate *file)
 {
-    size_t size = lines_head(file->path, file->head, HEAD_BYTES);
-    bool tells = size == HEAD_BYTES || source->context.once || memchr(file->head, '\n', size);
+    struct error error;
+    size_t size = 0;
+    bool told = file->unreadable;
 
+    file->unreadable = lines_head(file->path, file->head, HEAD_BYTES, &size, &error) != STATUS_OK;
+    if (file->unreadable && access(file->path, F_OK) != 0)
+        return false;
+    if (file->unreadable && !told)
+        source->context.warn(source->context.owner, error.text);
+    bool tells = size == HEAD_BYTES || source->context.once || memchr(file->head, '\n', size);
     file->head_size = tells ? (uint32_t)size : 0;
     file->hash = hash_bytes(file->head, file->head_size, 0);
+    return true;
 }
 
 /* NULL: no regular file. The head of one that has not changed is not read again. */
-static struct candidate *examine(const struct source *source, const char *path)
+static struct candidate *examine(struct source *source, const char *path)
 {
     const struct candidate *before = find_path(source->follower, path);
     struct candidate *file;
@@ -115,7 +128,7 @@ static struct candidate *examine(const struct source *source, const char *path)
     file = memory_new(sizeof *file);
     if (before)
         *file = *before;
-    bool same = before && file->device == about.st_dev && file->inode == about.st_ino &&
+    bool same = before && !file->unreadable && file->device == about.st_dev && file->inode == about.st_ino &&
                 file->size == about.st_size && file->changed_ns == changed_at(&about);
     file->path = memory_text(path, strlen(path));
     file->name = hash_bytes(path, strlen(path), 0);
@@ -123,8 +136,10 @@ static struct candidate *examine(const struct source *source, const char *path)
     file->inode = about.st_ino;
     file->size = about.st_size;
     file->changed_ns = changed_at(&about);
-    if (!same)
-        read_head(source, file);
+    if (!same && !read_head(source, file)) {
+        forget_file(file);
+        return NULL;
+    }
     return file;
 }
 

@@ -21,17 +21,37 @@ enum {
     LINE_BYTES_MAX = EVENT_TEXT_MAX, /* the rest of a longer line is dropped */
     BUFFER_BYTES_KEPT = 4 * BUFFER_BYTES,
     INPUT_BYTES = 128 * 1024,
+    MAGIC_BYTES = 10,
 };
 
-static bool is_zstd(int descriptor)
+static bool is_zstd(struct span head)
 {
-    unsigned char magic[4];
+    const unsigned char *magic = (const unsigned char *)head.data;
 
-    if (pread(descriptor, magic, sizeof magic, 0) != (ssize_t)sizeof magic)
+    if (head.size < 4)
         return false;
     uint32_t number =
         (uint32_t)magic[0] | (uint32_t)magic[1] << 8 | (uint32_t)magic[2] << 16 | (uint32_t)magic[3] << 24;
     return number == ZSTD_MAGICNUMBER || (number & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
+/* By what else than zstd the file is packed; NULL: by nothing known. */
+static const char *find_packer(struct span head)
+{
+    static const struct {
+        const char *name;
+        struct span magic;
+    } packers[] = {
+        {"gzip", SPAN_LITERAL("\x1f\x8b\x08")},
+        {"xz", SPAN_LITERAL("\xfd\x37zXZ\0")},
+        {"bzip2", SPAN_LITERAL("BZh91AY&SY")},
+    };
+
+    for (size_t i = 0; i < sizeof packers / sizeof *packers; i++)
+        if (head.size >= packers[i].magic.size &&
+            memcmp(head.data, packers[i].magic.data, packers[i].magic.size) == 0)
+            return packers[i].name;
+    return NULL;
 }
 
 /* What is left of standard input when a source is closed is for the next one: a reload loses no line. */
@@ -53,6 +73,26 @@ void lines_close(struct lines *lines)
     *lines = (struct lines){.descriptor = -1};
 }
 
+static enum status begin_regular(struct lines *lines, struct error *ret_error)
+{
+    char bytes[MAGIC_BYTES];
+    ssize_t size = pread(lines->descriptor, bytes, sizeof bytes, 0);
+    struct span head = span_make(bytes, size > 0 ? (size_t)size : 0);
+    const char *packer = find_packer(head);
+
+    if (packer)
+        return fail(ret_error, "%s: is packed with %s; only plain files and zstd are read", lines->path,
+                    packer);
+    if (is_zstd(head)) {
+        lines->zstd = ZSTD_createDStream();
+        if (!lines->zstd)
+            abort();
+        lines->input = memory_new(INPUT_BYTES);
+        lines->compressed.src = lines->input;
+    }
+    return STATUS_OK;
+}
+
 enum status lines_open(struct lines *lines, const char *path, struct error *ret_error)
 {
     struct stat about;
@@ -71,14 +111,9 @@ enum status lines_open(struct lines *lines, const char *path, struct error *ret_
     if (S_ISDIR(about.st_mode))
         return fail(ret_error, "%s: is a directory", path);
     lines->may_wait = !S_ISREG(about.st_mode);
-    if (!lines->may_wait && is_zstd(descriptor)) {
-        lines->zstd = ZSTD_createDStream();
-        if (!lines->zstd)
-            abort();
-        lines->input = memory_new(INPUT_BYTES);
-        lines->compressed.src = lines->input;
-    }
-    return STATUS_OK;
+    if (lines->may_wait)
+        return STATUS_OK;
+    return begin_regular(lines, ret_error);
 }
 
 void lines_rewind(struct lines *lines)
@@ -152,17 +187,18 @@ static size_t read_plain(struct lines *lines, char *bytes, size_t size)
     return lines->zstd ? read_zstd(lines, bytes, size) : read_bytes(lines, bytes, size);
 }
 
-size_t lines_head(const char *path, char *bytes, size_t size)
+enum status lines_head(const char *path, char *bytes, size_t size, size_t *ret_size, struct error *ret_error)
 {
     struct lines lines;
-    struct error ignored;
     size_t got = 0;
+    enum status status = lines_open(&lines, path, ret_error);
 
-    if (lines_open(&lines, path, &ignored) == STATUS_OK)
-        while (got < size && lines.state == READ_MORE)
-            got += read_plain(&lines, bytes + got, size - got);
+    while (status == STATUS_OK && got < size && lines.state == READ_MORE)
+        got += read_plain(&lines, bytes + got, size - got);
     lines_close(&lines);
-    return got;
+    if (status == STATUS_OK)
+        *ret_size = got;
+    return status;
 }
 
 /* Takes back the room of the lines already given and reads on; grows when one line fills all of it. */

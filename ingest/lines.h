@@ -41,5 +41,6 @@ bool lines_next(struct lines *lines, struct span *ret_line);
 /* Whether the buffer ends within a line; what there is of it, and what will be, is dropped. */
 bool lines_drop_rest(struct lines *lines);
 
-/* The first bytes of a file, decompressed; how many there are, 0 when it cannot be read. */
-size_t lines_head(const char *path, char *ret_bytes, size_t size);
+/* The first bytes of a file, decompressed, at most `size`. */
+enum status lines_head(const char *path, char *ret_bytes, size_t size, size_t *ret_size,
+                       struct error *ret_error);

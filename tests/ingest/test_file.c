@@ -408,6 +408,11 @@ static void test_open(void **state)
     assert_open_fails(device, missing, "/nowhere/events.jsonl: No such file or directory");
     assert_open_fails(device, device, "/dev/null: arrival times are read from a regular file only");
 
+    char *packed = write_file(0, "\x1f\x8b\x08\x08", 4, 0), reason[128];
+    snprintf(reason, sizeof reason, "%s: is packed with gzip; only plain files and zstd are read", packed);
+    assert_open_fails(packed, NULL, reason);
+    unlink(packed);
+
     /* the file is the first worker's; the others do not even open it */
     context.worker = 1;
     context.workers = 2;

@@ -500,6 +500,51 @@ static void test_many_kept(void **state)
     world_free(world);
 }
 
+/* A file that may not be read is said once, and read when it may be. */
+static void test_unreadable(void **state)
+{
+    struct world *world = world_new("app.log", 15);
+
+    assert_int_equal(chmod(world->folder, 0755), 0);
+    write_lines(world, "app.log", 30);
+    assert_int_equal(chmod(path_of(world, "app.log"), 0), 0);
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(65534), 0); /* root may read everything */
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "app.log: Permission denied"));
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(path_of(world, "app.log"), 0644), 0);
+    check_all_given(world);
+    assert_int_equal(world->warnings, 1);
+    world_free(world);
+}
+
+/* What is packed otherwise than by zstd is said once and left out. */
+static void test_packed(void **state)
+{
+    static const char gzip[] = "\x1f\x8b\x08\x08 and so on\n", xz[] = "\xfd\x37zXZ\0 and so on\n";
+    struct world *world = world_new("app.log*", 16);
+
+    append(world, "app.log.2.gz", gzip);
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "app.log.2.gz: is packed with gzip"));
+    append(world, "app.log.3.bz2", "BZh91AY&SY and so on\n");
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 2);
+    assert_non_null(strstr(world->warning, "app.log.3.bz2: is packed with bzip2"));
+    FILE *file = fopen(path_of(world, "app.log.4.xz"), "w");
+    assert_int_equal(fwrite(xz, 1, sizeof xz, file), sizeof xz);
+    fclose(file);
+    write_lines(world, "app.log", 30);
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_int_equal(world->warnings, 3);
+    world_free(world);
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -666,7 +711,8 @@ int main(void)
         cmocka_unit_test(test_several),      cmocka_unit_test(test_once),
         cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_replaced),     cmocka_unit_test(test_half_a_line),
-        cmocka_unit_test(test_many_kept),
+        cmocka_unit_test(test_many_kept),    cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_packed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
