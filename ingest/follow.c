@@ -467,7 +467,7 @@ static bool is_intact(struct stream *stream)
         return false;
     if (stream->lines.zstd)
         return true;
-    ssize_t size = pread(stream->lines.descriptor, head, HEAD_BYTES, 0);
+    ssize_t size = pread(stream->lines.descriptor, head, HEAD_BYTES, stream->lines.begin);
     if (size < (ssize_t)mark->head_size || hash_bytes(head, mark->head_size, 0) != mark->hash)
         return false;
     if (size > (ssize_t)mark->head_size) {

@@ -22,6 +22,7 @@ enum {
     BUFFER_BYTES_KEPT = 4 * BUFFER_BYTES,
     INPUT_BYTES = 128 * 1024,
     MAGIC_BYTES = 10,
+    BLOCK_BYTES = 16 * 1024,
 };
 
 static bool is_zstd(struct span head)
@@ -73,10 +74,34 @@ void lines_close(struct lines *lines)
     *lines = (struct lines){.descriptor = -1};
 }
 
+/* A writer that does not append goes on where it was when its file was cut off, behind a hole of NULs, which
+ * may have been filled in copies. More NULs than a line may have are lines. */
+static off_t find_begin(int descriptor)
+{
+    char block[BLOCK_BYTES];
+
+    if (descriptor == STDIN_FILENO)
+        return lseek(descriptor, 0, SEEK_CUR);
+    off_t data = lseek(descriptor, 0, SEEK_DATA), begin = data;
+    ssize_t size, nuls;
+
+    if (data < 0)
+        return lseek(descriptor, 0, SEEK_END);
+    do {
+        size = pread(descriptor, block, sizeof block, begin);
+        for (nuls = 0; nuls < size && block[nuls] == '\0';)
+            nuls++;
+        begin += nuls;
+    } while (nuls > 0 && nuls == size && begin - data < LINE_BYTES_MAX);
+    return lseek(descriptor, begin - data < LINE_BYTES_MAX ? begin : data, SEEK_SET);
+}
+
 static enum status begin_regular(struct lines *lines, struct error *ret_error)
 {
     char bytes[MAGIC_BYTES];
-    ssize_t size = pread(lines->descriptor, bytes, sizeof bytes, 0);
+
+    lines->begin = find_begin(lines->descriptor);
+    ssize_t size = pread(lines->descriptor, bytes, sizeof bytes, lines->begin);
     struct span head = span_make(bytes, size > 0 ? (size_t)size : 0);
     const char *packer = find_packer(head);
 
@@ -118,9 +143,9 @@ enum status lines_open(struct lines *lines, const char *path, struct error *ret_
 
 void lines_rewind(struct lines *lines)
 {
-    off_t start = lseek(lines->descriptor, 0, SEEK_SET);
+    off_t start = lseek(lines->descriptor, lines->begin, SEEK_SET);
 
-    assert(start == 0);
+    assert(start == lines->begin);
     if (lines->zstd)
         ZSTD_DCtx_reset(lines->zstd, ZSTD_reset_session_only);
     lines->compressed.size = lines->compressed.pos = 0;

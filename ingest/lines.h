@@ -3,6 +3,7 @@
 #include "base/span.h"
 #include "base/status.h"
 
+#include <sys/types.h>
 #include <zstd.h>
 
 enum read_state { READ_MORE, READ_END_FOR_NOW, READ_DONE };
@@ -12,6 +13,7 @@ struct lines {
     int descriptor;     /* -1: closed */
     bool may_wait;      /* a pipe or terminal: looked at before it is read */
     bool goes_on;       /* more may be written: its end is none; the caller's */
+    off_t begin;        /* of the first line in a regular file */
     ZSTD_DStream *zstd; /* NULL: plain */
     char *input;        /* compressed bytes */
     ZSTD_inBuffer compressed;
@@ -29,7 +31,7 @@ struct lines {
 /* "-" is standard input, which is never closed. On failure too the lines must be closed. */
 enum status lines_open(struct lines *lines, const char *path, struct error *ret_error);
 void lines_close(struct lines *lines);
-void lines_rewind(struct lines *lines); /* back to the first byte of a regular file */
+void lines_rewind(struct lines *lines); /* back to the first line of a regular file */
 
 /* Reads on, once; see `state`. Lines given before are no longer valid. */
 void lines_fill(struct lines *lines);

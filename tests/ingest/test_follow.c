@@ -500,6 +500,30 @@ static void test_many_kept(void **state)
     world_free(world);
 }
 
+/* A writer that does not append: what it writes after a cut stands behind a hole, with NULs up to the line. */
+static void test_hole(void **state)
+{
+    struct world *world = world_new("app.log*", 17);
+    int file = open(path_of(world, "app.log"), O_WRONLY | O_CREAT, 0600);
+
+    for (unsigned i = 0; i < 6; i++) {
+        for (unsigned line = 0; line < (i == 2 ? 2000 : 150); line++)
+            dprintf(file, "this is line %d\n", world->written++);
+        pass_seconds(world, 30);
+        shift_names(world);
+        copy_file(world, "app.log", "app.log.1", false);
+        assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+        pass_seconds(world, i % 2 ? 0 : 3);
+    }
+    dprintf(file, "this is line %d\n", world->written++);
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_int_equal(world->topics[0].next, world->written);
+    assert_int_equal(world->warnings, 0);
+    close(file);
+    world_free(world);
+}
+
 /* A file that may not be read is said once, and read when it may be. */
 static void test_unreadable(void **state)
 {
@@ -711,8 +735,8 @@ int main(void)
         cmocka_unit_test(test_several),      cmocka_unit_test(test_once),
         cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
         cmocka_unit_test(test_replaced),     cmocka_unit_test(test_half_a_line),
-        cmocka_unit_test(test_many_kept),    cmocka_unit_test(test_unreadable),
-        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_many_kept),    cmocka_unit_test(test_hole),
+        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_packed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
