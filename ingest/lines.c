@@ -85,8 +85,8 @@ static off_t find_begin(int descriptor)
     off_t data = lseek(descriptor, 0, SEEK_DATA), begin = data;
     ssize_t size, nuls;
 
-    if (data < 0)
-        return lseek(descriptor, 0, SEEK_END);
+    if (data < 0) /* nothing but a hole, or a file system that knows none, as /proc */
+        return lseek(descriptor, 0, errno == ENXIO ? SEEK_END : SEEK_SET);
     do {
         size = pread(descriptor, block, sizeof block, begin);
         for (nuls = 0; nuls < size && block[nuls] == '\0';)

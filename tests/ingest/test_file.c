@@ -383,6 +383,19 @@ static void test_damaged_zstd(void **state)
     free(data);
 }
 
+/* Of the system, where no file has holes or a size. */
+static void test_proc(void **state)
+{
+    static char path[] = "/proc/self/status";
+    struct source *source = open_file(path, NULL, NULL);
+    struct message message;
+    enum poll_state poll_state;
+
+    assert_int_equal(file_type()->poll(source, 0, &message, 1, &poll_state), 1);
+    assert_int_equal(memcmp(message.payload.data, "Name:", 5), 0);
+    file_type()->close(source);
+}
+
 static void assert_open_fails(char *path, char *arrivals, const char *reason)
 {
     const struct file_settings settings = {.path = path, .arrivals = arrivals};
@@ -479,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_resume_at_end_and_beyond),
         cmocka_unit_test(test_recorded_arrivals),
         cmocka_unit_test(test_damaged_zstd),
+        cmocka_unit_test(test_proc),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_stdin),
     };
