@@ -202,7 +202,7 @@ static size_t read_zstd(struct lines *lines, char *bytes, size_t size)
             lines->state = READ_DONE;
         }
         lines->in_frame = result != 0;
-        lines->held_back = plain.pos == plain.size;
+        lines->held_back = lines->in_frame && plain.pos == plain.size;
     }
     return plain.pos;
 }

@@ -348,6 +348,23 @@ static void test_recorded_arrivals(void **state)
     file_type()->close(source);
 }
 
+/* A frame that ends where the room for its bytes does is whole. */
+static void test_full_buffer(void **state)
+{
+    size_t size = 512 * 1024;
+    char *data = memory_new(size);
+
+    memset(data, 'x', size);
+    for (size_t i = 63; i < size; i += 64)
+        data[i] = '\n';
+    char *path = write_file(0, data, size, 1);
+    struct source *source = open_file(path, NULL, NULL); /* nobody warns */
+    check_lines(source, data, size, 64);
+    file_type()->close(source);
+    unlink(path);
+    free(data);
+}
+
 static void test_damaged_zstd(void **state)
 {
     static char noise[100000]; /* more than a block, so that a block's head is hit */
@@ -491,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_at_end_and_beyond),
         cmocka_unit_test(test_recorded_arrivals),
+        cmocka_unit_test(test_full_buffer),
         cmocka_unit_test(test_damaged_zstd),
         cmocka_unit_test(test_proc),
         cmocka_unit_test(test_open),
