@@ -143,9 +143,44 @@ static struct candidate *examine(struct source *source, const char *path)
     return file;
 }
 
+struct match {
+    char *path;
+    int64_t changed_ns;
+};
+
+static int compare_paths(const void *left, const void *right)
+{
+    return strcmp(((const struct match *)left)->path, ((const struct match *)right)->path);
+}
+
+static int compare_newest(const void *left, const void *right)
+{
+    int64_t a = ((const struct match *)left)->changed_ns, b = ((const struct match *)right)->changed_ns;
+
+    return a == b ? compare_paths(left, right) : a > b ? -1 : 1;
+}
+
+/* The newest files of too many, by path. */
+static void keep_newest(glob_t *found)
+{
+    struct match *matches = memory_new(found->gl_pathc * sizeof *matches);
+
+    for (size_t i = 0; i < found->gl_pathc; i++) {
+        struct stat about;
+
+        matches[i].path = found->gl_pathv[i];
+        matches[i].changed_ns = stat(matches[i].path, &about) == 0 ? changed_at(&about) : INT64_MIN;
+    }
+    qsort(matches, found->gl_pathc, sizeof *matches, compare_newest);
+    qsort(matches, FILES_MAX, sizeof *matches, compare_paths);
+    for (size_t i = 0; i < found->gl_pathc; i++)
+        found->gl_pathv[i] = matches[i].path;
+    free(matches);
+}
+
 static void add_file(struct source *source, const char *path, struct candidate **files, size_t *count)
 {
-    struct candidate *file = *count < FILES_MAX ? examine(source, path) : NULL;
+    struct candidate *file = examine(source, path);
 
     if (file)
         files[(*count)++] = file;
@@ -161,13 +196,14 @@ static void list_files(struct source *source)
 
     if (!file_is_pattern(pattern))
         add_file(source, pattern, files, &count);
-    else if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            add_file(source, found.gl_pathv[i], files, &count);
+    else if (glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc > FILES_MAX)
+        keep_newest(&found);
+    for (size_t i = 0; i < found.gl_pathc && i < FILES_MAX; i++)
+        add_file(source, found.gl_pathv[i], files, &count);
     if (count == 0 && !follower->scanned)
         file_warn(source, pattern, 0, "no such file yet");
     if (found.gl_pathc > FILES_MAX && !follower->told_many)
-        file_warn(source, pattern, 0, "more than 1000 files match; the first ones by name are followed");
+        file_warn(source, pattern, 0, "more than 1000 files match; those written to last are followed");
     follower->told_many |= found.gl_pathc > FILES_MAX;
     globfree(&found);
     forget_files(follower->files, follower->count);

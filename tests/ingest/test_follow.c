@@ -569,6 +569,28 @@ static void test_packed(void **state)
     world_free(world);
 }
 
+/* Of more files than can be followed the newest ones are, whatever their names. */
+static void test_too_many(void **state)
+{
+    struct world *world = world_new("*.log", 18);
+    char name[32];
+
+    for (int i = 0; i < 1000; i++) {
+        struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+
+        snprintf(name, sizeof name, "a%d.log", i);
+        append(world, name, "");
+        assert_int_equal(utimensat(AT_FDCWD, path_of(world, name), times, 0), 0);
+    }
+    pass_seconds(world, 2);
+    assert_int_equal(world->warnings, 0);
+    write_lines(world, "b.log", 10);
+    check_all_given(world);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "more than 1000 files match"));
+    world_free(world);
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -737,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_replaced),     cmocka_unit_test(test_half_a_line),
         cmocka_unit_test(test_many_kept),    cmocka_unit_test(test_hole),
         cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_too_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
