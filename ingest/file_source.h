@@ -51,6 +51,7 @@ struct source {
     struct lines arrivals;
     bool has_arrivals;
     struct follower *follower; /* NULL: files are read once */
+    int64_t now_us;            /* of the last advance */
 };
 
 /* file.c */

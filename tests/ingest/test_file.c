@@ -75,6 +75,7 @@ static struct source *open_file(char *path, char *arrivals, struct warnings *war
     struct error error;
 
     context.resume = resume;
+    context.receives = true; /* and yet a file at rest has no arrivals of its own */
     if (warnings) {
         context.warn = take_warning;
         context.owner = warnings;
@@ -466,6 +467,7 @@ static void test_stdin(void **state)
     assert_true(dup2(pipes[0], STDIN_FILENO) == STDIN_FILENO);
     close(pipes[0]);
     context.resume = resume;
+    context.receives = true;
     resume_at = 70; /* lines that are gone: only the numbers go on */
     assert_int_equal(type->open(NULL, &context, &source, &error), STATUS_OK);
     type->advance(source, 0);
@@ -475,11 +477,12 @@ static void test_stdin(void **state)
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 1);
     assert_int_equal(poll_state, POLL_MORE);
     assert_span(messages[0].payload, "one");
+    assert_true(messages[0].arrival_us == 0);
     type->release(source, 0, messages, 1);
     type->close(source); /* a reload: what was read and not given is for the next source */
     resume_at = 71;
     assert_int_equal(type->open(NULL, &context, &source, &error), STATUS_OK);
-    type->advance(source, 0);
+    type->advance(source, 1234567);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_END);
     assert_int_equal(write(pipes[1], "o", 1), 1);
@@ -490,6 +493,7 @@ static void test_stdin(void **state)
     assert_int_equal(count, 1);
     assert_span(messages[0].payload, "two");
     assert_true(messages[0].offset == 71);
+    assert_true(messages[0].arrival_us == 1234567);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_DONE);
     type->close(source);

@@ -34,7 +34,8 @@ struct world {
     int64_t now_us;
     uint64_t random;
     int written, rotations; /* lines; names are app.log, app.log.1 (newest), ... */
-    bool half;              /* the last line has no end yet */
+    bool once;
+    bool half; /* the last line has no end yet */
     uint8_t given[LINES_MAX], given_at_cut[LINES_MAX];
     struct topic *topics;
     size_t topic_count;
@@ -91,6 +92,7 @@ static void begin_source(struct world *world, bool once)
     struct source_context context = {.name = "test",
                                      .workers = 1,
                                      .once = once,
+                                     .receives = !once,
                                      .warn = take_warning,
                                      .owner = world,
                                      .resume = resume,
@@ -98,6 +100,7 @@ static void begin_source(struct world *world, bool once)
                                      .resume_owner = world};
     struct error error;
 
+    world->once = once;
     settings = (struct file_settings){.path = world->pattern, .follow = true};
     if (type->open(&settings, &context, &world->source, &error))
         fail_msg("%s", error.text);
@@ -175,6 +178,7 @@ static void take_line(struct world *world, struct topic *topic, const struct mes
     if (sscanf(text, "this is line %d", &line) != 1)
         fail_msg("not a line: '%s'", text);
     assert_in_range(line, 0, world->written - 1);
+    assert_true(message->arrival_us == (world->once ? TIME_NONE : world->now_us));
     if (topic->next != OFFSET_NONE && message->offset < topic->next) { /* again, after a restart */
         assert_int_equal(topic->line_of[message->offset], line);
         return;
