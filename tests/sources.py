@@ -146,6 +146,21 @@ def several_in_one_measure(folder):
                 raise AssertionError(f"other buckets with {sources} {options}")
 
 
+def many_files(folder):
+    """More files than the soft limit of open ones allows, which is raised."""
+    rows = [event(n, n) for n in range(200)]
+    for n, row in enumerate(rows):
+        write(os.path.join(folder, f"many-{n}.jsonl"), row)
+    config = os.path.join(folder, "many.yaml")
+    for follow in (False, True):
+        write(config, json.dumps(configuration(folder, [{"name": f"all{follow}", "type": "file", "follow": follow,
+                                                         "path": os.path.join(folder, "many-*.jsonl")}])))
+        subprocess.run(["sh", "-c", 'ulimit -S -n 100 && exec "$0" run "$1" --once', services.program(), config],
+                       check=True, capture_output=True, timeout=30)
+    if len(lines(folder, "events")) != 2 * len(rows):
+        raise AssertionError(f"{len(lines(folder, 'events'))} rows of {len(rows)} files, read twice")
+
+
 def slowest_source_decides(folder):
     """Live: what one source has not reached is not told, however far the other is."""
     fast, slow = os.path.join(folder, "fast.jsonl"), os.path.join(folder, "slow.jsonl")
@@ -316,7 +331,7 @@ def refused(folder):
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, mirrored, mirrored_under_kills, received, refused)
+CASES = (follow_under_kills, several_in_one_measure, many_files, slowest_source_decides, labels, mirrored, mirrored_under_kills, received, refused)
 
 
 def run(report, names):
