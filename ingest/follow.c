@@ -304,8 +304,8 @@ static int64_t resume(const struct source *source, const struct stream *stream, 
                            : OFFSET_NONE;
 }
 
-/* For the next line that is surely new: offsets that lines had before a restart are not given again, also when
- * those lines are found no more. */
+/* For the next line that is surely new: offsets that lines had before a restart are not given again, even
+ * when those lines are found no more. */
 static int64_t new_offset(const struct source *source, const struct stream *stream)
 {
     int64_t known = resume(source, stream, false);

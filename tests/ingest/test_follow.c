@@ -453,7 +453,7 @@ static void test_rewritten(void **state)
     world_free(world);
 }
 
-/* Replaced by a file that begins the same and has more, as rsync and sed -i do; the old one removed or kept. */
+/* Replaced by a file that begins the same and has more, as by rsync; the old one is removed or kept. */
 static void test_replaced(void **state)
 {
     struct world *world = world_new("app.log", 12);
@@ -504,7 +504,7 @@ static void test_many_kept(void **state)
     world_free(world);
 }
 
-/* A writer that does not append: what it writes after a cut stands behind a hole, with NULs up to the line. */
+/* A writer that does not append: what it writes after a cut stands behind a hole, which reads as NULs. */
 static void test_hole(void **state)
 {
     struct world *world = world_new("app.log*", 17);
@@ -697,7 +697,7 @@ static void read_once(struct world *world)
     assert_int_equal(poll_state, POLL_DONE);
 }
 
-/* With --once a followed file ends, the marks kept from before; a last line without its end is given, and is not
+/* With --once a followed file ends, the marks kept from before; a last line without its end is given, and not
  * given again. */
 static void test_once(void **state)
 {
