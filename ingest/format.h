@@ -46,6 +46,9 @@ struct format_type {
      * decoded as one message. Its answer depends on nothing else. */
     bool (*joins)(const struct format *format);
     bool (*continues)(struct format *format, struct span before, struct span line);
+
+    /* The time of its rows is the arrival of their message. NULL: never. */
+    bool (*undated)(const struct format *format);
 };
 
 /* A name for a type of format with its `preset` set: sources may name it like a type. */

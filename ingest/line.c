@@ -412,6 +412,11 @@ static bool line_continues(struct format *format, struct span before, struct spa
     return match(format, format->begins, line) == PCRE2_ERROR_NOMATCH;
 }
 
+static bool line_undated(const struct format *format)
+{
+    return !format->has_time;
+}
+
 const struct format_type line_format = {
     .name = "line",
     .help = "lines of text, taken apart by a pattern or as a well-known program writes them",
@@ -423,4 +428,5 @@ const struct format_type line_format = {
     .close = line_close,
     .joins = line_joins,
     .continues = line_continues,
+    .undated = line_undated,
 };
