@@ -1,8 +1,8 @@
 /* Lines as Kubernetes' container runtimes write them, one file a container: RFC 3339 time, stream, P for a
  * part or F for the end of a line, the text. The runtime cuts long lines and may put lines of the other
  * stream between the parts, so a record goes on while a stream has an unfinished line, and gives a row for
- * each line in it, in the order in which they end; another format may read the texts. Source: CRI logging design, kubernetes/design-proposals-archive,
- * node/kubelet-cri-logging.md. */
+ * each line in it, in the order in which they end; another format may read the texts. Source: CRI logging
+ * design, kubernetes/design-proposals-archive, node/kubelet-cri-logging.md. */
 #include "base/memory.h"
 #include "ingest/json.h"
 
@@ -29,8 +29,7 @@ static const struct option cri_options[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct cri_settings, text),
      .help = "Format of the texts: auto, fields, ecs, logfmt, or another one of whole lines. A text that it "
-             "cannot "
-             "read is a message, as without this key."},
+             "cannot read is a message, as without this key."},
 };
 
 struct part {

@@ -129,6 +129,22 @@ static void test_texts_of_json(void **state)
     rig_close(&rig);
 }
 
+static void test_full_batch_of_texts(void **state)
+{
+    struct message message = {.payload = SPAN_LITERAL(AT("1") "stdout F [{},{},{}]")};
+    const char *reason = NULL;
+    struct rig rig;
+
+    assert_true(rig_try_open(&rig, "cri", "text: fields\n", 3));
+    event_batch_add(&rig.batch);
+    assert_int_equal(rig.type->decode(rig.format, &message, &rig.batch, &reason), STATUS_RETRY);
+    assert_int_equal(rig.batch.rows, 1);
+    event_batch_reset(&rig.batch);
+    assert_int_equal(rig.type->decode(rig.format, &message, &rig.batch, &reason), STATUS_OK);
+    assert_int_equal(rig.batch.rows, 3);
+    rig_close(&rig);
+}
+
 static void test_texts_of_other_formats(void **state)
 {
     struct rig rig;
@@ -169,10 +185,10 @@ static void test_bad_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_lines),   cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_continues),     cmocka_unit_test(test_full_batch),
-        cmocka_unit_test(test_texts_of_json), cmocka_unit_test(test_texts_of_other_formats),
-        cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_whole_lines),         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_continues),           cmocka_unit_test(test_full_batch),
+        cmocka_unit_test(test_texts_of_json),       cmocka_unit_test(test_texts_of_other_formats),
+        cmocka_unit_test(test_full_batch_of_texts), cmocka_unit_test(test_bad_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
