@@ -729,6 +729,32 @@ static void test_once(void **state)
     world_free(world);
 }
 
+/* A kill when the last line of a renamed file is given, without its end, and the next file not yet begun. */
+static void test_killed_between(void **state)
+{
+    struct world *world = world_new("app.log*", 19);
+
+    append(world, "app.log", "this is line 0\nthis is line 1\nthis is line 2");
+    world->written = 3;
+    pass_seconds(world, 2);
+    assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "app.log.1")), 0);
+    append(world, "app.log", "this is line 3\n");
+    while (world->given[2] == 0) {
+        type->advance(world->source, world->now_us += SECOND_US / 4);
+        read_some(world);
+    }
+    world->written = 4;
+    assert_int_equal(type->partition(world->source, 0)->note.size, 1 + 36); /* one file */
+    cut(world);
+    world->topics[0].kept_low = 3;
+    stop(world);
+    begin_source(world, false);
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, 4);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
 /* One line, and that without its end. */
 static void test_half_a_line(void **state)
 {
@@ -756,14 +782,14 @@ static void test_half_a_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),       cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_gone),         cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_several),      cmocka_unit_test(test_once),
-        cmocka_unit_test(test_copied_early), cmocka_unit_test(test_rewritten),
-        cmocka_unit_test(test_replaced),     cmocka_unit_test(test_half_a_line),
-        cmocka_unit_test(test_many_kept),    cmocka_unit_test(test_hole),
-        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_packed),
-        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_gone),           cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_several),        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_copied_early),   cmocka_unit_test(test_rewritten),
+        cmocka_unit_test(test_replaced),       cmocka_unit_test(test_half_a_line),
+        cmocka_unit_test(test_killed_between), cmocka_unit_test(test_many_kept),
+        cmocka_unit_test(test_hole),           cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_packed),         cmocka_unit_test(test_too_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
