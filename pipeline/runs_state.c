@@ -73,8 +73,10 @@ void runs_freeze(struct runs *runs, struct saver *saver)
 {
     runs->saver = saver;
     runs->next_frozen = 0;
-    for (unsigned s = 0; s < SHARDS; s++)
+    for (unsigned s = 0; s < SHARDS; s++) {
         blocks_freeze(&runs->shards[s].blocks);
+        seen_freeze(&runs->shards[s].past, saver);
+    }
 }
 
 bool runs_save(struct runs *runs, size_t budget)
@@ -92,6 +94,8 @@ bool runs_save(struct runs *runs, size_t budget)
             size_t taken = runs->saver->taken - before;
             budget -= taken < budget ? taken : budget;
         }
+        if (!seen_save(&shard->past, &budget))
+            return false;
     }
     return true;
 }
@@ -153,6 +157,8 @@ enum status runs_restore(struct runs *runs, const struct state_key *key, struct 
     struct run_labels labels;
     struct unpack in;
 
+    if (key->kind == STATE_PAST_RUNS && key->owner < SHARDS)
+        return seen_restore(&runs->shards[key->owner].past, key->block, value, ret_error);
     if (unpack_layout(value, LAYOUT, &in, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     if (key->owner >= SHARDS || key->block >= BLOCKS_MAX)
@@ -201,6 +207,7 @@ void runs_restored(struct runs *runs)
         struct run_shard *shard = &runs->shards[s];
 
         slots_restored(&shard->slots);
+        seen_restored(&shard->past);
         link_all(shard);
         while (shard->slots.used > runs->shard_limit)
             run_evict_oldest(runs, shard);

@@ -102,8 +102,6 @@ static void step(struct rig *rig, uint64_t seed, unsigned i)
     };
     event_batch_reset(&rig->transitions);
     runs_apply(rig->runs, &row, &rig->transitions);
-    if (i % 100 == 99)
-        runs_expire(rig->runs, row.order_us);
 }
 
 /* As a store would show it now. */
