@@ -218,8 +218,10 @@ struct span *run_texts_copy(const struct span *texts, unsigned count)
     return copies;
 }
 
-/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. */
-static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row)
+/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. An earlier
+ * try's error is not one of what follows it. */
+static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row,
+                        bool drops_error)
 {
     struct span merged[RUN_TEXTS + LABELS_MAX];
     bool changed = false;
@@ -228,11 +230,12 @@ static void learn_texts(const struct runs *runs, struct run_entry *entry, const 
     for (unsigned t = 0; t < runs->text_count; t++) {
         bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
         bool mine = entry->is_task || t != RUN_TASK;
-        bool takes =
-            mine && row->texts[t].size > 0 && !identity && !span_equal(row->texts[t], entry->texts[t]);
+        bool drops = drops_error && (t == RUN_ERROR || t == RUN_ERROR_TYPE);
 
-        merged[t] = takes ? row->texts[t] : entry->texts[t];
-        changed |= takes;
+        merged[t] = drops ? (struct span){0} : entry->texts[t];
+        if (mine && row->texts[t].size > 0 && !identity)
+            merged[t] = row->texts[t];
+        changed |= !span_equal(merged[t], entry->texts[t]);
     }
     if (!changed)
         return;
@@ -251,14 +254,19 @@ static void learn_names(const struct runs *runs, struct run_entry *run, const st
         if (t != RUN_TASK)
             texts[t] = row->texts[t];
     names.texts = texts;
-    learn_texts(runs, run, &names);
+    learn_texts(runs, run, &names, false);
+}
+
+static bool is_next_attempt(const struct run_entry *entry, const struct row_record *row)
+{
+    return entry->attempt > 0 && row->attempt > entry->attempt;
 }
 
 static bool accepts(const struct run_entry *entry, const struct row_record *row)
 {
     enum run_state before = entry->state, after = row->state;
 
-    if (row->attempt > entry->attempt && entry->attempt > 0)
+    if (is_next_attempt(entry, row))
         return true;
     if (run_state_is_terminal(before) || after == before)
         return false;
@@ -268,9 +276,7 @@ static bool accepts(const struct run_entry *entry, const struct row_record *row)
 
 static void learn_times(struct run_entry *entry, const struct row_record *row, bool accepted)
 {
-    bool again = accepted && entry->attempt > 0 && row->attempt > entry->attempt;
-
-    if (again) {
+    if (is_next_attempt(entry, row)) {
         entry->queued_us = entry->started_us = entry->ended_us = TIME_NONE;
         entry->duration_ms = NAN;
     }
@@ -423,7 +429,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     bool accepted = accepts(entry, row);
     enum run_state before = entry->state;
 
-    learn_texts(runs, entry, row);
+    learn_texts(runs, entry, row, accepted && (row->state == STATE_SUCCESS || is_next_attempt(entry, row)));
     learn_times(entry, row, accepted);
     entry->told = true;
     if (!accepted) {

@@ -30,9 +30,9 @@ struct rig {
     struct buffer told;
     struct id128 last_id;
     uint64_t last_version;
-    struct run_record last; /* its texts are gone */
-    struct span result;     /* of the next rows */
-    uint32_t shard;         /* of the last row */
+    struct run_record last;                /* its texts are gone */
+    struct span result, error, error_type; /* of the next rows */
+    uint32_t shard;                        /* of the last row */
 };
 
 /* "workflow/task#attempt=state(duration ms){task counts}" */
@@ -48,6 +48,10 @@ static void tell(void *owner, const struct run_record *run)
     if (run->attempt)
         buffer_print(out, "#%u", run->attempt);
     buffer_print(out, "=%s", run_state_names[run->state]);
+    if (run->error.size)
+        buffer_print(out, "!%.*s", (int)run->error.size, run->error.data);
+    if (run->error_type.size)
+        buffer_print(out, "!%.*s", (int)run->error_type.size, run->error_type.data);
     if (!isnan(run->duration_ms))
         buffer_print(out, "(%g)", run->duration_ms);
     for (int state = 0; state < STATE_COUNT; state++)
@@ -135,6 +139,8 @@ static void send(struct rig *rig, const struct step *step, int64_t watermark_us,
     rig->batch.task[0] = span_of(step->task);
     rig->batch.attempt[0] = step->attempt;
     rig->batch.result[0] = rig->result;
+    rig->batch.error[0] = rig->error;
+    rig->batch.error_type[0] = rig->error_type;
     rig->batch.duration_ms[0] = step->duration_ms > 0 ? step->duration_ms : NAN;
     rows_send(rig->plan, &rig->batch, rig->port, 1);
 }
@@ -245,6 +251,30 @@ static void test_final_failures(void **state)
     rig.result = SPAN_LITERAL("streaming");
     step_now(&rig, &(struct step){4, STATE_RUNNING, "s", "r", NULL, 0, 0});
     assert_true(rig.last.is_endless && !rig.last.task_failed);
+    rig_close(&rig);
+}
+
+/* The error of a try stays with it: neither a success has it, nor the next try. */
+static void test_errors(void **state)
+{
+    const struct step steps[] = {
+        {1, STATE_RUNNING, "w", "r", NULL, 1, 0},  {2, STATE_RETRYING, NULL, "r", NULL, 0, 0},
+        {3, STATE_RUNNING, NULL, "r", NULL, 2, 0}, {4, STATE_RETRYING, NULL, "r", NULL, 0, 0},
+        {5, STATE_RUNNING, NULL, "r", NULL, 0, 0}, {6, STATE_SUCCESS, NULL, "r", NULL, 0, 0}};
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, "");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        bool failed = steps[i].state == STATE_RETRYING;
+
+        rig.error = failed ? SPAN_LITERAL("no disk") : (struct span){0};
+        rig.error_type = failed ? SPAN_LITERAL("OSError") : (struct span){0};
+        step_now(&rig, &steps[i]);
+    }
+    assert_true(span_is(buffer_span(&rig.told),
+                        "w#1=running w#1=retrying!no disk!OSError w#2=running w#2=retrying!no disk!OSError "
+                        "w#2=running!no disk!OSError w#2=success(1000)"));
     rig_close(&rig);
 }
 
@@ -424,13 +454,10 @@ static void test_untold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_final_failures),
-        cmocka_unit_test(test_times),
-        cmocka_unit_test(test_eviction),
-        cmocka_unit_test(test_many_runs),
-        cmocka_unit_test(test_rerun),
-        cmocka_unit_test(test_rerun_of_evicted),
+        cmocka_unit_test(test_cases),    cmocka_unit_test(test_final_failures),
+        cmocka_unit_test(test_times),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_rerun),    cmocka_unit_test(test_rerun_of_evicted),
         cmocka_unit_test(test_untold),
     };
 
