@@ -257,6 +257,12 @@ static void learn_names(const struct runs *runs, struct run_entry *run, const st
     learn_texts(runs, run, &names, false);
 }
 
+/* A late word of a try that another has followed: it says no more than names. */
+static bool is_earlier_attempt(const struct run_entry *entry, const struct row_record *row)
+{
+    return row->attempt > 0 && row->attempt < entry->attempt;
+}
+
 static bool is_next_attempt(const struct run_entry *entry, const struct row_record *row)
 {
     return entry->attempt > 0 && row->attempt > entry->attempt;
@@ -268,15 +274,17 @@ static bool accepts(const struct run_entry *entry, const struct row_record *row)
 
     if (is_next_attempt(entry, row))
         return true;
-    if (run_state_is_terminal(before) || after == before)
+    if (after == before)
         return false;
+    if (run_state_is_terminal(before)) /* an engine that numbers all tries alike goes on with the next */
+        return entry->will_retry && row->time_us > entry->ended_us;
     /* an old word about waiting does not undo that it runs */
     return !(before == STATE_RUNNING && (after == STATE_QUEUED || after == STATE_WAITING));
 }
 
 static void learn_times(struct run_entry *entry, const struct row_record *row, bool accepted)
 {
-    if (is_next_attempt(entry, row)) {
+    if (accepted && (is_next_attempt(entry, row) || run_state_is_terminal(entry->state))) {
         entry->queued_us = entry->started_us = entry->ended_us = TIME_NONE;
         entry->duration_ms = NAN;
     }
@@ -426,9 +434,14 @@ static void append_row(const struct runs *runs, const struct run_entry *entry, c
 static void transit(struct runs *runs, struct run_shard *shard, struct run_entry *entry,
                     const struct row_record *row, struct event_batch *transitions)
 {
-    bool accepted = accepts(entry, row);
     enum run_state before = entry->state;
 
+    if (is_earlier_attempt(entry, row)) {
+        learn_names(runs, entry, row);
+        runs->figures.ignored++;
+        return;
+    }
+    bool accepted = accepts(entry, row);
     learn_texts(runs, entry, row, accepted && (row->state == STATE_SUCCESS || is_next_attempt(entry, row)));
     learn_times(entry, row, accepted);
     entry->told = true;
@@ -437,6 +450,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
         return;
     }
     entry->state = row->state;
+    entry->will_retry = row->will_retry;
     entry->changed_us = row->order_us;
     if (entry->list == LIST_FADING || run_state_is_terminal(entry->state))
         move_list(shard, entry);
@@ -543,9 +557,14 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
     id_add_integer(&builder, row->map_index);
     id_add_integer(&builder, row->attempt);
     struct run_entry *task = find_entry(runs, shard, id_end(&builder), row);
+    struct row_record word = *row;
     task->is_task = true;
     task->parent = key;
-    transit(runs, shard, task, row, transitions);
+    if (row->attempt > 0 && row->state == STATE_RETRYING) { /* the next try is an entry of its own */
+        word.state = STATE_FAILED;
+        word.will_retry = true;
+    }
+    transit(runs, shard, task, &word, transitions);
 }
 
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures)

@@ -15,6 +15,7 @@ enum {
     FLAG_IDENTIFIED = 4,
     FLAG_ALIAS = 8, /* the run last told under its alias */
     FLAG_TASK_FAILED = 16,
+    FLAG_WILL_RETRY = 32,
 };
 
 static void pack_entry(const struct runs *runs, const struct run_shard *shard, const struct run_entry *entry,
@@ -25,7 +26,8 @@ static void pack_entry(const struct runs *runs, const struct run_shard *shard, c
 
     pack_u8(out, (uint8_t)((entry->is_task ? FLAG_TASK : 0) | (entry->told ? FLAG_TOLD : 0) |
                            (entry->identified ? FLAG_IDENTIFIED : 0) | (last_told ? FLAG_ALIAS : 0) |
-                           (entry->task_failed ? FLAG_TASK_FAILED : 0)));
+                           (entry->task_failed ? FLAG_TASK_FAILED : 0) |
+                           (entry->will_retry ? FLAG_WILL_RETRY : 0)));
     pack_u8(out, entry->state);
     pack_id(out, entry->key);
     pack_id(out, entry->id);
@@ -109,7 +111,8 @@ static void unpack_entry(struct unpack *in, const struct run_labels *labels, str
     *ret_entry = (struct run_entry){.is_task = flags & FLAG_TASK,
                                     .told = flags & FLAG_TOLD,
                                     .identified = flags & FLAG_IDENTIFIED,
-                                    .task_failed = flags & FLAG_TASK_FAILED};
+                                    .task_failed = flags & FLAG_TASK_FAILED,
+                                    .will_retry = flags & FLAG_WILL_RETRY};
     ret_entry->state = unpack_u8(in);
     ret_entry->key = unpack_id(in);
     ret_entry->id = unpack_id(in);

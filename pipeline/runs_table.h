@@ -24,6 +24,7 @@ struct run_entry {
     uint8_t state, list;
     bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
     bool task_failed;               /* a run: one of its tasks has failed for good */
+    bool will_retry;                /* it failed, and the engine will try again */
 };
 
 struct run_list {
