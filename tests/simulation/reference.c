@@ -389,7 +389,8 @@ static void end_due(struct reference *reference, unsigned rule, unsigned workflo
 }
 
 static void apply_condition(struct reference *reference, unsigned rule, unsigned workflow,
-                            struct episode *episode, const struct condition_fact *condition)
+                            struct episode *episode, const struct condition_fact *condition,
+                            const struct condition_fact *next)
 {
     int64_t at = condition->at_us, keep = rules[rule].keep_s * SIM_SECOND_US;
 
@@ -401,6 +402,8 @@ static void apply_condition(struct reference *reference, unsigned rule, unsigned
             episode->due_us = at + keep;
             return;
         }
+        if (episode->since_us == at && next && next->at_us == at)
+            return;
         tell_alert(reference, rule, workflow, episode, "resolved", at, "condition");
         *episode = (struct episode){0};
         return;
@@ -435,7 +438,8 @@ static void take_alerts(struct reference *reference, unsigned rule, unsigned wor
         qsort(conditions->items, conditions->count, sizeof *conditions->items, compare_conditions);
     for (size_t i = 0; i < conditions->count; i++) {
         end_due(reference, rule, workflow, &episode, conditions->items[i].at_us);
-        apply_condition(reference, rule, workflow, &episode, &conditions->items[i]);
+        apply_condition(reference, rule, workflow, &episode, &conditions->items[i],
+                        i + 1 < conditions->count ? &conditions->items[i + 1] : NULL);
     }
     end_due(reference, rule, workflow, &episode, reference->until_us + !reference->scenario->live);
     free(conditions->items);
