@@ -83,9 +83,9 @@ struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner);
 void runs_free(struct runs *runs);
 
 /* Applies the next row in order, after it has forgotten what ended more than runs.keep before the row: that
- * begins anew. Only its id, version and first time stay known, of the last `limits.runs`. A transition is emitted as a record and appended to `transitions` as a row
- * (state, duration, times, texts of the run; texts copied into the batch). The batch must have room for one
- * row. */
+ * begins anew, and only its id, version and first time stay known, of the last limits.runs. A transition is
+ * emitted as a record and appended to `transitions` as a row (state, duration, times, texts of the run; texts
+ * copied into the batch). The batch must have room for one row. */
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions);
 
 /* State (base/state.h), as in windows.h: STATE_RUNS and STATE_PAST_RUNS. */
