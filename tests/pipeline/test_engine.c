@@ -381,6 +381,37 @@ static void test_edges(void **state)
     folder_close(&folder);
 }
 
+/* A row of more text than an owner of ids can take in is put aside, and the rows around it count. */
+static void test_unique_without_room(void **state)
+{
+    static const char yaml[] =
+        "name: test\nsources: [{name: one, type: file, path: rows.jsonl, format: f}]\n"
+        "formats: [{name: f, type: fields, map: {time: t, id: i, message: m, error: m}}]\n"
+        "clean: [{dedupe: id, scope: all}]\nmeasures: [{name: rows, every: 4s}]\n";
+    enum { LONG_BYTES = 35 << 20 }; /* twice is more than a batch holds */
+    char *text = memory_grow(NULL, LONG_BYTES);
+    struct outputs outputs;
+    struct folder folder;
+    struct buffer out;
+
+    (void)state;
+    memset(text, 'x', LONG_BYTES);
+    buffer_init(&out, TEXT_LIMIT_BYTES);
+    buffer_print(&out, "{\"t\":1,\"i\":\"a\"}\n{\"t\":2,\"i\":\"b\",\"m\":\"");
+    buffer_put(&out, text, LONG_BYTES);
+    buffer_print(&out, "\"}\n{\"t\":3,\"i\":\"c\"}\n{\"t\":4,\"i\":\"d\"}\n");
+    assert_false(out.full);
+    folder_open(&folder);
+    folder_put(&folder, "rows.jsonl", out.data, out.size);
+    replay(&folder, yaml, 2, 1024, &outputs);
+    assert_int_equal(metric(&outputs, "rows_dropped_total{reason=\"malformed\"}"), 1);
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"count\":2"));
+    outputs_free(&outputs);
+    buffer_free(&out);
+    free(text);
+    folder_close(&folder);
+}
+
 static bool shared_path(const char *name, char ret_path[512])
 {
     const char *shared = getenv("WEIR_SHARED");
@@ -504,10 +535,15 @@ static void test_failed_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_corrections),
-        cmocka_unit_test(test_shuffle),    cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_airflow),    cmocka_unit_test(test_celery),
-        cmocka_unit_test(test_stop),       cmocka_unit_test(test_failed_start),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_corrections),
+        cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_unique_without_room),
+        cmocka_unit_test(test_airflow),
+        cmocka_unit_test(test_celery),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_failed_start),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
