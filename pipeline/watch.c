@@ -18,6 +18,7 @@ enum {
     EXCESS_US = 2 * SECOND_US,    /* and so much longer */
     SILENCE_FACTOR = 5,           /* times the longest pause of a source */
     SILENCE_US = 300 * SECOND_US, /* and at least so long */
+    SILENCE_SECONDS = 10,         /* in so many it was heard, or it is not missed */
     BEAT_FACTOR = 10,             /* times the mean interval of a host */
     BEAT_US = 30 * SECOND_US,     /* and at least so long */
 };
@@ -31,7 +32,7 @@ struct watch *watch_new(const struct plan *plan, struct exchange_port *port, uns
     watch->port = port;
     watch->workers = workers;
     watch->shard_limit = (uint32_t)(plan->limits.runs / SHARDS);
-    watch->last_source.second = INT64_MIN;
+    watch->passed_us = watch->last_source.second = INT64_MIN;
     buffer_init(&watch->summary, 2 * TEXT_LIMIT);
     for (unsigned s = 0; s < SHARDS; s++) {
         slots_init(&watch->shards[s].slots, SLOT_NONE);
@@ -351,9 +352,29 @@ static void learn(struct watch_entry *entry, double value_us)
 {
     entry->count += entry->count < UINT32_MAX;
     entry->mean_us += (value_us - entry->mean_us) / (entry->count < REMEMBERED ? entry->count : REMEMBERED);
+    if (value_us > (double)entry->longest_us)
+        entry->longest_us = (int64_t)value_us;
+}
+
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }
 
 /* Sources and hosts. */
+
+/* When it is missed: not by idle time that has gone by before its rows came. */
+static int64_t silence_due(const struct watch *watch, const struct watch_entry *entry)
+{
+    int64_t heard_us = greater(entry->since_us, watch->passed_us);
+
+    if (entry->sort == ENTRY_HOST)
+        return entry->count == 0 ? INT64_MAX
+                                 : heard_us + greater((int64_t)(BEAT_FACTOR * entry->mean_us), BEAT_US);
+    return entry->count + 1 < SILENCE_SECONDS
+               ? INT64_MAX
+               : heard_us + greater(SILENCE_FACTOR * entry->longest_us, SILENCE_US);
+}
 
 static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entry_sort sort,
                  const struct watch_word *word)
@@ -368,9 +389,7 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
         interval_us = LONGEST_US;
     if (!entry->texts)
         entry->texts = watch_texts_copy(word->texts);
-    if (interval_us > entry->longest_us)
-        entry->longest_us = interval_us;
-    if (interval_us > 0 && !was_away) /* the time away says nothing of how often it beats */
+    if (interval_us > 0 && !was_away) /* the time away says nothing of what is usual */
         learn(entry, (double)interval_us);
     /* a beat of the second in which the host said that it goes may be from before */
     if (sort == ENTRY_SOURCE || word->order_us - SECOND_US >= entry->told_us)
@@ -381,14 +400,7 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
         return;
     if (entry->since_us == TIME_NONE || interval_us > 0)
         entry->since_us = word->order_us;
-    if (sort == ENTRY_SOURCE)
-        entry->due_us = entry->since_us + (SILENCE_FACTOR * entry->longest_us > SILENCE_US
-                                               ? SILENCE_FACTOR * entry->longest_us
-                                               : SILENCE_US);
-    else
-        entry->due_us =
-            entry->since_us +
-            (BEAT_FACTOR * entry->mean_us > BEAT_US ? (int64_t)(BEAT_FACTOR * entry->mean_us) : BEAT_US);
+    entry->due_us = silence_due(watch, entry);
     watch_set_timer(watch, shard, slot);
 }
 
@@ -449,9 +461,7 @@ static struct watch_entry *known_task(const struct watch_shard *shard, struct id
 
 static int64_t longest_run(const struct watch_entry *task)
 {
-    int64_t far_us = OVERDUE_FACTOR * task->longest_us, least_us = task->longest_us + EXCESS_US;
-
-    return far_us > least_us ? far_us : least_us;
+    return greater(OVERDUE_FACTOR * task->longest_us, task->longest_us + EXCESS_US);
 }
 
 /* As long as its task is not known, an attempt is looked at again when it has run twice as long. */
@@ -495,9 +505,8 @@ static void begin_attempt(struct watch *watch, struct watch_shard *shard, const 
     attempt->task = word->key;
     attempt->texts = watch_texts_copy(word->texts);
     attempt->since_us = is_past ? word->started_us : word->order_us;
-    attempt->due_us = attempt_due(shard, attempt, word->order_us);
-    if (attempt->due_us < word->order_us)
-        attempt->due_us = word->order_us;
+    attempt->due_us = greater(attempt_due(shard, attempt, word->order_us),
+                              greater(word->order_us, watch->passed_us)); /* its end may be on its way */
     watch_set_timer(watch, shard, slot);
 }
 
@@ -573,8 +582,6 @@ static void judge_duration(struct watch *watch, struct watch_entry *task, const 
     else
         tell_end(watch, task, finding);
     learn(task, run_us);
-    if (run_us > (double)task->longest_us)
-        task->longest_us = (int64_t)run_us;
 }
 
 static void apply_run(struct watch *watch, struct watch_shard *shard, const struct watch_word *word)
@@ -665,4 +672,6 @@ void watch_advance(struct watch *watch, int64_t until_us, int64_t firm_us, bool 
         order_pop(&watch->words);
     }
     fire_before(watch, until_us);
+    if (!final)
+        watch->passed_us = greater(watch->passed_us, until_us);
 }

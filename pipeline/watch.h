@@ -87,6 +87,6 @@ enum status watch_restore(struct watch *watch, const struct state_key *key, stru
 /* Sends the words of a value again, to the owners of now. */
 enum status watch_words_restore(struct span value, struct exchange_port *port, unsigned workers,
                                 struct error *ret_error);
-void watch_restored(struct watch *watch);
+void watch_restored(struct watch *watch, int64_t passed_us); /* all before it was advanced over */
 
 void watch_figures(const struct watch *watch, struct watch_figures *ret_figures);

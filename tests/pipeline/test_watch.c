@@ -231,25 +231,103 @@ static void test_overdue_before_known(void **state)
     rig_close(rig);
 }
 
+/* A second of events each of `count` seconds; returns the time after them. */
+static int64_t hear(struct rig *rig, unsigned count, int64_t at_us)
+{
+    for (unsigned i = 0; i < count; i++, at_us += SECOND) {
+        say_event(rig, at_us + 100, "", "");
+        say_event(rig, at_us + 200, "", "");
+    }
+    return at_us;
+}
+
 static void test_silence(void **state)
 {
     struct rig *rig = rig_open(big_plan);
 
     (void)state;
-    say_event(rig, begin_us + 100, "", "");
-    say_event(rig, begin_us + 200, "", ""); /* of the same second */
-    say_event(rig, begin_us + 90 * SECOND, "", "");
-    say_event(rig, begin_us + 600 * SECOND, "", "");
+    hear(rig, 9, begin_us);
+    say_event(rig, begin_us + 98 * SECOND, "", "");
+    say_event(rig, begin_us + 600 * SECOND, "", ""); /* the time away is no pause */
     advance(rig, begin_us + 600 * SECOND, false);
-    assert_told(rig, "541.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest pause "
+    assert_told(rig, "549.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest pause "
                      "before was 90.0 s' 450 90\n");
-    advance(rig, begin_us + 3000 * (int64_t)SECOND, false);
+    advance(rig, begin_us + 1000 * (int64_t)SECOND, false);
     assert_told(rig, "601.000 watch_silence over source:s '' nan nan\n");
     watch_advance(rig->watch, begin_us + 4000 * (int64_t)SECOND, begin_us, false); /* by the idle clock */
     pump(rig);
-    assert_told(rig, "3151.000 watch_silence firing source:s 'no events from s for 2550.0 s; the longest "
-                     "pause before was 510.0 s' 2550 510 provisional\n");
+    assert_told(rig, "1051.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest "
+                     "pause before was 90.0 s' 450 90 provisional\n");
     rig_close(rig);
+}
+
+/* A name that came by now and then is no source to wait for. */
+static void test_silence_of_the_unknown(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    hear(rig, 9, begin_us);
+    advance(rig, begin_us + 5000 * (int64_t)SECOND, false);
+    assert_told(rig, "");
+    hear(rig, 1, begin_us + 5000 * (int64_t)SECOND);
+    advance(rig, begin_us + 50000 * (int64_t)SECOND, false);
+    assert_told(rig, "29961.000 watch_silence firing source:s 'no events from s for 24960.0 s; the longest "
+                     "pause before was 4992.0 s' 24960 4992\n");
+    rig_close(rig);
+}
+
+static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml,
+                           int64_t passed_us);
+
+/* After idle time the rows of it come in several turns: what they say may be followed by more. */
+static void test_backlog(void **state)
+{
+    for (unsigned restarts = 0; restarts < 2; restarts++) {
+        struct rig *rig = rig_open(big_plan);
+        int64_t idle_us = begin_us + 1000 * (int64_t)SECOND, now_us = hear(rig, 10, learn(rig, 5, begin_us));
+        struct run_record run = run_of("w", "t", "late");
+
+        (void)state;
+        say_event(rig, now_us, "h", "worker-heartbeat");
+        say_event(rig, now_us + 5 * SECOND, "h", "worker-heartbeat");
+        watch_advance(rig->watch, idle_us, now_us, false);
+        pump(rig);
+        assert_told(rig, "116.000 watch_heartbeat firing host:h 'no heartbeat of h for 50.0 s; usually every "
+                         "5.0 s' 50 5 provisional\n"
+                         "366.000 watch_silence firing source:s 'no events from s for 300.0 s; the longest "
+                         "pause before was 5.0 s' 300 5 provisional\n");
+        if (restarts) {
+            struct stored stored;
+
+            stored_open(&stored);
+            watch_freeze(rig->watch, &stored.saver, 0, 1, 0);
+            while (!watch_save(rig->watch, 1 << 20))
+                continue;
+            stored_flip(&stored);
+            struct rig *next = restart(rig, &stored, big_plan, idle_us);
+            rig_close(rig);
+            rig = next;
+            stored_close(&stored);
+        }
+        say_run(rig, &run, begin_us + 100 * SECOND, STATE_RUNNING);
+        for (unsigned i = 0; i < 5; i++) { /* each in a turn of its own */
+            say_event(rig, begin_us + (100 + i * 10) * (int64_t)SECOND, "h", "worker-heartbeat");
+            watch_advance(rig->watch, idle_us, now_us, false);
+            pump(rig);
+        }
+        assert_told(rig, "366.000 watch_silence over source:s '' nan nan\n"
+                         "121.000 watch_heartbeat over host:h '' nan nan\n");
+        say_run(rig, &run, begin_us + 104 * SECOND, STATE_SUCCESS);
+        watch_advance(rig->watch, idle_us + 1000 * (int64_t)SECOND, now_us, false);
+        pump(rig);
+        assert_told(rig,
+                    "1083.333 watch_heartbeat firing host:h 'no heartbeat of h for 942.3 s; usually every "
+                    "8.3 s' 942.333 8.33333 provisional\n"
+                    "1300.000 watch_silence firing source:s 'no events from s for 1159.0 s; the longest "
+                    "pause before was 10.0 s' 1159 10 provisional\n");
+        rig_close(rig);
+    }
 }
 
 static void test_heartbeats(void **state)
@@ -274,6 +352,21 @@ static void test_heartbeats(void **state)
     rig_close(rig);
 }
 
+/* A worker that only says that it is there beats in no time that could be missed. */
+static void test_no_heartbeats(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    say_event(rig, begin_us, "h", "worker-online");
+    advance(rig, begin_us + 5000 * (int64_t)SECOND, false);
+    assert_told(rig, "");
+    say_event(rig, begin_us + 5000 * (int64_t)SECOND, "h", "worker-offline");
+    advance(rig, begin_us + 5001 * (int64_t)SECOND, false);
+    assert_told(rig, "5000.000 watch_heartbeat firing host:h 'h went offline' nan nan\n");
+    rig_close(rig);
+}
+
 /* At the end of input nothing fires beyond it. */
 static void test_end(void **state)
 {
@@ -281,11 +374,12 @@ static void test_end(void **state)
 
     (void)state;
     say_event(rig, begin_us, "h", "worker-heartbeat");
-    advance(rig, begin_us + 30 * SECOND, true);
-    assert_told(rig, "");
+    say_event(rig, begin_us + SECOND, "h", "worker-heartbeat");
     advance(rig, begin_us + 31 * SECOND, true);
-    assert_told(rig, "31.000 watch_heartbeat firing host:h 'no heartbeat of h for 30.0 s; usually every 0.0 "
-                     "s' 30 0\n");
+    assert_told(rig, "");
+    advance(rig, begin_us + 32 * SECOND, true);
+    assert_told(rig, "32.000 watch_heartbeat firing host:h 'no heartbeat of h for 30.0 s; usually every 1.0 "
+                     "s' 30 1\n");
     rig_close(rig);
 }
 
@@ -319,7 +413,8 @@ static int64_t known_us(unsigned i)
     return begin_us + (i + 1) * (int64_t)SECOND / 4;
 }
 
-static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml)
+static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml,
+                           int64_t passed_us)
 {
     struct rig *next = rig_open(yaml);
     struct error error;
@@ -334,7 +429,7 @@ static struct rig *restart(const struct rig *rig, const struct stored *stored, c
             fail_msg("%s", error.text);
     }
     pump(next);
-    watch_restored(next->watch);
+    watch_restored(next->watch, passed_us);
     buffer_put(&next->told, rig->told.data, rig->told.size);
     return next;
 }
@@ -368,7 +463,7 @@ static struct rig *go(const char *yaml, uint64_t seed, unsigned every, bool rest
                 saving = !watch_save(rig->watch, 1 << 20);
             stored_flip(&stored);
             buffer_truncate(&rig->told, told);
-            struct rig *next = restart(rig, &stored, yaml);
+            struct rig *next = restart(rig, &stored, yaml, known_us(i - i % every));
             rig_close(rig);
             rig = next;
             ++*ret_restarts;
@@ -435,7 +530,7 @@ static void test_damaged_values(void **state)
             free(bytes);
         }
         pump(next);
-        watch_restored(next->watch);
+        watch_restored(next->watch, INT64_MIN);
         advance(next, known_us(800), false);
         rig_close(next);
     }
@@ -451,7 +546,10 @@ int main(void)
         cmocka_unit_test(test_slow_and_overdue),
         cmocka_unit_test(test_overdue_before_known),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_of_the_unknown),
+        cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_no_heartbeats),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_damaged_values),

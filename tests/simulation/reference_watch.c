@@ -13,6 +13,7 @@ enum {
     SLOW = 3,
     LATE = 3,
     PAUSES = 5,
+    HEARD = 10,
     BEATS = 10,
     EXCESS_S = 2,
     PAUSE_S = 300,
@@ -47,14 +48,6 @@ static int compare_beats(const void *left, const void *right)
     return a->is_offline - b->is_offline;
 }
 
-static int64_t beat_due(const char *name, int64_t last_us, int64_t longest_us, double mean_us)
-{
-    double far_us = name[0] ? BEATS * mean_us : (double)(PAUSES * longest_us);
-    int64_t least_us = (name[0] ? BEAT_S : PAUSE_S) * SIM_SECOND_US;
-
-    return last_us + (far_us > (double)least_us ? (int64_t)far_us : least_us);
-}
-
 struct listening { /* to one source or host */
     int64_t last_us, longest_us, due_us, away_us;
     unsigned count;
@@ -62,13 +55,23 @@ struct listening { /* to one source or host */
     bool away;
 };
 
+static int64_t beat_due(const char *name, const struct listening *now)
+{
+    double far_us = name[0] ? BEATS * now->mean_us : (double)(PAUSES * now->longest_us);
+    int64_t least_us = (name[0] ? BEAT_S : PAUSE_S) * SIM_SECOND_US;
+
+    if (now->count < (name[0] ? 1 : HEARD - 1))
+        return INT64_MAX;
+    return now->last_us + (far_us > (double)least_us ? (int64_t)far_us : least_us);
+}
+
 static void take_beat(struct listening *now, const struct beat *beat)
 {
     int64_t interval_us = now->last_us ? beat->order_us - now->last_us : 0;
 
-    if (interval_us > now->longest_us)
-        now->longest_us = interval_us;
     if (interval_us > 0 && !now->away) {
+        if (interval_us > now->longest_us)
+            now->longest_us = interval_us;
         now->count++;
         now->mean_us += ((double)interval_us - now->mean_us) / (now->count < LAST ? now->count : LAST);
     }
@@ -105,7 +108,7 @@ static void watch_beats(struct reference *reference, const char *name, const cha
         }
         now.away = false;
         now.last_us = beat->order_us;
-        now.due_us = beat_due(name, now.last_us, now.longest_us, now.mean_us);
+        now.due_us = beat_due(name, &now);
     }
     if (now.due_us != INT64_MAX && comes(reference, now.due_us))
         reference_condition(reference, rule, workflow, now.due_us, true);
