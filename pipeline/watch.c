@@ -301,6 +301,7 @@ static void fill_evidence(const struct watch *watch, const struct finding *findi
     alert->summary = buffer_span(&watch->summary);
     if (!isnan(finding->actual_s)) {
         alert->actual = finding->actual_s;
+        alert->expected_low = 0;
         alert->expected_high = finding->usual_s;
         alert->unit = SPAN_LITERAL("s");
     }
@@ -525,8 +526,7 @@ static void look_at(struct watch *watch, struct watch_shard *shard, uint32_t slo
     attempt->due_us = INT64_MAX;
     attempt->told |= 1u << WATCH_OVERDUE;
     touch(watch, shard, (uint32_t)(task - shard->entries));
-    if (task->overdue++ > 0)
-        return;
+    task->overdue++;
     struct finding finding = {.rule = WATCH_OVERDUE,
                               .sort = ENTRY_TASK,
                               .at_us = now_us,

@@ -48,6 +48,7 @@ static void tell(struct rig *rig, const struct condition *condition)
                  rig->plan->policies[condition->policy].name.data,
                  condition->outcome == CONDITION_TRUE ? "firing" : "over");
     alert_target(alert, &rig->told);
+    assert_true(isnan(alert->actual) ? isnan(alert->expected_low) : alert->expected_low == 0); /* as a pair */
     buffer_print(&rig->told, " '%.*s' %g %g%s\n", (int)alert->summary.size,
                  alert->summary.size ? alert->summary.data : "", alert->actual, alert->expected_high,
                  alert->provisional ? " provisional" : "");
@@ -208,7 +209,7 @@ static void test_slow_and_overdue(void **state)
     rig_close(rig);
 }
 
-/* Attempts that began before their task was known are found too, and several are told of once. */
+/* Attempts that began before their task was known are found too; the end of the last one ends it. */
 static void test_overdue_before_known(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -221,6 +222,8 @@ static void test_overdue_before_known(void **state)
     now_us = learn(rig, 5, begin_us);
     advance(rig, now_us + 100 * SECOND, false);
     assert_told(rig, "64.000 watch_overdue firing w/t 'w/t still runs after 64.0 s; the longest of 5 before "
+                     "took 4.0 s' 64 4\n"
+                     "65.000 watch_overdue firing w/t 'w/t still runs after 64.0 s; the longest of 5 before "
                      "took 4.0 s' 64 4\n");
     say_run(rig, &one, now_us + 100 * SECOND, STATE_FAILED);
     advance(rig, now_us + 101 * SECOND, false);

@@ -169,8 +169,8 @@ static void look_before(struct reference *reference, unsigned workflow, struct t
         if (next_us > due_us)
             continue;
         first->told = true;
-        if (task->overdue++ == 0)
-            reference_condition(reference, RULE_OVERDUE, workflow, due_us, true);
+        task->overdue++;
+        reference_condition(reference, RULE_OVERDUE, workflow, due_us, true);
     }
 }
 
