@@ -33,7 +33,7 @@ struct watch *watch_new(const struct plan *plan, struct exchange_port *port, uns
     watch->workers = workers;
     watch->shard_limit = (uint32_t)(plan->limits.runs / SHARDS);
     watch->passed_us = watch->last_source.second = INT64_MIN;
-    buffer_init(&watch->summary, 2 * TEXT_LIMIT);
+    buffer_init(&watch->summary, 3 * TEXT_LIMIT); /* two texts and what stands around them */
     for (unsigned s = 0; s < SHARDS; s++) {
         slots_init(&watch->shards[s].slots, SLOT_NONE);
         watch->shards[s].first = watch->shards[s].last = SLOT_NONE;
@@ -263,11 +263,11 @@ static bool resolve(void *owner, struct span name, struct buffer *out)
     else if (span_is(name, "count"))
         buffer_print(out, "%u", finding->count);
     else if (span_is(name, "error"))
-        buffer_put_span(out, finding->error);
+        text_put(out, finding->error);
     else if (span_is(name, "host"))
-        buffer_put_span(out, alert.host);
+        text_put(out, alert.host);
     else if (span_is(name, "source"))
-        buffer_put_span(out, alert.source);
+        text_put(out, alert.source);
     else
         return false;
     return true;

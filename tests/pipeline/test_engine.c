@@ -412,6 +412,33 @@ static void test_unique_without_room(void **state)
     folder_close(&folder);
 }
 
+/* An error of more than an evidence holds is cut, not left out. */
+static void test_long_error(void **state)
+{
+    static const char yaml[] = "name: test\nsources: [{name: one, type: file, path: rows.jsonl}]\n"
+                               "rules: [{name: all, when: 'true', by: [workflow]}]\n";
+    enum { LONG_BYTES = 300 * 1024 };
+    char *text = memory_grow(NULL, LONG_BYTES);
+    struct outputs outputs;
+    struct folder folder;
+    struct buffer out;
+
+    (void)state;
+    memset(text, 'x', LONG_BYTES);
+    buffer_init(&out, TEXT_LIMIT_BYTES);
+    buffer_print(&out, "{\"time\":1,\"workflow\":\"w\",\"error\":\"");
+    buffer_put(&out, text, LONG_BYTES);
+    buffer_print(&out, "\"}\n");
+    folder_open(&folder);
+    folder_put(&folder, "rows.jsonl", out.data, out.size);
+    replay(&folder, yaml, 1, 1024, &outputs);
+    assert_non_null(strstr(outputs.texts[DOC_ALERT], "w: xxxx"));
+    outputs_free(&outputs);
+    buffer_free(&out);
+    free(text);
+    folder_close(&folder);
+}
+
 static bool shared_path(const char *name, char ret_path[512])
 {
     const char *shared = getenv("WEIR_SHARED");
@@ -540,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_shuffle),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_unique_without_room),
+        cmocka_unit_test(test_long_error),
         cmocka_unit_test(test_airflow),
         cmocka_unit_test(test_celery),
         cmocka_unit_test(test_stop),

@@ -180,6 +180,21 @@ static void test_failure(void **state)
     rig_close(rig);
 }
 
+static void test_failure_with_a_long_error(void **state)
+{
+    static char error[10000];
+    struct rig *rig = rig_open(big_plan);
+    struct run_record task = run_of("w", "t", "r");
+
+    (void)state;
+    memset(error, 'x', sizeof error);
+    task.error = span_make(error, sizeof error);
+    say_run(rig, &task, begin_us, STATE_FAILED);
+    advance(rig, begin_us, true);
+    assert_non_null(memmem(rig->told.data, rig->told.size, "'w/t failed: xxx", 16));
+    rig_close(rig);
+}
+
 static void test_slow_and_overdue(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -545,17 +560,12 @@ static void test_damaged_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_slow_and_overdue),
-        cmocka_unit_test(test_overdue_before_known),
-        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_silence_of_the_unknown),
-        cmocka_unit_test(test_backlog),
-        cmocka_unit_test(test_heartbeats),
-        cmocka_unit_test(test_no_heartbeats),
-        cmocka_unit_test(test_end),
-        cmocka_unit_test(test_restarts),
-        cmocka_unit_test(test_damaged_values),
+        cmocka_unit_test(test_failure),          cmocka_unit_test(test_failure_with_a_long_error),
+        cmocka_unit_test(test_slow_and_overdue), cmocka_unit_test(test_overdue_before_known),
+        cmocka_unit_test(test_silence),          cmocka_unit_test(test_silence_of_the_unknown),
+        cmocka_unit_test(test_backlog),          cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_no_heartbeats),    cmocka_unit_test(test_end),
+        cmocka_unit_test(test_restarts),         cmocka_unit_test(test_damaged_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
