@@ -21,6 +21,7 @@ enum {
     SILENCE_SECONDS = 10,         /* in so many it was heard, or it is not missed */
     BEAT_FACTOR = 10,             /* times the mean interval of a host */
     BEAT_US = 30 * SECOND_US,     /* and at least so long */
+    STALE_TIMERS = 1024,          /* beyond two an entry: swept out */
 };
 #define LONGEST_US ((int64_t)SECOND_US * 86400 * 36500) /* what is longer is no duration */
 
@@ -107,12 +108,36 @@ static struct watch_timer pop_timer(struct watch *watch)
     return first;
 }
 
+/* The one that counts of an entry that is still there. */
+static bool is_current(const struct watch *watch, const struct watch_timer *timer)
+{
+    const struct watch_entry *entry = &watch->shards[timer->shard].entries[timer->slot];
+
+    return id_equal(entry->key, timer->key) && entry->queued_us == timer->due_us;
+}
+
+/* Timers of entries that are gone leave when their time comes, which may be never. */
+static void drop_stale_timers(struct watch *watch)
+{
+    size_t count = watch->timer_count;
+
+    watch->timer_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct watch_timer timer = watch->timers[i];
+
+        if (is_current(watch, &timer))
+            push_timer(watch, &timer);
+    }
+}
+
 void watch_set_timer(struct watch *watch, struct watch_shard *shard, uint32_t slot)
 {
     struct watch_entry *entry = &shard->entries[slot];
 
     if (entry->due_us >= entry->queued_us)
         return;
+    if (watch->timer_count > 2 * watch->figures.entries + STALE_TIMERS)
+        drop_stale_timers(watch);
     entry->queued_us = entry->due_us;
     push_timer(watch, &(struct watch_timer){.due_us = entry->due_us,
                                             .key = entry->key,
@@ -560,6 +585,15 @@ static void judge_failure(struct watch *watch, struct watch_entry *task, const s
         tell(watch, task, &finding, CONDITION_TRUE);
 }
 
+/* A success from which a wrong start made years is no measure of what is usual: of a known task nothing longer
+ * than what is overdue is learned. */
+static void learn_run(struct watch_entry *task, double run_us)
+{
+    double most_us = (double)longest_run(task);
+
+    learn(task, task->count >= LEARNED && run_us > most_us ? most_us : run_us);
+}
+
 static void judge_duration(struct watch *watch, struct watch_entry *task, const struct watch_word *word)
 {
     double run_us = word->duration_ms * 1000;
@@ -581,7 +615,7 @@ static void judge_duration(struct watch *watch, struct watch_entry *task, const 
         tell(watch, task, &finding, CONDITION_TRUE);
     else
         tell_end(watch, task, finding);
-    learn(task, run_us);
+    learn_run(task, run_us);
 }
 
 static void apply_run(struct watch *watch, struct watch_shard *shard, const struct watch_word *word)
@@ -622,7 +656,7 @@ static void fire(struct watch *watch, struct watch_timer timer)
     struct watch_shard *shard = &watch->shards[timer.shard];
     struct watch_entry *entry = &shard->entries[timer.slot];
 
-    if (!id_equal(entry->key, timer.key) || entry->queued_us != timer.due_us)
+    if (!is_current(watch, &timer))
         return;
     entry->queued_us = INT64_MAX;
     if (entry->due_us > timer.due_us) {

@@ -1,5 +1,5 @@
 /* Inside of the watch: what watch.c, which judges, shares with watch_words.c, which sends, and watch_state.c,
- * which stores. Nothing else includes this. */
+ * which stores. Nothing else but tests includes this. */
 #pragma once
 #include "base/slots.h"
 #include "pipeline/watch.h"

@@ -2,7 +2,7 @@
  * what random cuts stored change nothing; that damaged values never do harm. */
 #include "base/memory.h"
 #include "pipeline/judge.h"
-#include "pipeline/watch.h"
+#include "pipeline/watch_table.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/stored.h"
 #include "tests/pipeline/support.h"
@@ -220,7 +220,51 @@ static void test_slow_and_overdue(void **state)
                 "9.0 s' 27 9\n"
                 "90.000 watch_overdue over w/t '' nan nan\n"
                 "90.000 watch_duration firing w/t 'w/t took 40.0 s; the mean of 5 before is 5.0 s' 40 5\n"
-                "95.000 watch_duration over w/t '' 4 10.8333\n");
+                "95.000 watch_duration over w/t '' 4 8.66667\n"); /* the slow one counts as 27 s */
+    rig_close(rig);
+}
+
+/* A success that began in 1970 makes nobody wait for years. */
+static void test_wrong_start(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t now_us = learn(rig, 5, begin_us);
+    struct run_record wrong = run_of("w", "t", "wrong"), stuck = run_of("w", "t", "stuck");
+
+    (void)state;
+    wrong.started_us = 0;
+    say_run(rig, &wrong, now_us, STATE_SUCCESS);
+    advance(rig, now_us + SECOND, false);
+    assert_true(rig->told.size > 0); /* that it was slow */
+    buffer_clear(&rig->told);
+    say_run(rig, &stuck, now_us + SECOND, STATE_RUNNING);
+    advance(rig, now_us + 1000 * (int64_t)SECOND, false);
+    assert_told(rig,
+                "87.000 watch_overdue firing w/t 'w/t still runs after 36.0 s; the longest of 6 before took "
+                "12.0 s' 36 12\n");
+    rig_close(rig);
+}
+
+/* The timers of what has ended are not kept until they fall due. */
+static void test_timers_are_bounded(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t now_us = begin_us;
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++, now_us += SECOND) {
+        char name[16];
+        struct run_record run = run_of("w", "t", name);
+
+        snprintf(name, sizeof name, "r%u", i);
+        run.run = span_of(name);
+        say_run(rig, &run, now_us, STATE_RUNNING);
+        if (i < 5)
+            run.started_us = 0; /* before anything is known: all that follows is waited for longer */
+        say_run(rig, &run, now_us + SECOND, STATE_SUCCESS);
+        advance(rig, now_us, false);
+        assert_true(rig->watch->timer_count < 2000);
+    }
     rig_close(rig);
 }
 
@@ -560,12 +604,20 @@ static void test_damaged_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failure),          cmocka_unit_test(test_failure_with_a_long_error),
-        cmocka_unit_test(test_slow_and_overdue), cmocka_unit_test(test_overdue_before_known),
-        cmocka_unit_test(test_silence),          cmocka_unit_test(test_silence_of_the_unknown),
-        cmocka_unit_test(test_backlog),          cmocka_unit_test(test_heartbeats),
-        cmocka_unit_test(test_no_heartbeats),    cmocka_unit_test(test_end),
-        cmocka_unit_test(test_restarts),         cmocka_unit_test(test_damaged_values),
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_failure_with_a_long_error),
+        cmocka_unit_test(test_slow_and_overdue),
+        cmocka_unit_test(test_wrong_start),
+        cmocka_unit_test(test_timers_are_bounded),
+        cmocka_unit_test(test_overdue_before_known),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_of_the_unknown),
+        cmocka_unit_test(test_backlog),
+        cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_no_heartbeats),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_damaged_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,15 +139,20 @@ static struct id128 id_of_run(const struct reference *reference, const struct ro
     return run_id(reference->plan->name, &record);
 }
 
+static int64_t too_long(const struct task *task)
+{
+    int64_t far_us = LATE * task->longest_us, least_us = task->longest_us + EXCESS_S * SIM_SECOND_US;
+
+    return far_us < least_us ? least_us : far_us;
+}
+
 static int64_t attempt_due(const struct task *task, const struct attempt *attempt, int64_t now_us)
 {
-    int64_t run_us = now_us - attempt->since_us, far_us = LATE * task->longest_us;
+    int64_t run_us = now_us - attempt->since_us;
 
     if (task->count < KNOWN)
         return now_us + (run_us > EXCESS_S * SIM_SECOND_US ? run_us : EXCESS_S * SIM_SECOND_US);
-    if (far_us < task->longest_us + EXCESS_S * SIM_SECOND_US)
-        far_us = task->longest_us + EXCESS_S * SIM_SECOND_US;
-    return attempt->since_us + far_us;
+    return attempt->since_us + too_long(task);
 }
 
 /* Looks at attempts that are due before it, the first one first. */
@@ -211,6 +216,8 @@ static void learn_success(struct reference *reference, unsigned workflow, struct
     if (slow || task->slow)
         reference_condition(reference, RULE_SLOW, workflow, word->order_us, slow);
     task->slow = slow;
+    if (task->count >= KNOWN && run_us > (double)too_long(task))
+        run_us = (double)too_long(task);
     task->count++;
     task->mean_us += (run_us - task->mean_us) / (task->count < LAST ? task->count : LAST);
     if (run_us > (double)task->longest_us)
