@@ -412,6 +412,40 @@ static void test_unique_without_room(void **state)
     folder_close(&folder);
 }
 
+/* The watch hears every source: also one whose rows are all copies, or dropped. */
+static void test_unique_is_heard(void **state)
+{
+    static const char yaml[] = "name: test\nwatch: true\nsources:\n"
+                               "- {name: one, type: file, path: one.jsonl}\n"
+                               "- {name: copy, type: file, path: copy.jsonl}\n"
+                               "- {name: dropped, type: file, path: dropped.jsonl}\n"
+                               "- {name: later, type: file, path: later.jsonl}\n"
+                               "clean: [{drop: 'source == \"dropped\"'}, {dedupe: message, scope: all}]\n";
+    static const char *const names[] = {"one.jsonl", "copy.jsonl", "dropped.jsonl", "later.jsonl"};
+    struct outputs outputs;
+    struct folder folder;
+
+    (void)state;
+    folder_open(&folder);
+    for (size_t n = 0; n < 4; n++) {
+        struct buffer out;
+
+        buffer_init(&out, TEXT_LIMIT_BYTES);
+        for (unsigned i = 0; i < 20; i++)
+            buffer_print(&out, "{\"time\":%u,\"message\":\"%s%u\"}\n", n == 3 ? 200 + i * 50 : i + 1,
+                         n == 3 ? "later" : "", i);
+        folder_put(&folder, names[n], out.data, out.size);
+        buffer_free(&out);
+    }
+    replay_all_ways(&folder, yaml, &outputs);
+    assert_int_equal(lines_of(outputs.texts[DOC_ALERT]), 3);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:one\""), 1);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:copy\""), 1);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:dropped\""), 1);
+    outputs_free(&outputs);
+    folder_close(&folder);
+}
+
 /* An error of more than an evidence holds is cut, not left out. */
 static void test_long_error(void **state)
 {
@@ -567,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_shuffle),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_unique_without_room),
+        cmocka_unit_test(test_unique_is_heard),
         cmocka_unit_test(test_long_error),
         cmocka_unit_test(test_airflow),
         cmocka_unit_test(test_celery),
