@@ -446,6 +446,31 @@ static void test_unique_is_heard(void **state)
     folder_close(&folder);
 }
 
+/* Copies that come by two sources are rows of one run when they are given one name. */
+static void test_copies_of_one_run(void **state)
+{
+    static const char yaml[] = "name: test\nsources:\n- {name: a, type: file, path: a.jsonl}\n- {name: b, "
+                               "type: file, path: b.jsonl}\n"
+                               "clean: [{set: source, to: '\"both\"'}, {dedupe: message, scope: all}]\n";
+    static const char start[] =
+        "{\"time\":1,\"message\":\"1\",\"workflow\":\"w\",\"run\":\"r\",\"state\":\"running\"}\n";
+    static const char end[] =
+        "{\"time\":2,\"message\":\"2\",\"workflow\":\"w\",\"run\":\"r\",\"state\":\"success\"}\n";
+    struct outputs outputs;
+    struct folder folder;
+
+    (void)state;
+    folder_open(&folder);
+    folder_put(&folder, "a.jsonl", start, strlen(start));
+    folder_put(&folder, "b.jsonl", end, strlen(end));
+    replay_all_ways(&folder, yaml, &outputs);
+    assert_int_equal(lines_of(outputs.texts[DOC_RUN]), 2);
+    assert_non_null(strstr(outputs.texts[DOC_RUN], "\"source\":\"both\""));
+    assert_non_null(strstr(outputs.texts[DOC_RUN], "\"duration_ms\":1000"));
+    outputs_free(&outputs);
+    folder_close(&folder);
+}
+
 /* An error of more than an evidence holds is cut, not left out. */
 static void test_long_error(void **state)
 {
@@ -602,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_unique_without_room),
         cmocka_unit_test(test_unique_is_heard),
+        cmocka_unit_test(test_copies_of_one_run),
         cmocka_unit_test(test_long_error),
         cmocka_unit_test(test_airflow),
         cmocka_unit_test(test_celery),
