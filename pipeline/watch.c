@@ -585,8 +585,8 @@ static void judge_failure(struct watch *watch, struct watch_entry *task, const s
         tell(watch, task, &finding, CONDITION_TRUE);
 }
 
-/* A success from which a wrong start made years is no measure of what is usual: of a known task nothing longer
- * than what is overdue is learned. */
+/* A success that a wrong start made years long is no measure: of a known task nothing longer than what is
+ * overdue is learned. */
 static void learn_run(struct watch_entry *task, double run_us)
 {
     double most_us = (double)longest_run(task);
