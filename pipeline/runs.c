@@ -451,12 +451,9 @@ void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_
 /* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery
  * success) do not name the workflow: such a row goes to the run last told under its (source, namespace, run),
  * and a run that had no workflow yet takes the first one told. */
-static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+static struct id128 key_of_run(const struct run_shard *shard, struct id128 alias, struct span workflow)
 {
-    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]), key;
-    struct span workflow = row->texts[RUN_WORKFLOW];
     uint32_t at = slots_find(&shard->aliases, alias);
-    struct run_entry *entry;
 
     if (at != SLOT_NONE) {
         uint32_t slot = slots_find(&shard->slots, shard->alias_keys[at]);
@@ -464,21 +461,44 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
         assert(slot != SLOT_NONE);
         struct span known = shard->entries[slot].texts[RUN_WORKFLOW];
         if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
-            return find_entry(runs, shard, shard->alias_keys[at], row);
+            return shard->alias_keys[at];
     }
-    key = named_key(alias, workflow);
     if (at != SLOT_NONE) {
         struct id128 unnamed = named_key(alias, (struct span){0});
         uint32_t slot = slots_find(&shard->slots, unnamed);
 
         /* it began without a name and took this one: its key is still that of the nameless run */
         if (slot != SLOT_NONE && span_equal(workflow, shard->entries[slot].texts[RUN_WORKFLOW]))
-            key = unnamed;
+            return unnamed;
     }
-    entry = find_entry(runs, shard, key, row);
+    return named_key(alias, workflow);
+}
+
+static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+{
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
+    uint32_t at = slots_find(&shard->aliases, alias);
+    struct run_entry *entry = find_entry(runs, shard, key, row);
+
+    if (at != SLOT_NONE && id_equal(key, shard->alias_keys[at]))
+        return entry;
     entry->alias = alias;
     run_alias_set(runs, shard, entry);
     return entry;
+}
+
+static struct id128 key_of_task(struct id128 run, const struct row_record *row)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)run.high);
+    id_add_integer(&builder, (int64_t)run.low);
+    id_add_text(&builder, row->texts[RUN_TASK]);
+    id_add_integer(&builder, row->map_index);
+    id_add_integer(&builder, row->attempt);
+    return id_end(&builder);
 }
 
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions)
@@ -486,23 +506,28 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
     struct run_shard *shard = &runs->shards[row->shard];
     struct run_entry *run = find_run(runs, shard, row);
     struct id128 key = run->key;
-    struct id_builder builder;
 
     if (row->texts[RUN_TASK].size == 0) {
         transit(runs, shard, run, row, transitions);
         return;
     }
     learn_names(runs, run, row);
-    id_begin(&builder);
-    id_add_integer(&builder, (int64_t)key.high);
-    id_add_integer(&builder, (int64_t)key.low);
-    id_add_text(&builder, row->texts[RUN_TASK]);
-    id_add_integer(&builder, row->map_index);
-    id_add_integer(&builder, row->attempt);
-    struct run_entry *task = find_entry(runs, shard, id_end(&builder), row);
+    struct run_entry *task = find_entry(runs, shard, key_of_task(key, row), row);
     task->is_task = true;
     task->parent = key;
     transit(runs, shard, task, row, transitions);
+}
+
+bool runs_would_take(const struct runs *runs, const struct row_record *row)
+{
+    const struct run_shard *shard = &runs->shards[row->shard];
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
+
+    if (row->texts[RUN_TASK].size)
+        key = key_of_task(key, row);
+    uint32_t slot = slots_find(&shard->slots, key);
+    return slot == SLOT_NONE || accepts(&shard->entries[slot], row);
 }
 
 void runs_expire(struct runs *runs, int64_t now_us)

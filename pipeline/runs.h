@@ -87,6 +87,9 @@ void runs_free(struct runs *runs);
  * row. */
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions);
 
+/* Whether the row would be a transition if no other row came before it. */
+bool runs_would_take(const struct runs *runs, const struct row_record *row);
+
 /* Forgets what ended long enough before `now_us` (event time up to which rows have been applied). */
 void runs_expire(struct runs *runs, int64_t now_us);
 

@@ -258,6 +258,11 @@ static uint32_t find_entry(struct watch *watch, struct watch_shard *shard, enum 
 
 /* What is told. */
 
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 struct finding { /* a rule's word about a key; numbers in seconds */
     enum watch_rule rule;
     enum watch_entry_sort sort; /* of the key */
@@ -332,30 +337,36 @@ static void fill_evidence(const struct watch *watch, const struct finding *findi
     }
 }
 
-/* `entry` is the one that the rule is about. A word is never before the last one about it: after idle time
- * rows may be older than what was told. */
-static void tell(struct watch *watch, struct watch_entry *entry, struct finding *finding,
-                 enum condition_outcome outcome)
+/* `number` orders conditions of equal time and key. */
+static void send(struct watch *watch, struct finding *finding, enum condition_outcome outcome, int64_t number)
 {
     const struct plan_watch_rule *rule = &plan_watch_rules[finding->rule];
     struct condition condition = {
         .policy = watch->plan->watch_policy + finding->rule,
         .outcome = outcome,
-        .at_us = finding->at_us > entry->told_us ? finding->at_us : entry->told_us,
-        .offset = ++entry->words,
+        .at_us = finding->at_us,
+        .offset = number,
         .evidence = condition_evidence(rule->kind, (int)rule->severity),
     };
 
+    buffer_clear(&watch->summary);
+    if (outcome != CONDITION_FALSE)
+        text_fill(span_of(finding->summary), resolve, finding, &watch->summary);
+    fill_evidence(watch, finding, &condition.evidence);
+    condition_send(&condition, watch->port);
+}
+
+/* `entry` is the one that the rule is about. A word is never before the last one about it: after idle time
+ * rows may be older than what was told. */
+static void tell(struct watch *watch, struct watch_entry *entry, struct finding *finding,
+                 enum condition_outcome outcome)
+{
     if (outcome == CONDITION_TRUE)
         entry->told |= (uint8_t)(1u << finding->rule);
     else
         entry->told &= (uint8_t) ~(1u << finding->rule);
-    entry->told_us = condition.at_us;
-    buffer_clear(&watch->summary);
-    if (outcome == CONDITION_TRUE)
-        text_fill(span_of(finding->summary), resolve, finding, &watch->summary);
-    fill_evidence(watch, finding, &condition.evidence);
-    condition_send(&condition, watch->port);
+    finding->at_us = entry->told_us = greater(finding->at_us, entry->told_us);
+    send(watch, finding, outcome, ++entry->words);
 }
 
 static bool is_told(const struct watch_entry *entry, enum watch_rule rule)
@@ -380,11 +391,6 @@ static void learn(struct watch_entry *entry, double value_us)
     entry->mean_us += (value_us - entry->mean_us) / (entry->count < REMEMBERED ? entry->count : REMEMBERED);
     if (value_us > (double)entry->longest_us)
         entry->longest_us = (int64_t)value_us;
-}
-
-static int64_t greater(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
 }
 
 /* Sources and hosts. */
@@ -566,18 +572,42 @@ static void look_at(struct watch *watch, struct watch_shard *shard, uint32_t slo
     tell(watch, task, &finding, CONDITION_TRUE);
 }
 
+/* `texts`: WATCH_TEXTS. */
+static struct finding failure_of(const struct span *texts, uint16_t attempt, int64_t at_us)
+{
+    return (struct finding){.rule = WATCH_FAILURE,
+                            .sort = ENTRY_TASK,
+                            .at_us = at_us,
+                            .texts = texts,
+                            .url = texts[WATCH_URL],
+                            .error = texts[WATCH_ERROR],
+                            .attempt = attempt,
+                            .actual_s = NAN,
+                            .summary = texts[WATCH_ERROR].size ? "{{target}} failed: {{error}}"
+                                                               : "{{target}} failed"};
+}
+
+void watch_expect(struct watch *watch, const struct row_record *row)
+{
+    const struct span texts[WATCH_TEXTS] = {[WATCH_SOURCE] = row->texts[RUN_SOURCE],
+                                            [WATCH_NAMESPACE] = row->texts[RUN_NAMESPACE],
+                                            [WATCH_WORKFLOW] = row->texts[RUN_WORKFLOW],
+                                            [WATCH_TASK] = row->texts[RUN_TASK],
+                                            [WATCH_RUN] = row->texts[RUN_RUN],
+                                            [WATCH_RUN_NAME] = row->texts[RUN_RUN_NAME],
+                                            [WATCH_HOST] = row->texts[RUN_HOST],
+                                            [WATCH_ERROR] = row->texts[RUN_ERROR],
+                                            [WATCH_URL] = row->texts[RUN_URL]};
+    struct finding finding = failure_of(texts, row->attempt, row->order_us);
+
+    if (watch->plan->general.watch && run_state_is_failure(row->state) && !row->will_retry &&
+        texts[WATCH_WORKFLOW].size && texts[WATCH_TASK].size)
+        send(watch, &finding, CONDITION_EXPECTED, INT64_MAX); /* after the words of the same time */
+}
+
 static void judge_failure(struct watch *watch, struct watch_entry *task, const struct watch_word *word)
 {
-    struct finding finding = {.rule = WATCH_FAILURE,
-                              .sort = ENTRY_TASK,
-                              .at_us = word->order_us,
-                              .texts = word->texts,
-                              .url = word->texts[WATCH_URL],
-                              .error = word->texts[WATCH_ERROR],
-                              .attempt = word->attempt,
-                              .actual_s = NAN,
-                              .summary = word->texts[WATCH_ERROR].size ? "{{target}} failed: {{error}}"
-                                                                       : "{{target}} failed"};
+    struct finding finding = failure_of(word->texts, word->attempt, word->order_us);
 
     if (word->sort == WORD_SUCCEEDED)
         tell_end(watch, task, finding);

@@ -24,6 +24,7 @@ struct rig {
     struct watch *watch;
     struct event_batch batch;
     struct buffer told;
+    struct id128 dedup; /* of the last condition */
 };
 
 static struct rig *rig_open(const char *yaml)
@@ -46,8 +47,11 @@ static void tell(struct rig *rig, const struct condition *condition)
     buffer_print(&rig->told, "%.3f %.*s %s ", (double)(condition->at_us - begin_us) / SECOND,
                  (int)rig->plan->policies[condition->policy].name.size,
                  rig->plan->policies[condition->policy].name.data,
-                 condition->outcome == CONDITION_TRUE ? "firing" : "over");
+                 condition->outcome == CONDITION_TRUE    ? "firing"
+                 : condition->outcome == CONDITION_FALSE ? "over"
+                                                         : "expected");
     alert_target(alert, &rig->told);
+    rig->dedup = alert->dedup;
     assert_true(isnan(alert->actual) ? isnan(alert->expected_low) : alert->expected_low == 0); /* as a pair */
     buffer_print(&rig->told, " '%.*s' %g %g%s\n", (int)alert->summary.size,
                  alert->summary.size ? alert->summary.data : "", alert->actual, alert->expected_high,
@@ -177,6 +181,38 @@ static void test_failure(void **state)
     assert_told(rig, "1.000 watch_failure firing w/t 'w/t failed: disk full' nan nan\n"
                      "3.000 watch_failure firing w 'w failed' nan nan\n"
                      "4.000 watch_failure over w/t '' nan nan\n");
+    rig_close(rig);
+}
+
+/* A row that waits for its turn says what its transition will say, under the same key and after it. */
+static void test_expected_failure(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    struct run_record run = run_of("w", "t", "r");
+    struct span texts[RUN_TEXTS] = {[RUN_SOURCE] = SPAN_LITERAL("s"),
+                                    [RUN_WORKFLOW] = run.workflow,
+                                    [RUN_TASK] = run.task,
+                                    [RUN_RUN] = run.run,
+                                    [RUN_ERROR] = SPAN_LITERAL("disk full")};
+    struct row_record row = {.order_us = begin_us, .state = STATE_RUNNING, .texts = texts};
+
+    (void)state;
+    watch_expect(rig->watch, &row);
+    row.state = STATE_FAILED;
+    watch_expect(rig->watch, &row);
+    row.will_retry = true;
+    watch_expect(rig->watch, &row);
+    row.will_retry = false;
+    texts[RUN_TASK] = (struct span){0};
+    watch_expect(rig->watch, &row);
+    pump(rig);
+    assert_told(rig, "0.000 watch_failure expected w/t 'w/t failed: disk full' nan nan\n");
+    struct id128 expected = rig->dedup;
+    run.error = texts[RUN_ERROR];
+    say_run(rig, &run, begin_us, STATE_FAILED);
+    advance(rig, begin_us, true);
+    assert_told(rig, "0.000 watch_failure firing w/t 'w/t failed: disk full' nan nan\n");
+    assert_true(id_equal(expected, rig->dedup));
     rig_close(rig);
 }
 
@@ -605,6 +641,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_expected_failure),
         cmocka_unit_test(test_failure_with_a_long_error),
         cmocka_unit_test(test_slow_and_overdue),
         cmocka_unit_test(test_wrong_start),
