@@ -34,8 +34,8 @@ static void take_row(struct worker *worker, const struct row_record *row, struct
                                                      .rank = row->state,
                                                      .record = &row->head,
                                                      .block = block});
-    if (is_prompt(worker, row->order_us, now_us) && runs_would_take(worker->runs, row))
-        watch_expect(worker->watch, row);
+    if (is_prompt(worker, row->order_us, now_us)) /* no cut needs it: the word itself will come */
+        watch_expect(worker->watch, worker->runs, row);
 }
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)

@@ -587,22 +587,23 @@ static struct finding failure_of(const struct span *texts, uint16_t attempt, int
                                                                : "{{target}} failed"};
 }
 
-void watch_expect(struct watch *watch, const struct row_record *row)
+void watch_expect(struct watch *watch, const struct runs *runs, const struct row_record *row)
 {
-    const struct span texts[WATCH_TEXTS] = {[WATCH_SOURCE] = row->texts[RUN_SOURCE],
-                                            [WATCH_NAMESPACE] = row->texts[RUN_NAMESPACE],
-                                            [WATCH_WORKFLOW] = row->texts[RUN_WORKFLOW],
-                                            [WATCH_TASK] = row->texts[RUN_TASK],
-                                            [WATCH_RUN] = row->texts[RUN_RUN],
-                                            [WATCH_RUN_NAME] = row->texts[RUN_RUN_NAME],
-                                            [WATCH_HOST] = row->texts[RUN_HOST],
-                                            [WATCH_ERROR] = row->texts[RUN_ERROR],
-                                            [WATCH_URL] = row->texts[RUN_URL]};
+    const struct span *from = row->texts;
+
+    if (!watch->plan->general.watch || !run_state_is_failure(row->state) || row->will_retry ||
+        !from[RUN_WORKFLOW].size || !from[RUN_TASK].size || !runs_would_take(runs, row))
+        return;
+    const struct span texts[WATCH_TEXTS] = {
+        [WATCH_SOURCE] = from[RUN_SOURCE],     [WATCH_NAMESPACE] = from[RUN_NAMESPACE],
+        [WATCH_WORKFLOW] = from[RUN_WORKFLOW], [WATCH_TASK] = from[RUN_TASK],
+        [WATCH_RUN] = from[RUN_RUN],           [WATCH_RUN_NAME] = from[RUN_RUN_NAME],
+        [WATCH_HOST] = from[RUN_HOST],         [WATCH_ERROR] = from[RUN_ERROR],
+        [WATCH_URL] = from[RUN_URL],
+    };
     struct finding finding = failure_of(texts, row->attempt, row->order_us);
 
-    if (watch->plan->general.watch && run_state_is_failure(row->state) && !row->will_retry &&
-        texts[WATCH_WORKFLOW].size && texts[WATCH_TASK].size)
-        send(watch, &finding, CONDITION_EXPECTED, INT64_MAX); /* after the words of the same time */
+    send(watch, &finding, CONDITION_EXPECTED, INT64_MAX); /* after the words of the same time */
 }
 
 static void judge_failure(struct watch *watch, struct watch_entry *task, const struct watch_word *word)

@@ -195,16 +195,17 @@ static void test_expected_failure(void **state)
                                     [RUN_RUN] = run.run,
                                     [RUN_ERROR] = SPAN_LITERAL("disk full")};
     struct row_record row = {.order_us = begin_us, .state = STATE_RUNNING, .texts = texts};
+    struct runs *runs = runs_new(rig->plan, NULL, NULL);
 
     (void)state;
-    watch_expect(rig->watch, &row);
+    watch_expect(rig->watch, runs, &row);
     row.state = STATE_FAILED;
-    watch_expect(rig->watch, &row);
+    watch_expect(rig->watch, runs, &row);
     row.will_retry = true;
-    watch_expect(rig->watch, &row);
+    watch_expect(rig->watch, runs, &row);
     row.will_retry = false;
     texts[RUN_TASK] = (struct span){0};
-    watch_expect(rig->watch, &row);
+    watch_expect(rig->watch, runs, &row);
     pump(rig);
     assert_told(rig, "0.000 watch_failure expected w/t 'w/t failed: disk full' nan nan\n");
     struct id128 expected = rig->dedup;
@@ -213,6 +214,7 @@ static void test_expected_failure(void **state)
     advance(rig, begin_us, true);
     assert_told(rig, "0.000 watch_failure firing w/t 'w/t failed: disk full' nan nan\n");
     assert_true(id_equal(expected, rig->dedup));
+    runs_free(runs);
     rig_close(rig);
 }
 
