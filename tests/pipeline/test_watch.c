@@ -145,7 +145,7 @@ static int64_t learn(struct rig *rig, unsigned count, int64_t at_us)
     char name[16];
 
     for (unsigned i = 0; i < count; i++, at_us += 10 * SECOND) {
-        struct run_record run = run_of("w", "t", name);
+        struct run_record run = run_of("w", "t", "");
 
         snprintf(name, sizeof name, "learn%u", i);
         run.run = span_of(name);
@@ -292,7 +292,7 @@ static void test_timers_are_bounded(void **state)
     (void)state;
     for (unsigned i = 0; i < 20000; i++, now_us += SECOND) {
         char name[16];
-        struct run_record run = run_of("w", "t", name);
+        struct run_record run = run_of("w", "t", "");
 
         snprintf(name, sizeof name, "r%u", i);
         run.run = span_of(name);
