@@ -6,7 +6,8 @@
 
 /* A prompt has an id of its own: the line that it stands for may be of another row, and its own row may begin
  * a later episode whose line must be told too. */
-#define PROMPT_REVISION UINT64_MAX
+#define PROMPT_REVISION    UINT64_MAX
+#define TAKE_BACK_REVISION (UINT64_MAX - 1)
 
 struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t count)
 {
@@ -100,17 +101,10 @@ static struct id128 episode_id(const struct condition *condition)
     return id_end(&builder);
 }
 
-void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition,
-                      lifecycle_emit *emit_alert, void *owner)
+static struct alert prompt_of(const struct lifecycle *lifecycle, const struct condition *condition)
 {
     struct alert alert = condition->evidence;
 
-    assert(condition->policy < lifecycle->policy_count);
-    if (!lifecycle->policies[condition->policy].momentary || condition->outcome != CONDITION_TRUE ||
-        lifecycle_is_open(lifecycle, alert.dedup) ||
-        prompts_known(&lifecycle->prompts, alert.dedup, lifecycle->passed_us) ||
-        !prompts_add(&lifecycle->prompts, alert.dedup))
-        return;
     alert.rule = lifecycle->policies[condition->policy].name;
     alert.episode = episode_id(condition);
     alert.id = alert_line_id(alert.episode, PROMPT_REVISION);
@@ -119,6 +113,28 @@ void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condi
     alert.state = ALERT_FIRING;
     alert.reason = REASON_CONDITION;
     alert.prompt = true;
+    return alert;
+}
+
+/* What is expected at a time that has gone by comes now, or does not. */
+static bool may_prompt(const struct lifecycle *lifecycle, const struct condition *condition)
+{
+    if (condition->outcome == CONDITION_EXPECTED)
+        return condition->at_us >= lifecycle->passed_us;
+    return condition->outcome == CONDITION_TRUE && lifecycle->policies[condition->policy].momentary;
+}
+
+void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition,
+                      lifecycle_emit *emit_alert, void *owner)
+{
+    struct id128 dedup = condition->evidence.dedup;
+
+    assert(condition->policy < lifecycle->policy_count);
+    if (!may_prompt(lifecycle, condition) || lifecycle_is_open(lifecycle, dedup) ||
+        prompts_known(&lifecycle->prompts, dedup, lifecycle->passed_us) ||
+        !prompts_add(&lifecycle->prompts, dedup))
+        return;
+    struct alert alert = prompt_of(lifecycle, condition);
     emit_alert(owner, &alert);
 }
 
@@ -285,6 +301,19 @@ static void apply_false(struct lifecycle *lifecycle, const struct condition *con
     episode_resolve(lifecycle, episode, REASON_CONDITION, condition->at_us);
 }
 
+/* The turn of what was expected: a prompt that no line stands for by now was wrong. */
+static void apply_expected(struct lifecycle *lifecycle, const struct condition *condition)
+{
+    if (!prompts_take(&lifecycle->prompts, condition->evidence.dedup, condition->at_us))
+        return;
+    struct alert alert = prompt_of(lifecycle, condition);
+    alert.id = alert_line_id(alert.episode, TAKE_BACK_REVISION);
+    alert.ends_us = condition->at_us;
+    alert.state = ALERT_RESOLVED;
+    alert.reason = REASON_WITHDRAWN;
+    lifecycle->emit(lifecycle->owner, &alert);
+}
+
 static int compare_due(const void *left, const void *right)
 {
     const struct episode *a = *(struct episode *const *)left, *b = *(struct episode *const *)right;
@@ -357,11 +386,14 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
         fire_due(lifecycle, held->condition.at_us);
         if (held->condition.outcome == CONDITION_TRUE) {
             apply_true(lifecycle, held);
-        } else {
+            continue;
+        }
+        if (held->condition.outcome == CONDITION_FALSE)
             apply_false(lifecycle, &held->condition,
                         i + 1 < ready ? &lifecycle->held[i + 1]->condition : NULL);
-            held_release(held);
-        }
+        else
+            apply_expected(lifecycle, &held->condition);
+        held_release(held);
     }
     if (ready) {
         lifecycle->held_count -= ready;

@@ -15,7 +15,12 @@ struct alert_policy { /* of one rule or detector */
     bool momentary; /* each true is an instant (event rules): it ends by itself after keep_firing_us */
 };
 
-enum condition_outcome { CONDITION_FALSE, CONDITION_TRUE };
+enum condition_outcome {
+    CONDITION_FALSE,
+    CONDITION_TRUE,
+    CONDITION_EXPECTED /* true as far as is known ahead of its turn: told by a prompt, and taken back in its
+                        * turn when no line has come of it */
+};
 
 struct condition {
     uint32_t policy;
@@ -43,9 +48,10 @@ struct lifecycle *lifecycle_new(const struct alert_policy *policies, size_t coun
 void lifecycle_free(struct lifecycle *lifecycle);
 void lifecycle_take(struct lifecycle *lifecycle, const struct condition *condition); /* copies */
 
-/* A momentary condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key) is open
- * or prompted already. The ordered pass makes the episode later and marks as prompted the next firing line of
- * the key, which need not be of the same condition. */
+/* A momentary or expected condition as it arrives, live: emits a prompt (alert.prompt) unless its (rule, key)
+ * is open or prompted already. The ordered pass makes the episode later and marks as prompted the next firing
+ * line of the key, which need not be of the same condition. A prompt of what was expected and did not come is
+ * followed by one that resolves it. */
 void lifecycle_prompt(struct lifecycle *lifecycle, const struct condition *condition, lifecycle_emit *emit,
                       void *owner);
 

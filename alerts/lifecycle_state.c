@@ -48,8 +48,8 @@ void condition_unpack(const struct alert_policy *policies, size_t count, struct 
     uint8_t outcome = unpack_u8(in);
 
     *ret_condition = (struct condition){.policy = find_policy(policies, count, rule),
-                                        .outcome = outcome ? CONDITION_TRUE : CONDITION_FALSE};
-    in->broken |= outcome > 1;
+                                        .outcome = (enum condition_outcome)outcome};
+    in->broken |= outcome > CONDITION_EXPECTED;
     ret_condition->at_us = unpack_known_time(in);
     ret_condition->partition = unpack_u32(in);
     ret_condition->offset = unpack_i64(in);

@@ -22,6 +22,12 @@ static bool next_name(struct span pattern, uint32_t from, struct span *ret_befor
     return true;
 }
 
+void text_put(struct buffer *out, struct span text)
+{
+    /* one byte more than stays shows whether a character is cut */
+    buffer_put(out, text.data, text.size > TEXT_LIMIT ? TEXT_LIMIT + 1 : text.size);
+}
+
 static void cut(struct buffer *out, size_t limit)
 {
     if (out->size <= limit)

@@ -8,6 +8,10 @@ typedef bool text_resolve(void *owner, struct span name, struct buffer *out); /*
 
 enum { TEXT_LIMIT = 4096 }; /* bytes of a filled-in text; longer is cut on a UTF-8 boundary */
 
+/* For resolvers: as much of a text as can stand in a filled-in one; a buffer that is too small for all of it
+ * would take nothing. */
+void text_put(struct buffer *out, struct span text);
+
 void text_fill(struct span pattern, text_resolve *resolve, void *owner, struct buffer *out);
 
 /* Braces pair up and every name is known; the error names the bad one. */

@@ -455,7 +455,6 @@ void worker_send_rows(struct worker *worker, struct event_batch *batch)
     if (worker->plan->wants_runs ||
         worker->checkpoint->keeper) /* with a store there is the history of runs */
         rows_send(worker->plan, batch, worker->port, worker->shared->workers);
-    watch_events(worker->watch, batch);
 }
 
 bool stage_order(struct worker *worker, int64_t now_us)
@@ -468,6 +467,7 @@ bool stage_order(struct worker *worker, int64_t now_us)
                     worker->shared->workers);
     else
         worker_send_rows(worker, &worker->batch);
+    watch_events(worker->watch, &worker->batch);
     return true;
 }
 

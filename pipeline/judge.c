@@ -177,12 +177,12 @@ static bool resolve_name(void *owner, struct span name, struct buffer *out)
     }
     if (scope->batch && field_ref_parse(name, (struct label_names *)&scope->plan->labels, &ref)) {
         if (event_text(scope->batch, scope->row, ref, &text))
-            buffer_put_span(out, text);
+            text_put(out, text);
         return true;
     }
     for (unsigned i = 0; i < scope->alert->label_count; i++)
         if (span_equal(scope->alert->labels[i].name, name)) {
-            buffer_put_span(out, scope->alert->labels[i].value);
+            text_put(out, scope->alert->labels[i].value);
             return true;
         }
     return false;

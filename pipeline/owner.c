@@ -17,10 +17,24 @@ void worker_tell_alert(void *worker, const struct alert *alert)
     deliver_alert(((struct worker *)worker)->deliver, alert);
 }
 
-/* Prompts are for what can still be hurried to. */
-static bool is_prompt(const struct worker *worker, const struct condition *condition, int64_t now_us)
+/* Prompts are for what can still be hurried to; what a restart takes in again (now_us 0) had its chance. */
+static bool is_prompt(const struct worker *worker, int64_t at_us, int64_t now_us)
 {
-    return worker->shared->live && now_us - condition->at_us <= worker->plan->alerts.notify_max_age;
+    return worker->shared->live && now_us > 0 && now_us - at_us <= worker->plan->alerts.notify_max_age;
+}
+
+static void take_row(struct worker *worker, const struct row_record *row, struct block *block, int64_t now_us)
+{
+    order_push(&worker->order, &(struct order_entry){.order_us = row->order_us,
+                                                     .time_us = row->time_us,
+                                                     .offset = row->offset,
+                                                     .partition = row->partition,
+                                                     .item = row->item,
+                                                     .rank = row->state,
+                                                     .record = &row->head,
+                                                     .block = block});
+    if (is_prompt(worker, row->order_us, now_us)) /* no cut needs it: the word itself will come */
+        watch_expect(worker->watch, worker->runs, row);
 }
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)
@@ -34,19 +48,9 @@ static void take_record(struct worker *worker, struct record *record, struct blo
     case RECORD_CORRECTION:
         windows_correct_later(worker->windows, (struct pane_record *)record, block);
         break;
-    case RECORD_ROW: {
-        const struct row_record *row = (const struct row_record *)record;
-
-        order_push(&worker->order, &(struct order_entry){.order_us = row->order_us,
-                                                         .time_us = row->time_us,
-                                                         .offset = row->offset,
-                                                         .partition = row->partition,
-                                                         .item = row->item,
-                                                         .rank = row->state,
-                                                         .record = record,
-                                                         .block = block});
+    case RECORD_ROW:
+        take_row(worker, (const struct row_record *)record, block, now_us);
         break;
-    }
     case RECORD_UNIQUE:
         unique_take(&worker->unique, (const struct unique_record *)record, block);
         break;
@@ -55,7 +59,7 @@ static void take_record(struct worker *worker, struct record *record, struct blo
         break;
     case RECORD_CONDITION:
         condition = &((struct condition_record *)record)->condition;
-        if (is_prompt(worker, condition, now_us))
+        if (is_prompt(worker, condition->at_us, now_us))
             lifecycle_prompt(worker->lifecycle, condition, worker_tell_alert, worker);
         lifecycle_take(worker->lifecycle, condition);
         break;

@@ -377,8 +377,13 @@ const struct plan_watch_rule plan_watch_rules[WATCH_RULES] = {
     [WATCH_HEARTBEAT] = {"watch_heartbeat", ALERT_HEARTBEAT, SEVERITY_ERROR, .rests = false},
 };
 
+/* The watch tells once what may hold for days, and tells when it ends. */
+#define WATCH_EXPIRE_US ((int64_t)7 * 86400 * 1000 * 1000)
+
 static void make_policies(struct plan *plan)
 {
+    bool never = plan->alerts.expire == 0, longer = plan->alerts.expire > WATCH_EXPIRE_US;
+
     plan->policies =
         memory_new((plan->rule_count + plan->detector_count + WATCH_RULES) * sizeof *plan->policies);
     for (unsigned i = 0; i < plan->rule_count; i++) {
@@ -410,7 +415,7 @@ static void make_policies(struct plan *plan)
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(plan_watch_rules[i].name),
             .keep_firing_us = plan_watch_rules[i].rests ? plan->alerts.rest : 0,
-            .expire_us = plan->alerts.expire,
+            .expire_us = never || longer ? plan->alerts.expire : WATCH_EXPIRE_US,
         };
 }
 

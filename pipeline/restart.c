@@ -126,6 +126,7 @@ static enum status restore_times(struct worker *const *workers, unsigned count, 
         worker->events_us = times[3]; /* no more than what was applied is known */
         worker->firm_us = times[1];
         worker->runs_us = times[2];
+        worker->watched_us = times[2] < times[3] ? times[2] : times[3];
         worker->applied_us = times[3];
         worker->closed_us = times[4];
         worker->notified_us = times[5];
@@ -281,7 +282,7 @@ enum status restart_end(struct restart *restart, struct worker *const *workers, 
         windows_restored(worker->windows);
         runs_restored(worker->runs);
         cleaner_restored(worker->cleaner);
-        watch_restored(worker->watch);
+        watch_restored(worker->watch, worker->watched_us);
         if (deliver_restored(worker->deliver, store, worker->shared->workers, lifecycle_knows, worker,
                              ret_error) != STATUS_OK)
             return STATUS_FATAL;

@@ -156,13 +156,18 @@ void run_evict_oldest(struct runs *runs, struct run_shard *shard)
     runs->figures.evicted++;
 }
 
+static bool has_faded(const struct runs *runs, const struct run_entry *entry, int64_t order_us)
+{
+    return entry->list == LIST_FADING && entry->changed_us < order_us - runs->plan->runs.keep;
+}
+
 /* Before each row, and at no other time: what a row finds depends on the rows before it alone. */
 static void forget_faded(struct runs *runs, struct run_shard *shard, int64_t order_us)
 {
     uint32_t slot;
 
     while ((slot = shard->lists[LIST_FADING].first) != SLOT_NONE &&
-           shard->entries[slot].changed_us < order_us - runs->plan->runs.keep)
+           has_faded(runs, &shard->entries[slot], order_us))
         forget(runs, shard, slot);
 }
 
@@ -503,12 +508,9 @@ void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_
 /* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery
  * success) do not name the workflow: such a row goes to the run last told under its (source, namespace, run),
  * and a run that had no workflow yet takes the first one told. */
-static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+static struct id128 key_of_run(const struct run_shard *shard, struct id128 alias, struct span workflow)
 {
-    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]), key;
-    struct span workflow = row->texts[RUN_WORKFLOW];
     uint32_t at = slots_find(&shard->aliases, alias);
-    struct run_entry *entry;
 
     if (at != SLOT_NONE) {
         uint32_t slot = slots_find(&shard->slots, shard->alias_keys[at]);
@@ -516,27 +518,61 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
         assert(slot != SLOT_NONE);
         struct span known = shard->entries[slot].texts[RUN_WORKFLOW];
         if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
-            return find_entry(runs, shard, shard->alias_keys[at], row);
+            return shard->alias_keys[at];
     }
-    key = named_key(alias, workflow);
     if (at != SLOT_NONE) {
         struct id128 unnamed = named_key(alias, (struct span){0});
         uint32_t slot = slots_find(&shard->slots, unnamed);
 
         /* it began without a name and took this one: its key is still that of the nameless run */
         if (slot != SLOT_NONE && span_equal(workflow, shard->entries[slot].texts[RUN_WORKFLOW]))
-            key = unnamed;
+            return unnamed;
     }
-    entry = find_entry(runs, shard, key, row);
+    return named_key(alias, workflow);
+}
+
+static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+{
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
+    uint32_t at = slots_find(&shard->aliases, alias);
+    struct run_entry *entry = find_entry(runs, shard, key, row);
+
+    if (at != SLOT_NONE && id_equal(key, shard->alias_keys[at]))
+        return entry;
     entry->alias = alias;
     run_alias_set(runs, shard, entry);
     return entry;
 }
 
+static struct id128 key_of_task(struct id128 run, const struct row_record *row)
+{
+    struct id_builder builder;
+
+    id_begin(&builder);
+    id_add_integer(&builder, (int64_t)run.high);
+    id_add_integer(&builder, (int64_t)run.low);
+    id_add_text(&builder, row->texts[RUN_TASK]);
+    id_add_integer(&builder, row->map_index);
+    id_add_integer(&builder, row->attempt);
+    return id_end(&builder);
+}
+
+/* What is to be retried ends where the next try is an entry of its own. */
+static struct row_record word_of_attempt(const struct row_record *row)
+{
+    struct row_record word = *row;
+
+    if (row->attempt > 0 && row->state == STATE_RETRYING) {
+        word.state = STATE_FAILED;
+        word.will_retry = true;
+    }
+    return word;
+}
+
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions)
 {
     struct run_shard *shard = &runs->shards[row->shard];
-    struct id_builder builder;
 
     forget_faded(runs, shard, row->order_us);
     struct run_entry *run = find_run(runs, shard, row);
@@ -550,21 +586,24 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
         run->changed_us = row->order_us;
         move_list(shard, run);
     }
-    id_begin(&builder);
-    id_add_integer(&builder, (int64_t)key.high);
-    id_add_integer(&builder, (int64_t)key.low);
-    id_add_text(&builder, row->texts[RUN_TASK]);
-    id_add_integer(&builder, row->map_index);
-    id_add_integer(&builder, row->attempt);
-    struct run_entry *task = find_entry(runs, shard, id_end(&builder), row);
-    struct row_record word = *row;
+    struct run_entry *task = find_entry(runs, shard, key_of_task(key, row), row);
+    struct row_record word = word_of_attempt(row);
     task->is_task = true;
     task->parent = key;
-    if (row->attempt > 0 && row->state == STATE_RETRYING) { /* the next try is an entry of its own */
-        word.state = STATE_FAILED;
-        word.will_retry = true;
-    }
     transit(runs, shard, task, &word, transitions);
+}
+
+bool runs_would_take(const struct runs *runs, const struct row_record *row)
+{
+    const struct run_shard *shard = &runs->shards[row->shard];
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
+    bool is_task = row->texts[RUN_TASK].size > 0;
+    struct row_record word = is_task ? word_of_attempt(row) : *row;
+    uint32_t slot = slots_find(&shard->slots, is_task ? key_of_task(key, row) : key);
+
+    return slot == SLOT_NONE || has_faded(runs, &shard->entries[slot], row->order_us) ||
+           (!is_earlier_attempt(&shard->entries[slot], row) && accepts(&shard->entries[slot], &word));
 }
 
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures)

@@ -88,6 +88,9 @@ void runs_free(struct runs *runs);
  * copied into the batch). The batch must have room for one row. */
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions);
 
+/* Whether the row would be a transition if no other row came before it. */
+bool runs_would_take(const struct runs *runs, const struct row_record *row);
+
 /* State (base/state.h), as in windows.h: STATE_RUNS and STATE_PAST_RUNS. */
 void runs_freeze(struct runs *runs, struct saver *saver);
 bool runs_save(struct runs *runs, size_t budget);

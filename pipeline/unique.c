@@ -12,7 +12,7 @@ enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024, NAME_BYTES = LABEL_NAME_MAX + 16 };
 void unique_init(struct unique *unique)
 {
     *unique = (struct unique){0};
-    buffer_init(&unique->bytes, 2 * (size_t)EVENT_TEXT_MAX);
+    buffer_init(&unique->bytes, UNIQUE_ROW_MAX);
 }
 
 void unique_free(struct unique *unique)
@@ -101,7 +101,7 @@ static void send_record(const struct unique_record *record, const char *bytes, s
 }
 
 void unique_send(struct unique *unique, const struct clean_step *step, const struct plan *plan,
-                 const struct event_batch *batch, struct exchange_port *port, unsigned workers)
+                 struct event_batch *batch, struct exchange_port *port, unsigned workers)
 {
     for (uint32_t row = 0; row < batch->rows; row++) {
         int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
@@ -112,7 +112,11 @@ void unique_send(struct unique *unique, const struct clean_step *step, const str
         (void)clean_key(step, batch, row, &key); /* rows without an id go the same way */
         buffer_clear(&unique->bytes);
         pack_row(plan, batch, row, &unique->bytes);
-        assert(!unique->bytes.full);
+        if (unique->bytes.full) {
+            batch->mark[row] = MARK_MALFORMED;
+            batch->reason[row] = "more than 32 MiB of text: too much for dedupe with scope all";
+            continue;
+        }
         struct unique_record record = {.shard = shard_of(key),
                                        .partition = batch->partition[row],
                                        .order_us = time > watermark ? time : watermark,

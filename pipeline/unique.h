@@ -19,6 +19,9 @@ struct unique_record {
     char bytes[]; /* the row, by names of fields and labels */
 };
 
+/* Bytes of a row on its way: it fits into a batch that is at most half full (owner.c). */
+enum { UNIQUE_ROW_MAX = EVENT_TEXT_MAX / 2 };
+
 struct unique {
     struct order order;
     struct order_frozen frozen; /* of the cut that is being saved */
@@ -29,9 +32,9 @@ struct unique {
 void unique_init(struct unique *unique);
 void unique_free(struct unique *unique);
 
-/* Sends every row with mark ok to the owner of its id. */
+/* Sends every row with mark ok to the owner of its id; one of more than UNIQUE_ROW_MAX becomes malformed. */
 void unique_send(struct unique *unique, const struct clean_step *step, const struct plan *plan,
-                 const struct event_batch *batch, struct exchange_port *port, unsigned workers);
+                 struct event_batch *batch, struct exchange_port *port, unsigned workers);
 
 /* A row that came: it is held until it is its turn. */
 void unique_take(struct unique *unique, const struct unique_record *record, struct block *block);

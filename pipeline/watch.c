@@ -18,8 +18,10 @@ enum {
     EXCESS_US = 2 * SECOND_US,    /* and so much longer */
     SILENCE_FACTOR = 5,           /* times the longest pause of a source */
     SILENCE_US = 300 * SECOND_US, /* and at least so long */
+    SILENCE_SECONDS = 10,         /* in so many it was heard, or it is not missed */
     BEAT_FACTOR = 10,             /* times the mean interval of a host */
     BEAT_US = 30 * SECOND_US,     /* and at least so long */
+    STALE_TIMERS = 1024,          /* beyond two an entry: swept out */
 };
 #define LONGEST_US ((int64_t)SECOND_US * 86400 * 36500) /* what is longer is no duration */
 
@@ -31,8 +33,8 @@ struct watch *watch_new(const struct plan *plan, struct exchange_port *port, uns
     watch->port = port;
     watch->workers = workers;
     watch->shard_limit = (uint32_t)(plan->limits.runs / SHARDS);
-    watch->last_source.second = INT64_MIN;
-    buffer_init(&watch->summary, 2 * TEXT_LIMIT);
+    watch->passed_us = watch->last_source.second = INT64_MIN;
+    buffer_init(&watch->summary, 3 * TEXT_LIMIT); /* two texts and what stands around them */
     for (unsigned s = 0; s < SHARDS; s++) {
         slots_init(&watch->shards[s].slots, SLOT_NONE);
         watch->shards[s].first = watch->shards[s].last = SLOT_NONE;
@@ -106,12 +108,36 @@ static struct watch_timer pop_timer(struct watch *watch)
     return first;
 }
 
+/* The one that counts of an entry that is still there. */
+static bool is_current(const struct watch *watch, const struct watch_timer *timer)
+{
+    const struct watch_entry *entry = &watch->shards[timer->shard].entries[timer->slot];
+
+    return id_equal(entry->key, timer->key) && entry->queued_us == timer->due_us;
+}
+
+/* Timers of entries that are gone leave when their time comes, which may be never. */
+static void drop_stale_timers(struct watch *watch)
+{
+    size_t count = watch->timer_count;
+
+    watch->timer_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct watch_timer timer = watch->timers[i];
+
+        if (is_current(watch, &timer))
+            push_timer(watch, &timer);
+    }
+}
+
 void watch_set_timer(struct watch *watch, struct watch_shard *shard, uint32_t slot)
 {
     struct watch_entry *entry = &shard->entries[slot];
 
     if (entry->due_us >= entry->queued_us)
         return;
+    if (watch->timer_count > 2 * watch->figures.entries + STALE_TIMERS)
+        drop_stale_timers(watch);
     entry->queued_us = entry->due_us;
     push_timer(watch, &(struct watch_timer){.due_us = entry->due_us,
                                             .key = entry->key,
@@ -232,6 +258,11 @@ static uint32_t find_entry(struct watch *watch, struct watch_shard *shard, enum 
 
 /* What is told. */
 
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 struct finding { /* a rule's word about a key; numbers in seconds */
     enum watch_rule rule;
     enum watch_entry_sort sort; /* of the key */
@@ -262,11 +293,11 @@ static bool resolve(void *owner, struct span name, struct buffer *out)
     else if (span_is(name, "count"))
         buffer_print(out, "%u", finding->count);
     else if (span_is(name, "error"))
-        buffer_put_span(out, finding->error);
+        text_put(out, finding->error);
     else if (span_is(name, "host"))
-        buffer_put_span(out, alert.host);
+        text_put(out, alert.host);
     else if (span_is(name, "source"))
-        buffer_put_span(out, alert.source);
+        text_put(out, alert.source);
     else
         return false;
     return true;
@@ -300,9 +331,29 @@ static void fill_evidence(const struct watch *watch, const struct finding *findi
     alert->summary = buffer_span(&watch->summary);
     if (!isnan(finding->actual_s)) {
         alert->actual = finding->actual_s;
+        alert->expected_low = 0;
         alert->expected_high = finding->usual_s;
         alert->unit = SPAN_LITERAL("s");
     }
+}
+
+/* `number` orders conditions of equal time and key. */
+static void send(struct watch *watch, struct finding *finding, enum condition_outcome outcome, int64_t number)
+{
+    const struct plan_watch_rule *rule = &plan_watch_rules[finding->rule];
+    struct condition condition = {
+        .policy = watch->plan->watch_policy + finding->rule,
+        .outcome = outcome,
+        .at_us = finding->at_us,
+        .offset = number,
+        .evidence = condition_evidence(rule->kind, (int)rule->severity),
+    };
+
+    buffer_clear(&watch->summary);
+    if (outcome != CONDITION_FALSE)
+        text_fill(span_of(finding->summary), resolve, finding, &watch->summary);
+    fill_evidence(watch, finding, &condition.evidence);
+    condition_send(&condition, watch->port);
 }
 
 /* `entry` is the one that the rule is about. A word is never before the last one about it: after idle time
@@ -310,25 +361,12 @@ static void fill_evidence(const struct watch *watch, const struct finding *findi
 static void tell(struct watch *watch, struct watch_entry *entry, struct finding *finding,
                  enum condition_outcome outcome)
 {
-    const struct plan_watch_rule *rule = &plan_watch_rules[finding->rule];
-    struct condition condition = {
-        .policy = watch->plan->watch_policy + finding->rule,
-        .outcome = outcome,
-        .at_us = finding->at_us > entry->told_us ? finding->at_us : entry->told_us,
-        .offset = ++entry->words,
-        .evidence = condition_evidence(rule->kind, (int)rule->severity),
-    };
-
     if (outcome == CONDITION_TRUE)
         entry->told |= (uint8_t)(1u << finding->rule);
     else
         entry->told &= (uint8_t) ~(1u << finding->rule);
-    entry->told_us = condition.at_us;
-    buffer_clear(&watch->summary);
-    if (outcome == CONDITION_TRUE)
-        text_fill(span_of(finding->summary), resolve, finding, &watch->summary);
-    fill_evidence(watch, finding, &condition.evidence);
-    condition_send(&condition, watch->port);
+    finding->at_us = entry->told_us = greater(finding->at_us, entry->told_us);
+    send(watch, finding, outcome, ++entry->words);
 }
 
 static bool is_told(const struct watch_entry *entry, enum watch_rule rule)
@@ -351,9 +389,24 @@ static void learn(struct watch_entry *entry, double value_us)
 {
     entry->count += entry->count < UINT32_MAX;
     entry->mean_us += (value_us - entry->mean_us) / (entry->count < REMEMBERED ? entry->count : REMEMBERED);
+    if (value_us > (double)entry->longest_us)
+        entry->longest_us = (int64_t)value_us;
 }
 
 /* Sources and hosts. */
+
+/* When it is missed: not by idle time that has gone by before its rows came. */
+static int64_t silence_due(const struct watch *watch, const struct watch_entry *entry)
+{
+    int64_t heard_us = greater(entry->since_us, watch->passed_us);
+
+    if (entry->sort == ENTRY_HOST)
+        return entry->count == 0 ? INT64_MAX
+                                 : heard_us + greater((int64_t)(BEAT_FACTOR * entry->mean_us), BEAT_US);
+    return entry->count + 1 < SILENCE_SECONDS
+               ? INT64_MAX
+               : heard_us + greater(SILENCE_FACTOR * entry->longest_us, SILENCE_US);
+}
 
 static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entry_sort sort,
                  const struct watch_word *word)
@@ -368,9 +421,7 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
         interval_us = LONGEST_US;
     if (!entry->texts)
         entry->texts = watch_texts_copy(word->texts);
-    if (interval_us > entry->longest_us)
-        entry->longest_us = interval_us;
-    if (interval_us > 0 && !was_away) /* the time away says nothing of how often it beats */
+    if (interval_us > 0 && !was_away) /* the time away says nothing of what is usual */
         learn(entry, (double)interval_us);
     /* a beat of the second in which the host said that it goes may be from before */
     if (sort == ENTRY_SOURCE || word->order_us - SECOND_US >= entry->told_us)
@@ -381,14 +432,7 @@ static void hear(struct watch *watch, struct watch_shard *shard, enum watch_entr
         return;
     if (entry->since_us == TIME_NONE || interval_us > 0)
         entry->since_us = word->order_us;
-    if (sort == ENTRY_SOURCE)
-        entry->due_us = entry->since_us + (SILENCE_FACTOR * entry->longest_us > SILENCE_US
-                                               ? SILENCE_FACTOR * entry->longest_us
-                                               : SILENCE_US);
-    else
-        entry->due_us =
-            entry->since_us +
-            (BEAT_FACTOR * entry->mean_us > BEAT_US ? (int64_t)(BEAT_FACTOR * entry->mean_us) : BEAT_US);
+    entry->due_us = silence_due(watch, entry);
     watch_set_timer(watch, shard, slot);
 }
 
@@ -449,9 +493,7 @@ static struct watch_entry *known_task(const struct watch_shard *shard, struct id
 
 static int64_t longest_run(const struct watch_entry *task)
 {
-    int64_t far_us = OVERDUE_FACTOR * task->longest_us, least_us = task->longest_us + EXCESS_US;
-
-    return far_us > least_us ? far_us : least_us;
+    return greater(OVERDUE_FACTOR * task->longest_us, task->longest_us + EXCESS_US);
 }
 
 /* As long as its task is not known, an attempt is looked at again when it has run twice as long. */
@@ -495,9 +537,8 @@ static void begin_attempt(struct watch *watch, struct watch_shard *shard, const 
     attempt->task = word->key;
     attempt->texts = watch_texts_copy(word->texts);
     attempt->since_us = is_past ? word->started_us : word->order_us;
-    attempt->due_us = attempt_due(shard, attempt, word->order_us);
-    if (attempt->due_us < word->order_us)
-        attempt->due_us = word->order_us;
+    attempt->due_us = greater(attempt_due(shard, attempt, word->order_us),
+                              greater(word->order_us, watch->passed_us)); /* its end may be on its way */
     watch_set_timer(watch, shard, slot);
 }
 
@@ -516,8 +557,7 @@ static void look_at(struct watch *watch, struct watch_shard *shard, uint32_t slo
     attempt->due_us = INT64_MAX;
     attempt->told |= 1u << WATCH_OVERDUE;
     touch(watch, shard, (uint32_t)(task - shard->entries));
-    if (task->overdue++ > 0)
-        return;
+    task->overdue++;
     struct finding finding = {.rule = WATCH_OVERDUE,
                               .sort = ENTRY_TASK,
                               .at_us = now_us,
@@ -532,23 +572,57 @@ static void look_at(struct watch *watch, struct watch_shard *shard, uint32_t slo
     tell(watch, task, &finding, CONDITION_TRUE);
 }
 
+/* `texts`: WATCH_TEXTS. */
+static struct finding failure_of(const struct span *texts, uint16_t attempt, int64_t at_us)
+{
+    return (struct finding){.rule = WATCH_FAILURE,
+                            .sort = ENTRY_TASK,
+                            .at_us = at_us,
+                            .texts = texts,
+                            .url = texts[WATCH_URL],
+                            .error = texts[WATCH_ERROR],
+                            .attempt = attempt,
+                            .actual_s = NAN,
+                            .summary = texts[WATCH_ERROR].size ? "{{target}} failed: {{error}}"
+                                                               : "{{target}} failed"};
+}
+
+void watch_expect(struct watch *watch, const struct runs *runs, const struct row_record *row)
+{
+    const struct span *from = row->texts;
+
+    if (!watch->plan->general.watch || !run_state_is_failure(row->state) || row->will_retry ||
+        !from[RUN_WORKFLOW].size || !from[RUN_TASK].size || !runs_would_take(runs, row))
+        return;
+    const struct span texts[WATCH_TEXTS] = {
+        [WATCH_SOURCE] = from[RUN_SOURCE],     [WATCH_NAMESPACE] = from[RUN_NAMESPACE],
+        [WATCH_WORKFLOW] = from[RUN_WORKFLOW], [WATCH_TASK] = from[RUN_TASK],
+        [WATCH_RUN] = from[RUN_RUN],           [WATCH_RUN_NAME] = from[RUN_RUN_NAME],
+        [WATCH_HOST] = from[RUN_HOST],         [WATCH_ERROR] = from[RUN_ERROR],
+        [WATCH_URL] = from[RUN_URL],
+    };
+    struct finding finding = failure_of(texts, row->attempt, row->order_us);
+
+    send(watch, &finding, CONDITION_EXPECTED, INT64_MAX); /* after the words of the same time */
+}
+
 static void judge_failure(struct watch *watch, struct watch_entry *task, const struct watch_word *word)
 {
-    struct finding finding = {.rule = WATCH_FAILURE,
-                              .sort = ENTRY_TASK,
-                              .at_us = word->order_us,
-                              .texts = word->texts,
-                              .url = word->texts[WATCH_URL],
-                              .error = word->texts[WATCH_ERROR],
-                              .attempt = word->attempt,
-                              .actual_s = NAN,
-                              .summary = word->texts[WATCH_ERROR].size ? "{{target}} failed: {{error}}"
-                                                                       : "{{target}} failed"};
+    struct finding finding = failure_of(word->texts, word->attempt, word->order_us);
 
     if (word->sort == WORD_SUCCEEDED)
         tell_end(watch, task, finding);
     else
         tell(watch, task, &finding, CONDITION_TRUE);
+}
+
+/* A success that a wrong start made years long is no measure: of a known task nothing longer than what is
+ * overdue is learned. */
+static void learn_run(struct watch_entry *task, double run_us)
+{
+    double most_us = (double)longest_run(task);
+
+    learn(task, task->count >= LEARNED && run_us > most_us ? most_us : run_us);
 }
 
 static void judge_duration(struct watch *watch, struct watch_entry *task, const struct watch_word *word)
@@ -572,9 +646,7 @@ static void judge_duration(struct watch *watch, struct watch_entry *task, const 
         tell(watch, task, &finding, CONDITION_TRUE);
     else
         tell_end(watch, task, finding);
-    learn(task, run_us);
-    if (run_us > (double)task->longest_us)
-        task->longest_us = (int64_t)run_us;
+    learn_run(task, run_us);
 }
 
 static void apply_run(struct watch *watch, struct watch_shard *shard, const struct watch_word *word)
@@ -615,7 +687,7 @@ static void fire(struct watch *watch, struct watch_timer timer)
     struct watch_shard *shard = &watch->shards[timer.shard];
     struct watch_entry *entry = &shard->entries[timer.slot];
 
-    if (!id_equal(entry->key, timer.key) || entry->queued_us != timer.due_us)
+    if (!is_current(watch, &timer))
         return;
     entry->queued_us = INT64_MAX;
     if (entry->due_us > timer.due_us) {
@@ -665,4 +737,6 @@ void watch_advance(struct watch *watch, int64_t until_us, int64_t firm_us, bool 
         order_pop(&watch->words);
     }
     fire_before(watch, until_us);
+    if (!final)
+        watch->passed_us = greater(watch->passed_us, until_us);
 }

@@ -6,7 +6,7 @@
 #pragma once
 #include "pipeline/order.h"
 #include "pipeline/plan.h"
-#include "schemas/run.h"
+#include "pipeline/runs.h"
 
 enum watch_text {
     WATCH_SOURCE,
@@ -70,6 +70,10 @@ void watch_free(struct watch *watch);
 void watch_events(struct watch *watch, const struct event_batch *batch);
 void watch_run(struct watch *watch, const struct run_record *run); /* run owner: a transition */
 
+/* Run owner: a row that waits for its turn. When it says that a task has failed for good and `runs` would
+ * take it now, the alert owner is told what to expect, ahead of the word that the transition will be. */
+void watch_expect(struct watch *watch, const struct runs *runs, const struct row_record *row);
+
 /* Owner side: the word is kept, with its block, until its time is passed. */
 void watch_take(struct watch *watch, const struct watch_word *word, struct block *block);
 
@@ -87,6 +91,6 @@ enum status watch_restore(struct watch *watch, const struct state_key *key, stru
 /* Sends the words of a value again, to the owners of now. */
 enum status watch_words_restore(struct span value, struct exchange_port *port, unsigned workers,
                                 struct error *ret_error);
-void watch_restored(struct watch *watch);
+void watch_restored(struct watch *watch, int64_t passed_us); /* all before it was advanced over */
 
 void watch_figures(const struct watch *watch, struct watch_figures *ret_figures);

@@ -190,8 +190,9 @@ static void link_all(struct watch *watch, struct watch_shard *shard)
     free(entries);
 }
 
-void watch_restored(struct watch *watch)
+void watch_restored(struct watch *watch, int64_t passed_us)
 {
+    watch->passed_us = passed_us;
     for (unsigned s = 0; s < SHARDS; s++) {
         struct watch_shard *shard = &watch->shards[s];
 

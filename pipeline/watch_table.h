@@ -1,5 +1,5 @@
 /* Inside of the watch: what watch.c, which judges, shares with watch_words.c, which sends, and watch_state.c,
- * which stores. Nothing else includes this. */
+ * which stores. Nothing else but tests includes this. */
 #pragma once
 #include "base/slots.h"
 #include "pipeline/watch.h"
@@ -14,8 +14,8 @@ struct watch_entry {
     struct span *texts;     /* WATCH_KEPT_TEXTS in one allocation; NULL for a task, whose words bring them */
     uint64_t place;         /* rises along the list, which is in the order of last words; 0: not in use */
     uint32_t next, previous;
-    double mean_us;     /* a task's durations, a host's intervals */
-    int64_t longest_us; /* a task's durations, a source's intervals */
+    double mean_us; /* a task's durations, a source's or host's intervals; so too what follows */
+    int64_t longest_us;
     int64_t since_us;   /* an attempt began; a source or host was last heard */
     int64_t due_us;     /* the next look at it; INT64_MAX: none */
     int64_t queued_us;  /* of its timer that counts; INT64_MAX: none */
@@ -49,7 +49,8 @@ struct watch {
     struct order words;
     struct watch_timer *timers; /* a heap, the first one due in front */
     size_t timer_count, timer_capacity;
-    int64_t firm_us; /* of the advance under way */
+    int64_t firm_us;   /* of the advance under way */
+    int64_t passed_us; /* by the advances before; words from before it were read after idle time */
     struct buffer summary;
     struct watch_figures figures;
     struct {

@@ -205,6 +205,33 @@ def fresh_alerts(bench):
     must_be("told", sorted(wanted), sorted((line["id"], line["state"]) for _, line in receiver.told))
 
 
+def prompt_failure(bench):
+    """A failed task is told as its row comes, not time.lateness later; when the run table does not take the row, for another
+    one in between came first, it is taken back. So too when the process is killed in between."""
+    for is_killed in (False, True):
+        receiver = services.Receiver()
+        pipeline = Pipeline(bench, {"type": "webhook", "url": receiver.url})
+        pipeline.configuration["watch"] = True
+        pipeline.configuration["time"].update({"lateness": "8s", "idle_after": "1s"})
+        pipeline.configuration["sources"][0]["follow"] = True
+        del pipeline.configuration["rules"]
+        now = int(time.time())
+        pipeline.add([event(now - 2, 1, "failed", "running"), event(now - 1, 1, "failed"), event(now - 1, 2, "done", "success"),
+                      event(now, 2, "done", "failed")])
+        weir = pipeline.begin()
+        services.wait_until(lambda: len(receiver.told) == 2, 7, "two prompts")
+        must_be("lines before their turn", [], pipeline.lines())
+        if is_killed:
+            weir.end()
+            weir = pipeline.begin()
+        services.wait_until(lambda: len(receiver.told) == 3 and pipeline.lines(), 30, "the turn of both")
+        weir.stop()
+        receiver.close()
+        must_be("lines", [("failed", "firing")], [(line["task"], line["state"]) for line in pipeline.lines()])
+        must_be("told", [("done", "firing", "condition"), ("done", "resolved", "withdrawn"), ("failed", "firing", "condition")],
+                sorted((line["task"], line["state"], line["reason"]) for _, line in receiver.told))
+
+
 def fetch(url):
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
@@ -363,7 +390,8 @@ def notify_command(bench):
     full.close()
 
 
-CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, alertmanager, mail, mail_refused, notify_command)
+CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, prompt_failure, alertmanager, mail, mail_refused,
+         notify_command)
 
 
 def run(report, names):

@@ -260,7 +260,7 @@ static void test_order_independence(void **state)
 
 struct prompts_seen {
     struct id128 id;
-    unsigned prompts, prompted, lines;
+    unsigned prompts, prompted, lines, resolved;
 };
 
 static void count_prompt(void *owner, const struct alert *alert)
@@ -271,6 +271,7 @@ static void count_prompt(void *owner, const struct alert *alert)
     prompts->prompts += alert->prompt;
     prompts->prompted += alert->prompted;
     prompts->lines += !alert->prompt;
+    prompts->resolved += alert->state == ALERT_RESOLVED && alert->reason == REASON_WITHDRAWN;
     if (alert->prompt)
         prompts->id = alert->id;
     if (alert->prompted)
@@ -332,6 +333,39 @@ static void test_prompt_for_another(void **state)
     lifecycle_free(lifecycle);
 }
 
+/* What is expected is told ahead, and taken back in its turn unless a line has come of it. */
+static void test_expected(void **state)
+{
+    static const struct alert_policy policies[] = {{.name = SPAN_LITERAL("rule")}};
+    struct lifecycle *lifecycle = lifecycle_new(policies, 1);
+    struct condition first = condition_of('a', true, 10), wrong = condition_of('b', true, 10),
+                     again = condition_of('b', true, 12), past = condition_of('c', true, 15);
+    struct prompts_seen prompts = {0};
+    struct id128 told;
+
+    (void)state;
+    take(lifecycle, first);
+    first.outcome = wrong.outcome = again.outcome = past.outcome = CONDITION_EXPECTED;
+    first.offset = INT64_MAX; /* after the word itself */
+    lifecycle_prompt(lifecycle, &first, count_prompt, &prompts);
+    lifecycle_prompt(lifecycle, &wrong, count_prompt, &prompts);
+    lifecycle_prompt(lifecycle, &again, count_prompt, &prompts);
+    told = prompts.id;
+    assert_int_equal(prompts.prompts, 2);
+    take(lifecycle, first);
+    take(lifecycle, wrong);
+    take(lifecycle, again);
+    lifecycle_advance(lifecycle, 20 * SECOND, false, count_prompt, &prompts);
+    assert_int_equal(prompts.lines, 1); /* of a */
+    assert_int_equal(prompts.prompted, 1);
+    assert_int_equal(prompts.prompts, 3);
+    assert_int_equal(prompts.resolved, 1); /* of b, once */
+    assert_false(id_equal(prompts.id, told));
+    lifecycle_prompt(lifecycle, &past, count_prompt, &prompts);
+    assert_int_equal(prompts.prompts, 3);
+    lifecycle_free(lifecycle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_order_independence),
         cmocka_unit_test(test_prompt),
         cmocka_unit_test(test_prompt_for_another),
+        cmocka_unit_test(test_expected),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,8 @@ static void step(struct rig *rig, uint64_t seed, unsigned i)
     snprintf(text, sizeof text, "summary %u", i);
     condition.evidence.summary = span_of(text);
     condition.offset = i;
+    if (key % 3 == 2 && random_below(&random, 3) == 0)
+        condition.outcome = CONDITION_EXPECTED;
     if (random_below(&random, 2))
         lifecycle_prompt(rig->lifecycle, &condition, tell, rig);
     lifecycle_take(rig->lifecycle, &condition);

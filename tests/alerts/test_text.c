@@ -57,6 +57,34 @@ static void test_limit(void **state)
     buffer_free(&out);
 }
 
+static bool put_long(void *owner, struct span name, struct buffer *out)
+{
+    text_put(out, *(const struct span *)owner);
+    return true;
+}
+
+/* A text that the buffer could not take whole is cut, not left out. */
+static void test_long_piece(void **state)
+{
+    static char long_text[10 * TEXT_LIMIT];
+    struct span text = span_make(long_text, sizeof long_text);
+    struct buffer out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof long_text; i += 2)
+        memcpy(long_text + i, "\xc3\xa9", 2);
+    buffer_init(&out, 3 * TEXT_LIMIT);
+    text_fill(span_of("{{a}}{{a}}"), put_long, &text, &out);
+    assert_int_equal(out.size, TEXT_LIMIT);
+    buffer_clear(&out);
+    text_fill(span_of("x{{a}}"), put_long, &text, &out);
+    assert_int_equal(out.size, TEXT_LIMIT - 1);
+    text.data++; /* the limit falls into a character, and nothing stands before */
+    text_fill(span_of("{{a}}"), put_long, &text, &out);
+    assert_int_equal(out.size, TEXT_LIMIT - 1 + TEXT_LIMIT - 1);
+    buffer_free(&out);
+}
+
 static void test_check(void **state)
 {
     // clang-format off
@@ -82,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fill),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_long_piece),
         cmocka_unit_test(test_check),
     };
 

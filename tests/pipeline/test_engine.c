@@ -381,6 +381,123 @@ static void test_edges(void **state)
     folder_close(&folder);
 }
 
+/* A row of more text than an owner of ids can take in is put aside, and the rows around it count. */
+static void test_unique_without_room(void **state)
+{
+    static const char yaml[] =
+        "name: test\nsources: [{name: one, type: file, path: rows.jsonl, format: f}]\n"
+        "formats: [{name: f, type: fields, map: {time: t, id: i, message: m, error: m}}]\n"
+        "clean: [{dedupe: id, scope: all}]\nmeasures: [{name: rows, every: 4s}]\n";
+    enum { LONG_BYTES = 35 << 20 }; /* twice is more than a batch holds */
+    char *text = memory_grow(NULL, LONG_BYTES);
+    struct outputs outputs;
+    struct folder folder;
+    struct buffer out;
+
+    (void)state;
+    memset(text, 'x', LONG_BYTES);
+    buffer_init(&out, TEXT_LIMIT_BYTES);
+    buffer_print(&out, "{\"t\":1,\"i\":\"a\"}\n{\"t\":2,\"i\":\"b\",\"m\":\"");
+    buffer_put(&out, text, LONG_BYTES);
+    buffer_print(&out, "\"}\n{\"t\":3,\"i\":\"c\"}\n{\"t\":4,\"i\":\"d\"}\n");
+    assert_false(out.full);
+    folder_open(&folder);
+    folder_put(&folder, "rows.jsonl", out.data, out.size);
+    replay(&folder, yaml, 2, 1024, &outputs);
+    assert_int_equal(metric(&outputs, "rows_dropped_total{reason=\"malformed\"}"), 1);
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"count\":2"));
+    outputs_free(&outputs);
+    buffer_free(&out);
+    free(text);
+    folder_close(&folder);
+}
+
+/* The watch hears every source: also one whose rows are all copies, or dropped. */
+static void test_unique_is_heard(void **state)
+{
+    static const char yaml[] = "name: test\nwatch: true\nsources:\n"
+                               "- {name: one, type: file, path: one.jsonl}\n"
+                               "- {name: copy, type: file, path: copy.jsonl}\n"
+                               "- {name: dropped, type: file, path: dropped.jsonl}\n"
+                               "- {name: later, type: file, path: later.jsonl}\n"
+                               "clean: [{drop: 'source == \"dropped\"'}, {dedupe: message, scope: all}]\n";
+    static const char *const names[] = {"one.jsonl", "copy.jsonl", "dropped.jsonl", "later.jsonl"};
+    struct outputs outputs;
+    struct folder folder;
+
+    (void)state;
+    folder_open(&folder);
+    for (size_t n = 0; n < 4; n++) {
+        struct buffer out;
+
+        buffer_init(&out, TEXT_LIMIT_BYTES);
+        for (unsigned i = 0; i < 20; i++)
+            buffer_print(&out, "{\"time\":%u,\"message\":\"%s%u\"}\n", n == 3 ? 200 + i * 50 : i + 1,
+                         n == 3 ? "later" : "", i);
+        folder_put(&folder, names[n], out.data, out.size);
+        buffer_free(&out);
+    }
+    replay_all_ways(&folder, yaml, &outputs);
+    assert_int_equal(lines_of(outputs.texts[DOC_ALERT]), 3);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:one\""), 1);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:copy\""), 1);
+    assert_int_equal(occurrences(outputs.texts[DOC_ALERT], "\"target\":\"source:dropped\""), 1);
+    outputs_free(&outputs);
+    folder_close(&folder);
+}
+
+/* Copies that come by two sources are rows of one run when they are given one name. */
+static void test_copies_of_one_run(void **state)
+{
+    static const char yaml[] = "name: test\nsources:\n- {name: a, type: file, path: a.jsonl}\n- {name: b, "
+                               "type: file, path: b.jsonl}\n"
+                               "clean: [{set: source, to: '\"both\"'}, {dedupe: message, scope: all}]\n";
+    static const char start[] =
+        "{\"time\":1,\"message\":\"1\",\"workflow\":\"w\",\"run\":\"r\",\"state\":\"running\"}\n";
+    static const char end[] =
+        "{\"time\":2,\"message\":\"2\",\"workflow\":\"w\",\"run\":\"r\",\"state\":\"success\"}\n";
+    struct outputs outputs;
+    struct folder folder;
+
+    (void)state;
+    folder_open(&folder);
+    folder_put(&folder, "a.jsonl", start, strlen(start));
+    folder_put(&folder, "b.jsonl", end, strlen(end));
+    replay_all_ways(&folder, yaml, &outputs);
+    assert_int_equal(lines_of(outputs.texts[DOC_RUN]), 2);
+    assert_non_null(strstr(outputs.texts[DOC_RUN], "\"source\":\"both\""));
+    assert_non_null(strstr(outputs.texts[DOC_RUN], "\"duration_ms\":1000"));
+    outputs_free(&outputs);
+    folder_close(&folder);
+}
+
+/* An error of more than an evidence holds is cut, not left out. */
+static void test_long_error(void **state)
+{
+    static const char yaml[] = "name: test\nsources: [{name: one, type: file, path: rows.jsonl}]\n"
+                               "rules: [{name: all, when: 'true', by: [workflow]}]\n";
+    enum { LONG_BYTES = 300 * 1024 };
+    char *text = memory_grow(NULL, LONG_BYTES);
+    struct outputs outputs;
+    struct folder folder;
+    struct buffer out;
+
+    (void)state;
+    memset(text, 'x', LONG_BYTES);
+    buffer_init(&out, TEXT_LIMIT_BYTES);
+    buffer_print(&out, "{\"time\":1,\"workflow\":\"w\",\"error\":\"");
+    buffer_put(&out, text, LONG_BYTES);
+    buffer_print(&out, "\"}\n");
+    folder_open(&folder);
+    folder_put(&folder, "rows.jsonl", out.data, out.size);
+    replay(&folder, yaml, 1, 1024, &outputs);
+    assert_non_null(strstr(outputs.texts[DOC_ALERT], "w: xxxx"));
+    outputs_free(&outputs);
+    buffer_free(&out);
+    free(text);
+    folder_close(&folder);
+}
+
 static bool shared_path(const char *name, char ret_path[512])
 {
     const char *shared = getenv("WEIR_SHARED");
@@ -504,10 +621,18 @@ static void test_failed_start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_corrections),
-        cmocka_unit_test(test_shuffle),    cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_airflow),    cmocka_unit_test(test_celery),
-        cmocka_unit_test(test_stop),       cmocka_unit_test(test_failed_start),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_corrections),
+        cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_unique_without_room),
+        cmocka_unit_test(test_unique_is_heard),
+        cmocka_unit_test(test_copies_of_one_run),
+        cmocka_unit_test(test_long_error),
+        cmocka_unit_test(test_airflow),
+        cmocka_unit_test(test_celery),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_failed_start),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ static void end_close(struct end *end)
     plan_free(end->plan);
 }
 
-static void send_unique(struct end *end, const struct event_batch *batch)
+static void send_unique(struct end *end, struct event_batch *batch)
 {
     struct cleaner *cleaner;
     struct unique unique;

@@ -205,6 +205,28 @@ static void test_watch(void **state)
     plan_free(plan);
 }
 
+/* What the watch tells once holds for days. */
+static void test_watch_expires_late(void **state)
+{
+    static const struct {
+        const char *expire;
+        int64_t days;
+    } cases[] = {{"0s", 0}, {"1h", 7}, {"30d", 30}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[512];
+
+        snprintf(yaml, sizeof yaml, BASE "watch: true\nalerts: {expire: %s}\n", cases[i].expire);
+        struct plan *plan = plan_of(yaml);
+
+        for (unsigned rule = 0; rule < WATCH_RULES; rule++)
+            assert_int_equal(plan->policies[plan->watch_policy + rule].expire_us,
+                             cases[i].days * 86400 * 1000000);
+        plan_free(plan);
+    }
+}
+
 /* Who gets the alerts: all receivers, those that are named, or nobody. */
 static void test_receivers(void **state)
 {
@@ -240,8 +262,12 @@ static void test_receivers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong), cmocka_unit_test(test_outside),   cmocka_unit_test(test_links),
-        cmocka_unit_test(test_watch), cmocka_unit_test(test_receivers),
+        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_watch_expires_late),
+        cmocka_unit_test(test_receivers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,8 +113,15 @@ static void apply(struct rig *rig)
             at += row->head.size;
         }
     while ((first = order_first(&rig->order))) {
+        const struct row_record *row = (const struct row_record *)first->record;
+        bool takes = runs_would_take(rig->runs, row);
+        struct runs_figures before, after;
+
         event_batch_reset(&rig->transitions);
-        runs_apply(rig->runs, (const struct row_record *)first->record, &rig->transitions);
+        runs_figures(rig->runs, &before);
+        runs_apply(rig->runs, row, &rig->transitions);
+        runs_figures(rig->runs, &after);
+        assert_true(after.evicted > before.evicted || takes == (after.ignored == before.ignored));
         if (rig->transitions.rows) {
             assert_int_equal(rig->transitions.rows, 1);
             assert_int_equal(rig->transitions.state[0], rig->last.state);

@@ -2,7 +2,7 @@
  * what random cuts stored change nothing; that damaged values never do harm. */
 #include "base/memory.h"
 #include "pipeline/judge.h"
-#include "pipeline/watch.h"
+#include "pipeline/watch_table.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/stored.h"
 #include "tests/pipeline/support.h"
@@ -24,6 +24,7 @@ struct rig {
     struct watch *watch;
     struct event_batch batch;
     struct buffer told;
+    struct id128 dedup; /* of the last condition */
 };
 
 static struct rig *rig_open(const char *yaml)
@@ -46,8 +47,12 @@ static void tell(struct rig *rig, const struct condition *condition)
     buffer_print(&rig->told, "%.3f %.*s %s ", (double)(condition->at_us - begin_us) / SECOND,
                  (int)rig->plan->policies[condition->policy].name.size,
                  rig->plan->policies[condition->policy].name.data,
-                 condition->outcome == CONDITION_TRUE ? "firing" : "over");
+                 condition->outcome == CONDITION_TRUE    ? "firing"
+                 : condition->outcome == CONDITION_FALSE ? "over"
+                                                         : "expected");
     alert_target(alert, &rig->told);
+    rig->dedup = alert->dedup;
+    assert_true(isnan(alert->actual) ? isnan(alert->expected_low) : alert->expected_low == 0); /* as a pair */
     buffer_print(&rig->told, " '%.*s' %g %g%s\n", (int)alert->summary.size,
                  alert->summary.size ? alert->summary.data : "", alert->actual, alert->expected_high,
                  alert->provisional ? " provisional" : "");
@@ -140,7 +145,7 @@ static int64_t learn(struct rig *rig, unsigned count, int64_t at_us)
     char name[16];
 
     for (unsigned i = 0; i < count; i++, at_us += 10 * SECOND) {
-        struct run_record run = run_of("w", "t", name);
+        struct run_record run = run_of("w", "t", "");
 
         snprintf(name, sizeof name, "learn%u", i);
         run.run = span_of(name);
@@ -179,6 +184,55 @@ static void test_failure(void **state)
     rig_close(rig);
 }
 
+/* A row that waits for its turn says what its transition will say, under the same key and after it. */
+static void test_expected_failure(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    struct run_record run = run_of("w", "t", "r");
+    struct span texts[RUN_TEXTS] = {[RUN_SOURCE] = SPAN_LITERAL("s"),
+                                    [RUN_WORKFLOW] = run.workflow,
+                                    [RUN_TASK] = run.task,
+                                    [RUN_RUN] = run.run,
+                                    [RUN_ERROR] = SPAN_LITERAL("disk full")};
+    struct row_record row = {.order_us = begin_us, .state = STATE_RUNNING, .texts = texts};
+    struct runs *runs = runs_new(rig->plan, NULL, NULL);
+
+    (void)state;
+    watch_expect(rig->watch, runs, &row);
+    row.state = STATE_FAILED;
+    watch_expect(rig->watch, runs, &row);
+    row.will_retry = true;
+    watch_expect(rig->watch, runs, &row);
+    row.will_retry = false;
+    texts[RUN_TASK] = (struct span){0};
+    watch_expect(rig->watch, runs, &row);
+    pump(rig);
+    assert_told(rig, "0.000 watch_failure expected w/t 'w/t failed: disk full' nan nan\n");
+    struct id128 expected = rig->dedup;
+    run.error = texts[RUN_ERROR];
+    say_run(rig, &run, begin_us, STATE_FAILED);
+    advance(rig, begin_us, true);
+    assert_told(rig, "0.000 watch_failure firing w/t 'w/t failed: disk full' nan nan\n");
+    assert_true(id_equal(expected, rig->dedup));
+    runs_free(runs);
+    rig_close(rig);
+}
+
+static void test_failure_with_a_long_error(void **state)
+{
+    static char error[10000];
+    struct rig *rig = rig_open(big_plan);
+    struct run_record task = run_of("w", "t", "r");
+
+    (void)state;
+    memset(error, 'x', sizeof error);
+    task.error = span_make(error, sizeof error);
+    say_run(rig, &task, begin_us, STATE_FAILED);
+    advance(rig, begin_us, true);
+    assert_non_null(memmem(rig->told.data, rig->told.size, "'w/t failed: xxx", 16));
+    rig_close(rig);
+}
+
 static void test_slow_and_overdue(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -204,11 +258,55 @@ static void test_slow_and_overdue(void **state)
                 "9.0 s' 27 9\n"
                 "90.000 watch_overdue over w/t '' nan nan\n"
                 "90.000 watch_duration firing w/t 'w/t took 40.0 s; the mean of 5 before is 5.0 s' 40 5\n"
-                "95.000 watch_duration over w/t '' 4 10.8333\n");
+                "95.000 watch_duration over w/t '' 4 8.66667\n"); /* the slow one counts as 27 s */
     rig_close(rig);
 }
 
-/* Attempts that began before their task was known are found too, and several are told of once. */
+/* A success that began in 1970 makes nobody wait for years. */
+static void test_wrong_start(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t now_us = learn(rig, 5, begin_us);
+    struct run_record wrong = run_of("w", "t", "wrong"), stuck = run_of("w", "t", "stuck");
+
+    (void)state;
+    wrong.started_us = 0;
+    say_run(rig, &wrong, now_us, STATE_SUCCESS);
+    advance(rig, now_us + SECOND, false);
+    assert_true(rig->told.size > 0); /* that it was slow */
+    buffer_clear(&rig->told);
+    say_run(rig, &stuck, now_us + SECOND, STATE_RUNNING);
+    advance(rig, now_us + 1000 * (int64_t)SECOND, false);
+    assert_told(rig,
+                "87.000 watch_overdue firing w/t 'w/t still runs after 36.0 s; the longest of 6 before took "
+                "12.0 s' 36 12\n");
+    rig_close(rig);
+}
+
+/* The timers of what has ended are not kept until they fall due. */
+static void test_timers_are_bounded(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t now_us = begin_us;
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++, now_us += SECOND) {
+        char name[16];
+        struct run_record run = run_of("w", "t", "");
+
+        snprintf(name, sizeof name, "r%u", i);
+        run.run = span_of(name);
+        say_run(rig, &run, now_us, STATE_RUNNING);
+        if (i < 5)
+            run.started_us = 0; /* before anything is known: all that follows is waited for longer */
+        say_run(rig, &run, now_us + SECOND, STATE_SUCCESS);
+        advance(rig, now_us, false);
+        assert_true(rig->watch->timer_count < 2000);
+    }
+    rig_close(rig);
+}
+
+/* Attempts that began before their task was known are found too; the end of the last one ends it. */
 static void test_overdue_before_known(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -221,6 +319,8 @@ static void test_overdue_before_known(void **state)
     now_us = learn(rig, 5, begin_us);
     advance(rig, now_us + 100 * SECOND, false);
     assert_told(rig, "64.000 watch_overdue firing w/t 'w/t still runs after 64.0 s; the longest of 5 before "
+                     "took 4.0 s' 64 4\n"
+                     "65.000 watch_overdue firing w/t 'w/t still runs after 64.0 s; the longest of 5 before "
                      "took 4.0 s' 64 4\n");
     say_run(rig, &one, now_us + 100 * SECOND, STATE_FAILED);
     advance(rig, now_us + 101 * SECOND, false);
@@ -231,25 +331,103 @@ static void test_overdue_before_known(void **state)
     rig_close(rig);
 }
 
+/* A second of events each of `count` seconds; returns the time after them. */
+static int64_t hear(struct rig *rig, unsigned count, int64_t at_us)
+{
+    for (unsigned i = 0; i < count; i++, at_us += SECOND) {
+        say_event(rig, at_us + 100, "", "");
+        say_event(rig, at_us + 200, "", "");
+    }
+    return at_us;
+}
+
 static void test_silence(void **state)
 {
     struct rig *rig = rig_open(big_plan);
 
     (void)state;
-    say_event(rig, begin_us + 100, "", "");
-    say_event(rig, begin_us + 200, "", ""); /* of the same second */
-    say_event(rig, begin_us + 90 * SECOND, "", "");
-    say_event(rig, begin_us + 600 * SECOND, "", "");
+    hear(rig, 9, begin_us);
+    say_event(rig, begin_us + 98 * SECOND, "", "");
+    say_event(rig, begin_us + 600 * SECOND, "", ""); /* the time away is no pause */
     advance(rig, begin_us + 600 * SECOND, false);
-    assert_told(rig, "541.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest pause "
+    assert_told(rig, "549.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest pause "
                      "before was 90.0 s' 450 90\n");
-    advance(rig, begin_us + 3000 * (int64_t)SECOND, false);
+    advance(rig, begin_us + 1000 * (int64_t)SECOND, false);
     assert_told(rig, "601.000 watch_silence over source:s '' nan nan\n");
     watch_advance(rig->watch, begin_us + 4000 * (int64_t)SECOND, begin_us, false); /* by the idle clock */
     pump(rig);
-    assert_told(rig, "3151.000 watch_silence firing source:s 'no events from s for 2550.0 s; the longest "
-                     "pause before was 510.0 s' 2550 510 provisional\n");
+    assert_told(rig, "1051.000 watch_silence firing source:s 'no events from s for 450.0 s; the longest "
+                     "pause before was 90.0 s' 450 90 provisional\n");
     rig_close(rig);
+}
+
+/* A name that came by now and then is no source to wait for. */
+static void test_silence_of_the_unknown(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    hear(rig, 9, begin_us);
+    advance(rig, begin_us + 5000 * (int64_t)SECOND, false);
+    assert_told(rig, "");
+    hear(rig, 1, begin_us + 5000 * (int64_t)SECOND);
+    advance(rig, begin_us + 50000 * (int64_t)SECOND, false);
+    assert_told(rig, "29961.000 watch_silence firing source:s 'no events from s for 24960.0 s; the longest "
+                     "pause before was 4992.0 s' 24960 4992\n");
+    rig_close(rig);
+}
+
+static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml,
+                           int64_t passed_us);
+
+/* After idle time the rows of it come in several turns: what they say may be followed by more. */
+static void test_backlog(void **state)
+{
+    for (unsigned restarts = 0; restarts < 2; restarts++) {
+        struct rig *rig = rig_open(big_plan);
+        int64_t idle_us = begin_us + 1000 * (int64_t)SECOND, now_us = hear(rig, 10, learn(rig, 5, begin_us));
+        struct run_record run = run_of("w", "t", "late");
+
+        (void)state;
+        say_event(rig, now_us, "h", "worker-heartbeat");
+        say_event(rig, now_us + 5 * SECOND, "h", "worker-heartbeat");
+        watch_advance(rig->watch, idle_us, now_us, false);
+        pump(rig);
+        assert_told(rig, "116.000 watch_heartbeat firing host:h 'no heartbeat of h for 50.0 s; usually every "
+                         "5.0 s' 50 5 provisional\n"
+                         "366.000 watch_silence firing source:s 'no events from s for 300.0 s; the longest "
+                         "pause before was 5.0 s' 300 5 provisional\n");
+        if (restarts) {
+            struct stored stored;
+
+            stored_open(&stored);
+            watch_freeze(rig->watch, &stored.saver, 0, 1, 0);
+            while (!watch_save(rig->watch, 1 << 20))
+                continue;
+            stored_flip(&stored);
+            struct rig *next = restart(rig, &stored, big_plan, idle_us);
+            rig_close(rig);
+            rig = next;
+            stored_close(&stored);
+        }
+        say_run(rig, &run, begin_us + 100 * SECOND, STATE_RUNNING);
+        for (unsigned i = 0; i < 5; i++) { /* each in a turn of its own */
+            say_event(rig, begin_us + (100 + i * 10) * (int64_t)SECOND, "h", "worker-heartbeat");
+            watch_advance(rig->watch, idle_us, now_us, false);
+            pump(rig);
+        }
+        assert_told(rig, "366.000 watch_silence over source:s '' nan nan\n"
+                         "121.000 watch_heartbeat over host:h '' nan nan\n");
+        say_run(rig, &run, begin_us + 104 * SECOND, STATE_SUCCESS);
+        watch_advance(rig->watch, idle_us + 1000 * (int64_t)SECOND, now_us, false);
+        pump(rig);
+        assert_told(rig,
+                    "1083.333 watch_heartbeat firing host:h 'no heartbeat of h for 942.3 s; usually every "
+                    "8.3 s' 942.333 8.33333 provisional\n"
+                    "1300.000 watch_silence firing source:s 'no events from s for 1159.0 s; the longest "
+                    "pause before was 10.0 s' 1159 10 provisional\n");
+        rig_close(rig);
+    }
 }
 
 static void test_heartbeats(void **state)
@@ -274,6 +452,21 @@ static void test_heartbeats(void **state)
     rig_close(rig);
 }
 
+/* A worker that only says that it is there beats in no time that could be missed. */
+static void test_no_heartbeats(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+
+    (void)state;
+    say_event(rig, begin_us, "h", "worker-online");
+    advance(rig, begin_us + 5000 * (int64_t)SECOND, false);
+    assert_told(rig, "");
+    say_event(rig, begin_us + 5000 * (int64_t)SECOND, "h", "worker-offline");
+    advance(rig, begin_us + 5001 * (int64_t)SECOND, false);
+    assert_told(rig, "5000.000 watch_heartbeat firing host:h 'h went offline' nan nan\n");
+    rig_close(rig);
+}
+
 /* At the end of input nothing fires beyond it. */
 static void test_end(void **state)
 {
@@ -281,11 +474,12 @@ static void test_end(void **state)
 
     (void)state;
     say_event(rig, begin_us, "h", "worker-heartbeat");
-    advance(rig, begin_us + 30 * SECOND, true);
-    assert_told(rig, "");
+    say_event(rig, begin_us + SECOND, "h", "worker-heartbeat");
     advance(rig, begin_us + 31 * SECOND, true);
-    assert_told(rig, "31.000 watch_heartbeat firing host:h 'no heartbeat of h for 30.0 s; usually every 0.0 "
-                     "s' 30 0\n");
+    assert_told(rig, "");
+    advance(rig, begin_us + 32 * SECOND, true);
+    assert_told(rig, "32.000 watch_heartbeat firing host:h 'no heartbeat of h for 30.0 s; usually every 1.0 "
+                     "s' 30 1\n");
     rig_close(rig);
 }
 
@@ -319,7 +513,8 @@ static int64_t known_us(unsigned i)
     return begin_us + (i + 1) * (int64_t)SECOND / 4;
 }
 
-static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml)
+static struct rig *restart(const struct rig *rig, const struct stored *stored, const char *yaml,
+                           int64_t passed_us)
 {
     struct rig *next = rig_open(yaml);
     struct error error;
@@ -334,7 +529,7 @@ static struct rig *restart(const struct rig *rig, const struct stored *stored, c
             fail_msg("%s", error.text);
     }
     pump(next);
-    watch_restored(next->watch);
+    watch_restored(next->watch, passed_us);
     buffer_put(&next->told, rig->told.data, rig->told.size);
     return next;
 }
@@ -368,7 +563,7 @@ static struct rig *go(const char *yaml, uint64_t seed, unsigned every, bool rest
                 saving = !watch_save(rig->watch, 1 << 20);
             stored_flip(&stored);
             buffer_truncate(&rig->told, told);
-            struct rig *next = restart(rig, &stored, yaml);
+            struct rig *next = restart(rig, &stored, yaml, known_us(i - i % every));
             rig_close(rig);
             rig = next;
             ++*ret_restarts;
@@ -435,7 +630,7 @@ static void test_damaged_values(void **state)
             free(bytes);
         }
         pump(next);
-        watch_restored(next->watch);
+        watch_restored(next->watch, INT64_MIN);
         advance(next, known_us(800), false);
         rig_close(next);
     }
@@ -448,10 +643,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_expected_failure),
+        cmocka_unit_test(test_failure_with_a_long_error),
         cmocka_unit_test(test_slow_and_overdue),
+        cmocka_unit_test(test_wrong_start),
+        cmocka_unit_test(test_timers_are_bounded),
         cmocka_unit_test(test_overdue_before_known),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_of_the_unknown),
+        cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_no_heartbeats),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_damaged_values),

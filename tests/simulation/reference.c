@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { MEASURES = 3, KEEP_FAILED_S = 20, KEEP_HEAVY_S = 15, FOR_HEAVY_S = 10 };
-enum { HEAVY_SUM = 60, EXPIRE_S = 3600, REST_S = 600 };
+enum { HEAVY_SUM = 60, EXPIRE_S = 3600, WATCH_EXPIRE_S = 7 * 86400, REST_S = 600 };
 
 /* What the measures, rules and detectors of the scenario are, by number. */
 static const struct {
@@ -418,7 +418,9 @@ static void apply_condition(struct reference *reference, unsigned rule, unsigned
         episode->firing = true;
         tell_alert(reference, rule, workflow, episode, "firing", at, "condition");
     }
-    episode->due_us = at + (rules[rule].momentary ? keep : EXPIRE_S * SIM_SECOND_US);
+    episode->due_us = at + (rules[rule].momentary  ? keep
+                            : rule >= RULE_FAILURE ? WATCH_EXPIRE_S * SIM_SECOND_US
+                                                   : EXPIRE_S * SIM_SECOND_US);
 }
 
 static int compare_conditions(const void *left, const void *right)

@@ -13,6 +13,7 @@ enum {
     SLOW = 3,
     LATE = 3,
     PAUSES = 5,
+    HEARD = 10,
     BEATS = 10,
     EXCESS_S = 2,
     PAUSE_S = 300,
@@ -47,14 +48,6 @@ static int compare_beats(const void *left, const void *right)
     return a->is_offline - b->is_offline;
 }
 
-static int64_t beat_due(const char *name, int64_t last_us, int64_t longest_us, double mean_us)
-{
-    double far_us = name[0] ? BEATS * mean_us : (double)(PAUSES * longest_us);
-    int64_t least_us = (name[0] ? BEAT_S : PAUSE_S) * SIM_SECOND_US;
-
-    return last_us + (far_us > (double)least_us ? (int64_t)far_us : least_us);
-}
-
 struct listening { /* to one source or host */
     int64_t last_us, longest_us, due_us, away_us;
     unsigned count;
@@ -62,13 +55,23 @@ struct listening { /* to one source or host */
     bool away;
 };
 
+static int64_t beat_due(const char *name, const struct listening *now)
+{
+    double far_us = name[0] ? BEATS * now->mean_us : (double)(PAUSES * now->longest_us);
+    int64_t least_us = (name[0] ? BEAT_S : PAUSE_S) * SIM_SECOND_US;
+
+    if (now->count < (name[0] ? 1 : HEARD - 1))
+        return INT64_MAX;
+    return now->last_us + (far_us > (double)least_us ? (int64_t)far_us : least_us);
+}
+
 static void take_beat(struct listening *now, const struct beat *beat)
 {
     int64_t interval_us = now->last_us ? beat->order_us - now->last_us : 0;
 
-    if (interval_us > now->longest_us)
-        now->longest_us = interval_us;
     if (interval_us > 0 && !now->away) {
+        if (interval_us > now->longest_us)
+            now->longest_us = interval_us;
         now->count++;
         now->mean_us += ((double)interval_us - now->mean_us) / (now->count < LAST ? now->count : LAST);
     }
@@ -105,7 +108,7 @@ static void watch_beats(struct reference *reference, const char *name, const cha
         }
         now.away = false;
         now.last_us = beat->order_us;
-        now.due_us = beat_due(name, now.last_us, now.longest_us, now.mean_us);
+        now.due_us = beat_due(name, &now);
     }
     if (now.due_us != INT64_MAX && comes(reference, now.due_us))
         reference_condition(reference, rule, workflow, now.due_us, true);
@@ -136,15 +139,20 @@ static struct id128 id_of_run(const struct reference *reference, const struct ro
     return run_id(reference->plan->name, &record);
 }
 
+static int64_t too_long(const struct task *task)
+{
+    int64_t far_us = LATE * task->longest_us, least_us = task->longest_us + EXCESS_S * SIM_SECOND_US;
+
+    return far_us < least_us ? least_us : far_us;
+}
+
 static int64_t attempt_due(const struct task *task, const struct attempt *attempt, int64_t now_us)
 {
-    int64_t run_us = now_us - attempt->since_us, far_us = LATE * task->longest_us;
+    int64_t run_us = now_us - attempt->since_us;
 
     if (task->count < KNOWN)
         return now_us + (run_us > EXCESS_S * SIM_SECOND_US ? run_us : EXCESS_S * SIM_SECOND_US);
-    if (far_us < task->longest_us + EXCESS_S * SIM_SECOND_US)
-        far_us = task->longest_us + EXCESS_S * SIM_SECOND_US;
-    return attempt->since_us + far_us;
+    return attempt->since_us + too_long(task);
 }
 
 /* Looks at attempts that are due before it, the first one first. */
@@ -166,8 +174,8 @@ static void look_before(struct reference *reference, unsigned workflow, struct t
         if (next_us > due_us)
             continue;
         first->told = true;
-        if (task->overdue++ == 0)
-            reference_condition(reference, RULE_OVERDUE, workflow, due_us, true);
+        task->overdue++;
+        reference_condition(reference, RULE_OVERDUE, workflow, due_us, true);
     }
 }
 
@@ -197,6 +205,8 @@ static void learn_success(struct reference *reference, unsigned workflow, struct
     if (slow || task->slow)
         reference_condition(reference, RULE_SLOW, workflow, word->order_us, slow);
     task->slow = slow;
+    if (task->count >= KNOWN && run_us > (double)too_long(task))
+        run_us = (double)too_long(task);
     task->count++;
     task->mean_us += (run_us - task->mean_us) / (task->count < LAST ? task->count : LAST);
     if (run_us > (double)task->longest_us)
