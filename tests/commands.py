@@ -117,6 +117,25 @@ def init_refusals(folder):
         raise AssertionError("a file was left behind")
 
 
+def inputs(folder):
+    """--input: one for a source, a pattern names several; what belongs to the file's own path is left."""
+    event = '{{"time": {}, "workflow": "w", "run": "r{}", "state": "failed"}}\n'
+    for day in (1, 2):
+        with open(os.path.join(folder, f"day{day}.jsonl"), "w", encoding="utf-8") as file:
+            file.write(event.format(1763700000 + day, day))
+    with open(os.path.join(folder, "own.arrivals"), "w", encoding="utf-8") as file:
+        file.write("1700000000000\n")  # years before the events, which would get this time
+    with open(os.path.join(folder, "own.yaml"), "w", encoding="utf-8") as file:
+        file.write('{name: own, rules: [{name: broken, on: event, when: \'state == "failed"\', by: [run]}], '
+                   "sources: [{name: events, type: file, path: own.jsonl, arrivals: own.arrivals}]}")
+    said = weir(folder, "replay", "own.yaml", "--input", "day1.jsonl", "--input", "events=day2.jsonl", "--alerts", "-", code=2)
+    must_have(said, "--input events=day2.jsonl: source 'events' has one already")
+    for path, runs in (("day1.jsonl", {"r1"}), ("day?.jsonl", {"r1", "r2"})):
+        alerts = [json.loads(line) for line in weir(folder, "replay", "own.yaml", "--input", path, "--alerts", "-").splitlines()]
+        if {alert["run"] for alert in alerts} != runs or any(alert["at"][:4] != "2025" for alert in alerts):
+            raise AssertionError(f"{path}: {alerts}")
+
+
 class Live:
     """A weir that reads what is written to a named pipe, with its page."""
 
@@ -244,7 +263,7 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, top, tap)
+CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, inputs, top, tap)
 
 
 def run(report, names):
