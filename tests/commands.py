@@ -80,6 +80,18 @@ def init_own_names(folder):
         raise AssertionError(alerts)
 
 
+def init_units(folder):
+    """The unit that a duration's name says counts, whatever the value; else it is guessed, and said so."""
+    for name, value, expected in (("duration_seconds", 5400, "unit: s}  # 5400"), ("duration_s", 5400, "unit: s}  # 5400"),
+                                  ("durationSecs", 5400, "unit: s}  # 5400"), ("elapsed_ms", 12, "unit: ms}  # 12"),
+                                  ("took", 5400, "unit: ms}  # is that the unit? it was guessed from 5400")):
+        with open(os.path.join(folder, "units.jsonl"), "w", encoding="utf-8") as file:
+            file.write(json.dumps({"ts": 1763700000123, "job": "nightly", "result": "OK", name: value}) + "\n")
+        weir(folder, "init", "--input", "units.jsonl", "--out", f"{name}.yaml")
+        with open(os.path.join(folder, f"{name}.yaml"), encoding="utf-8") as file:
+            must_have(file.read(), f'{{path: "{name}", {expected}')
+
+
 def init_mixed(folder):
     """Messages of two engines on one topic."""
     with open(os.path.join(folder, "mixed.jsonl"), "wb") as file:
@@ -263,7 +275,7 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, inputs, top, tap)
+CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, top, tap)
 
 
 def run(report, names):
