@@ -247,7 +247,7 @@ static void put_headers(struct sink *sink, const struct alert_message *message,
     buffer_free(&title);
 }
 
-/* A refusal is an answer to one command: libcurl goes on with another one where it can, as HELO after EHLO. */
+/* A refusal answers one command: libcurl goes on with another one where it can, as HELO after EHLO. */
 static int take_command(CURL *easy, curl_infotype type, char *data, size_t size, void *owner)
 {
     static const char last[] = "QUIT\r\n", recipient[] = "RCPT ";

@@ -780,12 +780,5 @@ CASES = (damaged_state, damaged_logs, damaged_header, newer_version, older_versi
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    chosen = [case for case in CASES if not names or any(part in case.__name__ for part in names)]
-    bench = Bench()
-    try:
-        for case in chosen:
-            report.run("operation/" + case.__name__, lambda: case(bench))
-    finally:
-        bench.close()
+    with contextlib.closing(Bench()) as bench:
+        services.run_cases(report, "operation/", CASES, names, lambda: contextlib.nullcontext(bench))

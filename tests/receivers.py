@@ -1,6 +1,7 @@
 """Receivers of the whole program: a digest after a catch-up, over kills and restarts; a real Alertmanager; a real mail
 server; `weir notify`."""
 import collections
+import contextlib
 import email
 import email.policy
 import glob
@@ -441,12 +442,4 @@ CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, a
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    bench = Bench()
-    try:
-        for case in CASES:
-            if not names or any(part in case.__name__ for part in names):
-                report.run("receivers/" + case.__name__, lambda case=case: case(bench))
-    finally:
-        bench.close()
+    services.run_cases(report, "receivers/", CASES, names, lambda: contextlib.closing(Bench()))
