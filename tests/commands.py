@@ -275,7 +275,23 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, top, tap)
+def without_secrets(folder):
+    """Commands that only look need no secret of the file."""
+    port = services.free_port()
+    with open(os.path.join(folder, "secret.yaml"), "w", encoding="utf-8") as file:
+        file.write(f'{{name: secret, http: {{listen: "127.0.0.1:{port}"}}, sources: [{{name: in, type: stdin}}], '
+                   "receivers: [{name: ops, type: webhook, url: {env: WEIR_TEST_NOT_SET}}]}")
+    for command in ("top", "tap"):
+        must_have(weir(folder, command, "secret.yaml", code=3), "no weir answers", str(port))
+    must_have(weir(folder, "dead-letters", "list", "secret.yaml", code=3), "weir.db")
+    must_have(weir(folder, "check", "secret.yaml", code=2), "WEIR_TEST_NOT_SET is not set")
+    with open(os.path.join(folder, "wrong.yaml"), "w", encoding="utf-8") as file:
+        file.write("http: {listn: x}\nstore: 1\n")
+    must_have(weir(folder, "top", "wrong.yaml", code=2), "wrong.yaml:1:", "did you mean 'listen'")
+    must_have(weir(folder, "state", "show", "wrong.yaml", code=2), "wrong.yaml:2:", "expected a map")
+
+
+CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, without_secrets, top, tap)
 
 
 def run(report, names):
