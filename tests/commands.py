@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -275,6 +276,17 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
+def tap_of_a_killed_weir(folder):
+    """Rows that end in the middle are no success."""
+    with contextlib.closing(Live(folder)) as live:
+        with subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(0.5)
+            live.weir.stop(signal.SIGKILL)
+            _, complaint = process.communicate(timeout=20)
+        if process.returncode != 3 or "the rows end before weir ended them" not in complaint:
+            raise AssertionError(f"the tap ended with {process.returncode}: {complaint}")
+
+
 def without_secrets(folder):
     """Commands that only look need no secret of the file."""
     port = services.free_port()
@@ -291,7 +303,8 @@ def without_secrets(folder):
     must_have(weir(folder, "state", "show", "wrong.yaml", code=2), "wrong.yaml:2:", "expected a map")
 
 
-CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, without_secrets, top, tap)
+CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, without_secrets, top, tap,
+         tap_of_a_killed_weir)
 
 
 def run(report, names):
