@@ -42,7 +42,7 @@ struct notices {
     struct notices_job job;
     struct id128 *sent; /* lines that the log had as sent at the start, sorted */
     size_t sent_count, sent_capacity;
-    struct notices_told *told; /* by dedup key */
+    struct notices_told *told; /* by dedup key; those that are settled go */
     size_t told_count, told_capacity;
     uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
     struct sent_file *sent_file; /* of all outlets */
@@ -75,6 +75,8 @@ struct notices_told *notices_find(const struct notices *notices, struct id128 de
 /* The resolve that takes it back; its texts are borrowed from the told. */
 struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us);
 
-/* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none. */
+/* The next that fires for receivers and for nobody else, told before `passed_us`; settles it, and it lives until
+ * the next call, which forgets all that is settled. NULL: none. Called every turn, so what is left is looked
+ * at only. */
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
                                             bool (*is_open)(void *owner, struct id128 dedup), void *owner);

@@ -690,6 +690,24 @@ static void what_is_not_computed_again_is_withdrawn(void **state)
     world_free(world);
 }
 
+/* A turn looks at what is not settled, however long the log is. */
+static void what_is_settled_is_forgotten(void **state)
+{
+    struct notices notices = {.told = memory_new(4 * sizeof *notices.told), .told_count = 4};
+
+    for (uint64_t i = 0; i < 4; i++)
+        notices.told[i] = (struct notices_told){
+            .notification.dedup = {.low = i}, .body = memory_text("", 0), .settled = i % 2 == 1};
+    assert_int_equal(notices_withdraw(&notices, 1, open_is_two, NULL)->notification.dedup.low, 0);
+    assert_null(notices_withdraw(&notices, 1, open_is_two, NULL));
+    assert_int_equal(notices.told_count, 1);
+    assert_null(notices_find(&notices, (struct id128){.low = 3}));
+    notices_find(&notices, (struct id128){.low = 2})->settled = true;
+    assert_null(notices_withdraw(&notices, 1, open_is_two, NULL));
+    assert_int_equal(notices.told_count, 0);
+    notices_close(&notices);
+}
+
 static void a_refused_document_is_done_with_when_its_letter_is_stored(void **state)
 {
     struct world *world = world_new(1u << DOC_RUN, 1);
@@ -782,6 +800,7 @@ int main(void)
         cmocka_unit_test(a_prompt_is_left_over),
         cmocka_unit_test(a_prompted_line_waits_for_its_prompt),
         cmocka_unit_test(what_is_not_computed_again_is_withdrawn),
+        cmocka_unit_test(what_is_settled_is_forgotten),
         cmocka_unit_test(a_refused_document_is_done_with_when_its_letter_is_stored),
         cmocka_unit_test(events_are_held_or_dropped),
         cmocka_unit_test(broken_values_are_refused),
