@@ -364,11 +364,14 @@ static bool passes_over(const struct outlet *outlet, const struct outbox_documen
            (alert && alert->quiet && outlet->plan->receiver);
 }
 
+/* Nothing is found before `lateness` has passed: that is not being behind. */
 static bool is_late(const struct deliver *deliver, const struct outlet *outlet, const struct alert *alert)
 {
+    const struct plan *plan = deliver->context.plan;
+
     return outlet->plan->receiver && deliver->context.live && !alert->prompt &&
            alert->state == ALERT_FIRING &&
-           deliver->turn.now_us - alert->at_us > deliver->context.plan->alerts.notify_max_age;
+           deliver->turn.now_us - alert->at_us > plan->alerts.notify_max_age + plan->time.lateness;
 }
 
 bool outlet_settle_told(const struct outlet *outlet, const struct alert *alert)

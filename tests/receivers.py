@@ -208,6 +208,20 @@ def fresh_alerts(bench):
     must_be("told", sorted(wanted), sorted((line["id"], line["state"]) for _, line in receiver.told))
 
 
+def lateness_is_not_age(bench):
+    """Of what is found as soon as the lateness allows each line is told by itself, however long that is."""
+    receiver = services.Receiver()
+    pipeline = Pipeline(bench, {"type": "webhook", "url": receiver.url}, notify_max_age="60s")
+    pipeline.configuration["time"]["lateness"] = "100s"
+    now = int(time.time())
+    pipeline.add([event(now - 120, 1, "load"), event(now, 2, "other", "success")])
+    weir = pipeline.begin()
+    services.wait_until(lambda: receiver.told, 30, "an alert")
+    weir.stop()
+    receiver.close()
+    must_be("rules", {"task_failed"}, {line.get("rule") for _, line in receiver.told})  # a digest has none
+
+
 def fetch(url):
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
@@ -437,7 +451,7 @@ def notify_command(bench):
     full.close()
 
 
-CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, alertmanager, mail, mail_refused, old_mail_server, mail_check,
+CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, lateness_is_not_age, alertmanager, mail, mail_refused, old_mail_server, mail_check,
          notify_command)
 
 
