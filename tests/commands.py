@@ -268,11 +268,12 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, "--where", "stat", code=2), "did you mean 'state'")
         must_have(weir(folder, "tap", live.url, "--stage", "fold", code=2), "decode, time, clean")
         must_have(weir(folder, "tap", live.url, "--limit", "0", code=2), "limit")
-        with subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE) as process:
-            time.sleep(0.5)
-            live.weir.stop()  # with a tap open
-            if process.communicate(timeout=20)[0] or process.returncode:
-                raise AssertionError(f"the tap ended with {process.returncode}")
+        taps = [subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE) for _ in range(4)]
+        time.sleep(0.5)
+        live.weir.stop()  # with taps open
+        ended = [(process.communicate(timeout=20)[0], process.returncode) for process in taps]
+        if ended != [(b"", 0)] * 4:
+            raise AssertionError(f"the taps ended with {ended}")
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
