@@ -248,11 +248,22 @@ static struct bulk *split(struct bulk_queue *queue, struct bulk *bulk)
     return fresh;
 }
 
+/* What was filled when the limit was higher goes out in parts. */
+static void cut_to_limit(struct bulk_queue *queue, struct bulk *bulk)
+{
+    if (bulk->text.size <= queue->limits.bulk_bytes || bulk->count == 1)
+        return;
+    for (size_t i = 1; i < bulk->count; i++)
+        bulk->items[i].leaving = bulk->items[i].start + item_size(&bulk->items[i]) > queue->limits.bulk_bytes;
+    split(queue, bulk);
+}
+
 struct bulk *bulk_queue_next(struct bulk_queue *queue, int64_t now_us)
 {
     for (struct bulk *bulk = queue->oldest; bulk; bulk = bulk->newer) {
         if (!bulk->sealed || bulk->flying || bulk->due_us > now_us || bulk->blocked_at == queue->releases)
             continue;
+        cut_to_limit(queue, bulk);
         size_t blocked = claim(queue, bulk);
 
         bulk->blocked_at = blocked == bulk->count ? queue->releases : 0;

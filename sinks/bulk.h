@@ -43,7 +43,8 @@ struct bulk {
 };
 
 struct bulk_limits {
-    size_t bulk_bytes, bulk_items; /* a bulk is sealed before it would pass them; one document may */
+    size_t bulk_bytes, bulk_items; /* a bulk is sealed before it would pass them; one document may. The owner
+                                    * may change the bytes at any time */
     size_t queue_bytes;
 };
 
@@ -70,7 +71,8 @@ bool bulk_queue_put(struct bulk_queue *queue, const struct bulk_item *item, stru
 
 void bulk_queue_seal(struct bulk_queue *queue); /* the bulk that is being filled, if any, may be sent */
 
-/* The oldest bulk that may be sent now, or NULL. It holds its ids; documents whose id an older bulk holds
+/* The oldest bulk that may be sent now, or NULL; the part of it that is within the limits, the rest is a bulk
+ * behind it. It holds its ids; documents whose id an older bulk holds
  * have been moved to a bulk behind it. The owner sets `flying`. */
 struct bulk *bulk_queue_next(struct bulk_queue *queue, int64_t now_us);
 

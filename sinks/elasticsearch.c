@@ -25,6 +25,7 @@ enum {
     TEMPLATES_AGAIN_S = 10,
     ACTION_BYTES_MAX = 4096,
     REASON_BYTES = 640,
+    BULK_BYTES_LEAST = 64 * 1024,
     TARGETS = DOC_KINDS + 1
 };
 
@@ -79,7 +80,7 @@ static const struct option options[] = {
     {.name = "setup", .type = OPTION_CHOICE, .offset = SETTING(setup), .default_text = "manual",
      .choices = install_names, .help = "Missing index templates: wait for `weir setup elasticsearch`, or install them."},
     {.name = "bulk_bytes", .type = OPTION_SIZE, .offset = SETTING(bulk_bytes), .default_text = "5MiB",
-     .min = 64 * 1024, .max = 64 * 1024 * 1024, .scale = SCALE_LOG, .help = "A request is sent when it has this size."},
+     .min = BULK_BYTES_LEAST, .max = 64 * 1024 * 1024, .scale = SCALE_LOG, .help = "A request is sent when it has this size; smaller ones while the server does not answer in time."},
     {.name = "bulk_documents", .type = OPTION_INTEGER, .offset = SETTING(bulk_documents), .default_text = "10000",
      .min = 1, .max = 100000, .scale = SCALE_LOG, .help = "Most documents of a request."},
     {.name = "bulk_wait", .type = OPTION_DURATION, .offset = SETTING(bulk_wait_us), .default_text = "1s",
@@ -416,6 +417,23 @@ static void take_items(struct sink *sink, struct bulk *bulk, int64_t retry_after
                 waiting ? sink->now_us + backoff_delay(&sink->backoff, bulk->attempts + 1) : 0);
 }
 
+/* What a busy server could not take in the time allowed it may still be working on: sent again as it is, that
+ * would only be more work. Smaller requests, down to some documents, until they are answered in time. */
+static void send_less(struct sink *sink, const struct bulk *late)
+{
+    size_t half = late->text.size / 2;
+
+    if (half < sink->queue.limits.bulk_bytes)
+        sink->queue.limits.bulk_bytes = half > BULK_BYTES_LEAST ? half : (size_t)BULK_BYTES_LEAST;
+}
+
+static void send_more_again(struct sink *sink)
+{
+    size_t more = sink->queue.limits.bulk_bytes / 8 * 9, most = (size_t)sink->settings->bulk_bytes;
+
+    sink->queue.limits.bulk_bytes = more < most ? more : most;
+}
+
 /* Goes on to the next address, once for all requests that failed at this one. */
 static void leave_url(struct sink *sink, size_t address)
 {
@@ -434,6 +452,8 @@ static void take_trouble(struct sink *sink, struct bulk *bulk, enum answer_class
         leave_url(sink, bulk->address);
         sink->checked = false; /* it may come back as another server */
     }
+    if (answer->late)
+        send_less(sink, bulk);
     if (class == REQUEST_NETWORK || class == REQUEST_BUSY || class == REQUEST_FAILED)
         sink_warn(&sink->context, &sink->next_network_warning_us, sink->now_us, "%s; trying again", reason);
     if (action == VERDICT_HALVE && bulk->count > 1) {
@@ -466,9 +486,10 @@ static void take_answer(struct sink *sink, struct bulk *bulk, const struct http_
         sink->probe = NULL;
     if (class == REQUEST_TAKEN && (!read || !sink->answer.has_items || sink->answer.count != bulk->count))
         class = REQUEST_FOREIGN;
-    if (class == REQUEST_TAKEN)
+    if (class == REQUEST_TAKEN) {
+        send_more_again(sink);
         take_items(sink, bulk, answer->retry_after_us);
-    else
+    } else
         take_trouble(sink, bulk, class, answer);
     if (was_probe && sink->queue.items < before)
         sink->paused = false;

@@ -241,11 +241,12 @@ void http_describe(const char *url, int code, char ret_text[256])
 static void fill(struct slot *slot, CURLcode code, struct http_answer *answer)
 {
     long status = 0;
-    curl_off_t retry_after_s = 0;
+    curl_off_t retry_after_s = 0, uploaded = 0;
 
     *answer = (struct http_answer){.tag = slot->tag, .connected = true};
     curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    curl_easy_getinfo(slot->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     if (code == CURLE_OK || ((code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) && status >= 400)) {
         /* with an error: the server refused the body before it had read it and closed */
         answer->status = (int)status;
@@ -255,6 +256,7 @@ static void fill(struct slot *slot, CURLcode code, struct http_answer *answer)
         return;
     }
     answer->connected = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST;
+    answer->late = code == CURLE_OPERATION_TIMEDOUT && uploaded > 0;
     answer->cut = code == CURLE_GOT_NOTHING || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR;
     http_describe(slot->url, (int)code, answer->trouble);
 }

@@ -27,6 +27,7 @@ struct http_answer {
     int status;             /* 0: none came */
     bool connected;         /* false: name or connection failed, so another address may do better */
     bool cut;               /* the server closed the connection instead of answering */
+    bool late;              /* connected, but no answer in the time allowed */
     int64_t retry_after_us; /* what the server asks for, 0: nothing */
     struct span body;       /* at most 32 MiB; until the next http_send or http_free */
     char trouble[256];      /* status 0: "HOST:PORT: reason", without credentials and path */

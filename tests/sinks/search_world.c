@@ -170,7 +170,7 @@ static void answer_bulk(struct world *world, const struct fake_request *request,
     world->bulks++;
     int status = world->request_trouble ? world->request_trouble(world, request, gzip, items / 2) : 0;
 
-    reply->cut = status < 0;
+    reply->cut = status == -1;
     if (status > 0)
         fake_reply_put(
             reply, status, world->request_headers ? world->request_headers : "",

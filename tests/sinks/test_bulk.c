@@ -166,6 +166,8 @@ static void run_model(uint64_t seed)
         uint32_t kind = draw(&model, 40);
 
         model.now_us++;
+        if (step % 500 == 0)
+            model.queue.limits.bulk_bytes = 200 + draw(&model, 1800);
         if (kind < 18 && model.put < DOCUMENTS && bulk_queue_fits(&model.queue, 400))
             put_one(&model);
         else if (kind < 20)

@@ -269,6 +269,33 @@ static void test_queue_is_bounded(void **state)
     end(&scene);
 }
 
+static int no_answer_to_many(struct world *world, const struct fake_request *request, bool gzip, size_t items)
+{
+    return items > (size_t)world->number ? -2 : 0;
+}
+
+/* A server that answers 300 documents in time, and 1000 not: nothing is sent as it was again. */
+static void test_less_for_a_slow_server(void **state)
+{
+    struct scene scene;
+    char body[1024];
+
+    memset(body, 'x', sizeof body);
+    memcpy(body, "{\"m\":\"", 6);
+    memcpy(body + sizeof body - 3, "\"}", 3);
+    begin(&scene, "timeout: 100ms\nretry_base: 1ms\nretry_max: 1ms\nconnections: 1\n");
+    scene.world.request_trouble = no_answer_to_many;
+    scene.world.number = 300;
+    for (uint64_t i = 1; i <= 1000; i++)
+        offer(&scene, DOC_EVENT, i, 0, body);
+    until_empty(&scene);
+    assert_int_equal(scene.world.count, 1000);
+    assert_int_equal(driver_done(&scene.driver), 1000);
+    assert_int_equal(driver_dead(&scene.driver), 0);
+    assert_in_range(driver_figures(&scene.driver).requests, 6, 10); /* 1000, 500; then four or more of 250 */
+    end(&scene);
+}
+
 static int cuts_gzip(struct world *world, const struct fake_request *request, bool gzip, size_t items)
 {
     return gzip ? -1 : 0;
@@ -610,6 +637,7 @@ int main(void)
         cmocka_unit_test(test_splits),
         cmocka_unit_test(test_bisects_a_bad_line),
         cmocka_unit_test(test_halves_too_large),
+        cmocka_unit_test(test_less_for_a_slow_server),
         cmocka_unit_test(test_order_of_an_id),
         cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_backoff_grows_for_ever),
