@@ -62,28 +62,32 @@ struct plan *arguments_plan(const struct file_arguments *arguments)
     return NULL;
 }
 
+enum status arguments_section(const char *file, const char *name, const struct option_rows *rows,
+                              void *settings, struct error *ret_error)
+{
+    const struct option_table table = {rows->rows, rows->count, settings};
+    struct config *config;
+
+    if (config_load(file, &config, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    const struct node *section = node_find(config_root(config), name);
+    enum status status =
+        options_read(section && node_is_null(section) ? NULL : section, &table, 1, ret_error);
+
+    config_free(config);
+    return status;
+}
+
 enum status arguments_store_path(const char *file, const char *store, char **ret_path,
                                  struct error *ret_error)
 {
-    struct config *config;
-    const struct node *path = NULL;
+    struct plan_store settings = {.path = NULL};
 
-    if (!file) {
-        const char *used = store ? store : "weir.db";
-
-        *ret_path = memory_text(used, strlen(used));
-        return STATUS_OK;
-    }
-    if (config_load(file, &config, ret_error) != STATUS_OK)
+    if (file && arguments_section(file, "store", &store_rows, &settings, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    const struct node *root = config_root(config), *section = node_find(root, "store");
-    if (section && section->type == NODE_MAP)
-        path = node_find(section, "path");
-    if (path && path->type != NODE_SCALAR)
-        node_fail(path, ret_error, "store.path: expected one text");
-    else
-        *ret_path = node_path(path ? path : root, path ? path->text : "weir.db");
-    bool good = !path || path->type == NODE_SCALAR;
-    config_free(config);
-    return good ? STATUS_OK : STATUS_FATAL;
+    const char *used = file ? settings.path : store ? store : "weir.db";
+
+    *ret_path = memory_text(used, strlen(used));
+    options_free(&(struct option_table){store_rows.rows, store_rows.count, &settings}, 1);
+    return STATUS_OK;
 }

@@ -1,7 +1,7 @@
 /* What the subcommands that take a configuration file share: its name, repeated --set, and options with a
  * value. */
 #pragma once
-#include "pipeline/plan.h"
+#include "pipeline/settings.h"
 
 enum { ASSIGNMENTS_MAX = 256 };
 
@@ -24,7 +24,12 @@ bool arguments_read(int argc, char **argv, const struct argument *own, struct fi
 /* Loads the plan and prints the error on stderr; NULL on failure. */
 struct plan *arguments_plan(const struct file_arguments *arguments);
 
-/* The store that a command works on, malloc'ed: `store.path` of the configuration file (without one: weir.db
- * beside it), or without a file the path given, or weir.db here. */
+/* One section of a file, for a command that needs no other, so no secrets either. Into zeroed settings, which
+ * options_free empties. */
+enum status arguments_section(const char *file, const char *name, const struct option_rows *rows,
+                              void *settings, struct error *ret_error);
+
+/* The store that a command works on, malloc'ed: `store.path` of the configuration file, or without a file the
+ * path given; without either weir.db here, as `weir run` has it. */
 enum status arguments_store_path(const char *file, const char *store, char **ret_path,
                                  struct error *ret_error);

@@ -39,10 +39,10 @@ static unsigned connect_all(const struct plan *plan)
         if (source->type->probe)
             source->type->probe(source->settings, &context, tell, &place);
     }
-    place.kind = "sink";
     for (unsigned i = 0; i < plan->sink_count; i++) {
         const struct plan_sink *sink = &plan->sinks[i];
 
+        place.kind = sink->receiver ? "receiver" : "sink";
         place.name = sink->name;
         if (sink->type->probe)
             sink->type->probe(sink->settings, tell, &place);

@@ -52,7 +52,7 @@ static const struct {
     {F_WORKFLOW, {"workflow", "workflowname", "dagid", "dag", "pipeline", "pipelinename", "jobname", "job", "flow", "flowname", "workflowid", "process", "processname", "service", "app"}},
     {F_TASK, {"task", "taskname", "taskid", "step", "stepname", "activity", "activityname", "operation", "node"}},
     {F_RUN, {"run", "runid", "executionid", "instanceid", "jobid", "buildid", "correlationid", "requestid"}},
-    {F_DURATION_MS, {"durationms", "elapsedms", "duration", "durations", "durationsec", "durationseconds", "elapsed", "elapsedseconds", "runtime", "took", "latency", "latencyms"}},
+    {F_DURATION_MS, {"durationms", "elapsedms", "duration", "durations", "durationsec", "durationsecs", "durationseconds", "elapsed", "elapsedseconds", "runtime", "took", "latency", "latencyms"}},
     {F_ATTEMPT, {"attempt", "trynumber", "try", "attemptnumber"}},
     {F_QUEUE, {"queue", "pool", "queuename"}},
     {F_OWNER, {"owner", "team", "user"}},
@@ -345,29 +345,43 @@ static void put_state(struct buffer *out, const struct found_path *path)
     buffer_free(&unknown);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
+/* What the name of a duration says; NULL: nothing. */
+static const char *unit_in_name(const struct found_path *path)
+{
+    static const char *const ends[][2] = {
+        {"ms", "ms"}, {"sec", "s"}, {"secs", "s"}, {"seconds", "s"}, {"durations", "s"} /* duration_s */};
+    const char *last = strrchr(path->path, '.');
+    char normal[NAME_BYTES];
+
+    last = last ? last : path->path;
+    normalise(last, strlen(last), normal);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(normal, ends[i][0]))
+            return ends[i][1];
+    return NULL;
+}
+
 /* A task of less than a day, in a unit that its field does not name. */
 #define NANOSECONDS_FROM  1e8
 #define MILLISECONDS_FROM 1e3
 
 static void put_duration(struct buffer *out, const struct found_path *path)
 {
-    char normal[NAME_BYTES];
-    const char *last = strrchr(path->path, '.');
+    const char *named = unit_in_name(path);
     double example = strtod(path->example, NULL);
-
-    last = last ? last : path->path;
-    normalise(last, strlen(last), normal);
-    size_t size = strlen(normal);
-    bool is_ms = size > 2 && strcmp(normal + size - 2, "ms") == 0;
-    const char *unit = is_ms                          ? "ms"
-                       : example >= NANOSECONDS_FROM  ? "ns"
-                       : example >= MILLISECONDS_FROM ? "ms"
-                                                      : "s";
+    const char *guess = example >= NANOSECONDS_FROM ? "ns" : example >= MILLISECONDS_FROM ? "ms" : "s";
 
     buffer_put_text(out, "{path: ");
     put_path(out, path->path);
-    buffer_print(out, ", unit: %s}  # %s%s", unit, is_ms ? "" : "is that the unit? it was guessed from ",
-                 path->example);
+    buffer_print(out, ", unit: %s}  # %s%s", named ? named : guess,
+                 named ? "" : "is that the unit? it was guessed from ", path->example);
 }
 
 static void put_example(struct buffer *out, const struct found_path *path)

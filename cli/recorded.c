@@ -41,20 +41,19 @@ static struct plan_source *input_source(struct plan *plan, const char *input, co
     return &plan->sources[0];
 }
 
-/* The source reads `path` from now on: a file, or a folder that `weir record` wrote. */
+/* The source reads `path` from now on: a file, or a folder that `weir record` wrote. What belongs to its own
+ * file, like arrivals, goes. */
 static enum status use_path(struct plan_source *source, const char *path, struct error *ret_error)
 {
     struct stat about;
     bool is_folder = stat(path, &about) == 0 && S_ISDIR(about.st_mode);
     const struct source_type *type = source_type_find(is_folder ? "recorded" : "file");
 
-    if (source->type != type) {
-        options_free(
-            &(struct option_table){source->type->options, source->type->option_count, source->settings}, 1);
-        free(source->settings);
-        source->type = type;
-        source->settings = memory_new(type->settings_size);
-    }
+    options_free(&(struct option_table){source->type->options, source->type->option_count, source->settings},
+                 1);
+    free(source->settings);
+    source->type = type;
+    source->settings = memory_new(type->settings_size);
     return option_assign(type->options, type->option_count, source->settings, "path", path, ret_error);
 }
 
@@ -81,7 +80,13 @@ enum status recorded_use(struct plan *plan, const struct recorded_inputs *inputs
         const char *path;
         struct plan_source *source = input_source(plan, inputs->paths[i], &path);
 
-        status = use_path(source, path, ret_error);
+        if (used[source - plan->sources])
+            status = fail(ret_error,
+                          "--input %s: source '%s' has one already; a pattern such as '2026-*.jsonl' names "
+                          "several files",
+                          inputs->paths[i], source->name);
+        else
+            status = use_path(source, path, ret_error);
         used[source - plan->sources] = true;
     }
     if (inputs->count)

@@ -15,7 +15,7 @@ struct recorded_inputs {
 bool recorded_take(int *argc, char **argv, struct recorded_inputs *ret_inputs);
 
 /* Turns the named sources into ones that read the file, or the folder that `weir record` wrote; with any
- * --input, sources that got none are left out. */
+ * --input, sources that got none are left out. STATUS_FATAL: one got several, or the path cannot be. */
 enum status recorded_use(struct plan *plan, const struct recorded_inputs *inputs, struct error *ret_error);
 
 /* Takes over `collect`, also on failure. */

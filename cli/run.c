@@ -1,6 +1,7 @@
 /* weir run: the sources live, until a signal or (--once) the end of input. SIGHUP reads the configuration
  * again: an invalid one is refused and the old one goes on; else what runs stops at a cut and what the new
  * one says goes on from it. */
+#include "base/memory.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/service.h"
@@ -9,6 +10,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +27,7 @@ struct running {
     struct plan *plan;
     struct process *process;
     struct server *server; /* NULL: no page */
+    char *listen;          /* what it was started with */
     char address[64];
     int64_t watchdog_us, watched_us;
     int64_t turned_us; /* the last turn of a loop here */
@@ -133,7 +136,7 @@ static void start_page(struct running *running)
     const struct plan *plan = running->plan;
     struct error error;
     enum status status =
-        server_start(plan->http.listen, running->process, running->options.view, running->options.taps,
+        server_start(running->listen, running->process, running->options.view, running->options.taps,
                      ask_reload_by_page, &running->server, running->address, &error);
 
     if (status != STATUS_OK)
@@ -166,7 +169,10 @@ static enum status reload(struct running *running, struct error *ret_error)
         plan_free(running->plan);
         running->plan = plan;
         if (status == STATUS_OK)
-            fprintf(stderr, "weir: the configuration is reloaded\n");
+            fprintf(stderr, "weir: the configuration is reloaded%s\n",
+                    strcmp(plan->http.listen, running->listen) == 0
+                        ? ""
+                        : "; http.listen takes effect at the next start");
     } else {
         fprintf(stderr, "weir: the configuration is refused, the old one goes on: %s\n", error.text);
         plan_free(plan);
@@ -246,7 +252,8 @@ int cli_run(int argc, char **argv)
     if (!running.plan)
         return EXIT_USAGE;
     install_signals();
-    if (running.plan->http.listen[0]) {
+    running.listen = memory_text(running.plan->http.listen, strlen(running.plan->http.listen));
+    if (running.listen[0]) {
         running.options.view = view_new();
         running.options.taps = taps_new();
     }
@@ -255,6 +262,7 @@ int cli_run(int argc, char **argv)
         view_free(running.options.view);
         taps_free(running.options.taps);
     }
+    free(running.listen);
     plan_free(running.plan);
     return code;
 }

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A weir that has nothing to show sends empty lines, several a second. */
+enum { SILENCE_S_MAX = 30 };
+
 enum { LINE_BYTES_MAX = 64 << 20, URL_BYTES_MAX = 64 * 1024 };
 
 struct tap_arguments {
@@ -78,6 +81,8 @@ static int follow(const char *base, const struct tap_arguments *arguments)
     curl_easy_setopt(output.easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(output.easy, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(output.easy, CURLOPT_WRITEDATA, &output);
+    curl_easy_setopt(output.easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(output.easy, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S_MAX);
     CURLcode failed = curl_easy_perform(output.easy);
 
     curl_easy_getinfo(output.easy, CURLINFO_RESPONSE_CODE, &status);
@@ -88,6 +93,10 @@ static int follow(const char *base, const struct tap_arguments *arguments)
         fprintf(stderr, "weir tap: %s answers HTTP %ld: %.*s\n", base, status, (int)output.line.size,
                 output.line.data ? output.line.data : "");
         code = status == 400 ? EXIT_USAGE : EXIT_OUTSIDE;
+    } else if (failed != CURLE_OK && failed != CURLE_WRITE_ERROR) { /* nobody reads what is printed */
+        fprintf(stderr, "weir tap: %s: the rows end before weir ended them: %s\n", base,
+                curl_easy_strerror(failed));
+        code = EXIT_OUTSIDE;
     }
     if (output.dropped)
         fprintf(stderr, "weir tap: %llu rows are left out: more came than can be shown\n", output.dropped);

@@ -1,13 +1,13 @@
 #include "cli/target.h"
 
-#include "pipeline/plan.h"
+#include "cli/arguments.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum status target_url(const char *given, char ret_url[TARGET_URL_BYTES], struct error *ret_error)
 {
-    struct plan *plan;
+    struct plan_http http = {.listen = NULL};
 
     if (!given || strncmp(given, "http://", 7) == 0 || strncmp(given, "https://", 8) == 0) {
         const char *url = given ? given : "http://127.0.0.1:8470";
@@ -18,9 +18,9 @@ enum status target_url(const char *given, char ret_url[TARGET_URL_BYTES], struct
         snprintf(ret_url, TARGET_URL_BYTES, "%.*s", (int)(size - (url[size - 1] == '/')), url);
         return STATUS_OK;
     }
-    if (plan_load(given, NULL, 0, &plan, ret_error) != STATUS_OK)
+    if (arguments_section(given, "http", &http_rows, &http, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    const char *listen = plan->http.listen;
+    const char *listen = http.listen;
     enum status status = STATUS_OK;
 
     if (!listen[0])
@@ -29,6 +29,6 @@ enum status target_url(const char *given, char ret_url[TARGET_URL_BYTES], struct
         status = fail(ret_error, "%s: http.listen is no address", given);
     else
         snprintf(ret_url, TARGET_URL_BYTES, "http://%s%s", listen[0] == ':' ? "127.0.0.1" : "", listen);
-    plan_free(plan);
+    options_free(&(struct option_table){http_rows.rows, http_rows.count, &http}, 1);
     return status;
 }

@@ -13,23 +13,25 @@ enum { WARNING_BYTES = 640, KIB = 1024, PARTITION_KIB_MIN = 1024 };
 #define GRACE_US            (3 * INT64_C(1000000)) /* a leader that moves, a coordinator that loads */
 #define QUEUE_LIMIT         "queued.max.messages.kbytes"
 
+#define OWN "weir needs its own value here"
+
 // clang-format off
 static const struct {
     const char *key, *value;
-    bool is_fixed; /* the source would break its promises with another value */
+    const char *fixed; /* another value would break the source's promises: what is said of one; NULL: may differ */
 } properties[] = {
-    {"enable.auto.commit",       "false",          true}, /* committed is what is acknowledged */
-    {"enable.auto.offset.store", "false",          true},
-    {"enable.partition.eof",     "true",           true}, /* else no end is ever confirmed */
-    {"auto.offset.reset",        "error",          false}, /* librdkafka would skip without a word */
-    {"isolation.level",          "read_committed", false},
-    {"queued.min.messages",      "1000000",        false}, /* bytes are the bound, see queue_bytes */
-    {"fetch.message.max.bytes",  "1048576",        false},
-    {"fetch.wait.max.ms",        "100",            false},
-    {"allow.auto.create.topics", "false",          false},
-    {"socket.keepalive.enable",  "true",           false},
-    {"client.id",                "weir",           false},
-    {"reconnect.backoff.max.ms", "2000",           false}, /* 10 s by default: long after an outage */
+    {"enable.auto.commit",       "false",          OWN}, /* committed is what is acknowledged */
+    {"enable.auto.offset.store", "false",          OWN},
+    {"enable.partition.eof",     "true",           OWN}, /* else no end is ever confirmed */
+    {"auto.offset.reset",        "error",          "the key `start` says it"}, /* librdkafka would skip without a word */
+    {"isolation.level",          "read_committed", NULL},
+    {"queued.min.messages",      "1000000",        NULL}, /* bytes are the bound, see queue_bytes */
+    {"fetch.message.max.bytes",  "1048576",        NULL},
+    {"fetch.wait.max.ms",        "100",            NULL},
+    {"allow.auto.create.topics", "false",          NULL},
+    {"socket.keepalive.enable",  "true",           NULL},
+    {"client.id",                "weir",           NULL},
+    {"reconnect.backoff.max.ms", "2000",           NULL}, /* 10 s by default: long after an outage */
 };
 // clang-format on
 
@@ -118,8 +120,8 @@ static enum status check_conf(const struct source *source, struct error *ret_err
     const struct kafka_settings *settings = source->settings;
 
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
-        if (properties[i].is_fixed && !conf_is(source->conf, properties[i].key, properties[i].value))
-            return refuse(source, properties[i].key, "weir needs its own value here", ret_error);
+        if (properties[i].fixed && !conf_is(source->conf, properties[i].key, properties[i].value))
+            return refuse(source, properties[i].key, properties[i].fixed, ret_error);
     if (!conf_is(source->conf, "group.id", kafka_group(source)))
         return refuse(source, "group.id", "the key `group` says it", ret_error);
     if (!conf_is(source->conf, "bootstrap.servers", settings->brokers))

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "ingest/kafka_source.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -156,10 +157,50 @@ enum status kafka_probe_topic(struct kafka_probe *probe, const char *topic, stru
     return STATUS_OK;
 }
 
-/* Partitions end by the broker's word, since offsets may have holes. */
-static size_t read_until_ends(struct kafka_probe *probe, size_t open, kafka_probe_take *take, void *owner)
+struct reading {
+    const struct kafka_place *places;
+    size_t count, open;
+    bool *ended; /* by place */
+};
+
+static size_t place_of(const struct reading *reading, int32_t partition)
 {
-    for (int quiet = 0; open > 0 && quiet < READ_TURNS;) {
+    const struct kafka_place sought = {.partition = partition};
+    const struct kafka_place *found =
+        bsearch(&sought, reading->places, reading->count, sizeof sought, compare_places);
+
+    assert(found);
+    return (size_t)(found - reading->places);
+}
+
+static void end_place(struct reading *reading, size_t place)
+{
+    reading->open -= !reading->ended[place];
+    reading->ended[place] = true;
+}
+
+static void take_record(struct reading *reading, const rd_kafka_message_t *record, kafka_probe_take *take,
+                        void *owner)
+{
+    size_t place = place_of(reading, record->partition);
+    int64_t time_ms = rd_kafka_message_timestamp(record, NULL);
+    bool known = time_ms > 0 && time_ms <= TIME_MAX_US / 1000;
+    struct message message = {.payload = span_make(record->payload ? record->payload : "", record->len),
+                              .offset = record->offset,
+                              .arrival_us = known ? time_ms * 1000 : TIME_NONE};
+
+    if (!reading->ended[place])
+        take(owner, record->partition, &message);
+    if (record->offset + 1 >= reading->places[place].high)
+        end_place(reading, place);
+}
+
+/* A partition ends where it ended when it was asked, as new messages may come for ever, or by the broker's
+ * word, since offsets may have holes. */
+static void read_until_ends(struct kafka_probe *probe, struct reading *reading, kafka_probe_take *take,
+                            void *owner)
+{
+    for (int quiet = 0; reading->open > 0 && quiet < READ_TURNS;) {
         rd_kafka_message_t *record = rd_kafka_consumer_poll(probe->source.client, POLL_MS);
 
         if (!record) {
@@ -167,24 +208,16 @@ static size_t read_until_ends(struct kafka_probe *probe, size_t open, kafka_prob
             continue;
         }
         if (record->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            open--;
+            end_place(reading, place_of(reading, record->partition));
         } else if (record->err) {
             snprintf(probe->source.complaint, sizeof probe->source.complaint, "%s",
                      rd_kafka_message_errstr(record));
             quiet++;
         } else {
-            int64_t time_ms = rd_kafka_message_timestamp(record, NULL);
-            bool known = time_ms > 0 && time_ms <= TIME_MAX_US / 1000;
-            struct message message = {.payload =
-                                          span_make(record->payload ? record->payload : "", record->len),
-                                      .offset = record->offset,
-                                      .arrival_us = known ? time_ms * 1000 : TIME_NONE};
-
-            take(owner, record->partition, &message);
+            take_record(reading, record, take, owner);
         }
         rd_kafka_message_destroy(record);
     }
-    return open;
 }
 
 enum status kafka_probe_read(struct kafka_probe *probe, const char *topic, const struct kafka_place *places,
@@ -192,7 +225,8 @@ enum status kafka_probe_read(struct kafka_probe *probe, const char *topic, const
                              struct error *ret_error)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-    size_t open = 0;
+    struct reading reading = {
+        .places = places, .count = count, .ended = memory_new((count + 1) * sizeof *reading.ended)};
 
     for (size_t i = 0; i < count; i++) {
         const struct kafka_place *place = &places[i];
@@ -202,15 +236,16 @@ enum status kafka_probe_read(struct kafka_probe *probe, const char *topic, const
             continue;
         rd_kafka_topic_partition_list_add(list, topic, place->partition)->offset =
             from > place->low ? from : place->low;
-        open++;
+        reading.open++;
     }
     rd_kafka_resp_err_t err = rd_kafka_assign(probe->source.client, list);
 
     rd_kafka_topic_partition_list_destroy(list);
     if (!err)
-        open = read_until_ends(probe, open, take, owner);
+        read_until_ends(probe, &reading, take, owner);
     rd_kafka_assign(probe->source.client, NULL);
-    if (!err && open == 0)
+    free(reading.ended);
+    if (!err && reading.open == 0)
         return STATUS_OK;
     fail(ret_error, "topic '%s': cannot read: %s", topic,
          err                                  ? rd_kafka_err2str(err)

@@ -29,9 +29,9 @@ struct recorded_partition {
     const struct recorded_file *next, *end; /* files not opened yet */
     struct lines lines;
     bool open;
-    int64_t line_number;  /* of the file */
-    int64_t first_offset; /* what comes before it is passed over */
-    struct buffer texts;  /* of the messages of the last poll */
+    int64_t line_number; /* of the file */
+    int64_t next_offset; /* what comes before it is passed over: read before, or in a file that overlaps */
+    struct buffer texts; /* of the messages of the last poll */
 };
 
 struct source {
@@ -53,8 +53,19 @@ static void warn(struct source *source, const struct recorded_partition *partiti
     source->context.warn(source->context.owner, line);
 }
 
-/* The first line says what a file is; false: it is no recording, or not of this source. */
-static bool look_into(const struct source *source, struct recorded_file *file, bool *ret_recording)
+/* Each once, as 'a', 'b'. */
+static void note_name(struct span name, struct buffer *names)
+{
+    size_t start = names->size;
+
+    buffer_print(names, "%s'%.*s'", start ? ", " : "", (int)name.size, name.data);
+    if (start && memmem(names->data, start, names->data + start + 2, names->size - start - 2))
+        buffer_truncate(names, start);
+}
+
+/* The first line says what a file is; false: it is no recording, or not of this source. The sources of
+ * recordings are noted. */
+static bool look_into(const struct source *source, struct recorded_file *file, struct buffer *names)
 {
     struct lines lines;
     struct envelope envelope;
@@ -70,7 +81,7 @@ static bool look_into(const struct source *source, struct recorded_file *file, b
         got = got && envelope_read(line, &texts, &envelope);
     }
     if (got) {
-        *ret_recording = true;
+        note_name(envelope.source, names);
         file->partition = envelope.partition;
         file->first_offset = envelope.offset;
         file->topic = memory_text(envelope.topic.data, envelope.topic.size);
@@ -84,10 +95,11 @@ static bool look_into(const struct source *source, struct recorded_file *file, b
 static enum status list_files(struct source *source, const char *folder, struct error *ret_error)
 {
     DIR *listing = opendir(folder);
-    bool recording = false;
+    struct buffer names;
 
     if (!listing)
         return fail(ret_error, "%s: %s", folder, strerror(errno));
+    buffer_init(&names, 1 << 16);
     for (struct dirent *entry; (entry = readdir(listing));) {
         struct recorded_file file = {0};
         struct buffer path;
@@ -97,7 +109,7 @@ static enum status list_files(struct source *source, const char *folder, struct 
         buffer_init(&path, 1 << 16);
         buffer_print(&path, "%s/%s%c", folder, entry->d_name, '\0');
         file.path = path.data;
-        if (look_into(source, &file, &recording)) {
+        if (look_into(source, &file, &names)) {
             source->files = memory_reserve(source->files, &source->file_capacity, source->file_count + 1,
                                            sizeof *source->files);
             source->files[source->file_count++] = file;
@@ -107,7 +119,13 @@ static enum status list_files(struct source *source, const char *folder, struct 
         }
     }
     closedir(listing);
-    return recording ? STATUS_OK : fail(ret_error, "%s: no file that `weir record` wrote", folder);
+    if (names.size == 0)
+        fail(ret_error, "%s: no file that `weir record` wrote", folder);
+    else if (source->file_count == 0)
+        fail(ret_error, "%s: nothing of source '%s', only of %.*s", folder, source->context.name,
+             (int)names.size, names.data);
+    buffer_free(&names);
+    return source->file_count ? STATUS_OK : STATUS_FATAL;
 }
 
 static bool is_same_partition(const struct recorded_file *a, const struct recorded_file *b)
@@ -129,7 +147,7 @@ static void make_partitions(struct source *source)
 {
     size_t number = 0;
 
-    source->partitions = memory_new((source->file_count + 1) * sizeof *source->partitions);
+    source->partitions = memory_new(source->file_count * sizeof *source->partitions);
     for (size_t i = 0, end; i < source->file_count; i = end, number++) {
         const struct recorded_file *first = &source->files[i];
 
@@ -143,7 +161,7 @@ static void make_partitions(struct source *source)
             .next = first,
             .end = &source->files[end],
             .lines.descriptor = -1,
-            .first_offset = OFFSET_NONE};
+            .next_offset = OFFSET_NONE};
         buffer_init(&partition->texts, SIZE_MAX);
     }
 }
@@ -173,8 +191,7 @@ static enum status recorded_open(const void *settings, const struct source_conte
         recorded_close(source);
         return STATUS_FATAL;
     }
-    if (source->file_count)
-        qsort(source->files, source->file_count, sizeof *source->files, compare_files);
+    qsort(source->files, source->file_count, sizeof *source->files, compare_files);
     make_partitions(source);
     *ret_source = source;
     return STATUS_OK;
@@ -188,7 +205,7 @@ static void recorded_advance(struct source *source, int64_t now_us)
     for (size_t i = 0; !source->found && i < source->partition_count && context->resume; i++) {
         struct recorded_partition *partition = &source->partitions[i];
 
-        partition->first_offset =
+        partition->next_offset =
             context->resume(context->resume_owner, partition->about.topic, partition->about.partition, true);
     }
     source->found = true;
@@ -238,8 +255,9 @@ static bool take_line(struct source *source, struct recorded_partition *partitio
         warn(source, partition, "is no recorded message, and is left out");
         return false;
     }
-    if (envelope.offset < partition->first_offset)
+    if (envelope.offset < partition->next_offset)
         return false;
+    partition->next_offset = envelope.offset + 1;
     *ret_message =
         (struct message){.payload = span_make((const char *)(envelope.payload.data - partition->texts.data),
                                               envelope.payload.size),

@@ -93,6 +93,7 @@ void deliver_close(struct deliver *deliver)
         notices_close(&outlet->notices);
         digest_close(&outlet->digest);
         free(outlet->verdicts.items);
+        free(outlet->riders);
     }
     filing_close(&deliver->filing);
     sent_file_close(&deliver->sent);
@@ -213,9 +214,15 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 
-static bool may_send(const struct outlet *outlet, const struct outbox_item *item)
+static bool may_send(struct outlet *outlet, const struct outbox_item *item)
 {
-    return item->step == OUTBOX_READY && outlet->on_way + outlet->notices.marks < NOTICES_UNMARKED_MAX;
+    if (item->step != OUTBOX_READY)
+        return false;
+    outlet->plan->type->figures(outlet->sink, &outlet->figures);
+    size_t waiting = outlet->figures.waiting_alerts;
+
+    return waiting < NOTICES_WAITING_MAX &&
+           outlet->on_way - waiting + outlet->notices.marks < NOTICES_UNMARKED_MAX;
 }
 
 static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
@@ -232,8 +239,68 @@ static void move_digest(struct deliver *deliver, struct outlet *outlet)
     if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &turn, &document))
         return;
     document.ticket = TICKET_DIGEST;
-    if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK)
+    if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK) {
         digest_offered(&outlet->digest);
+        outlet->on_way += is_logged(deliver, outlet, DOC_ALERT);
+    }
+}
+
+static struct id128 dedup_of(const struct outbox_item *item)
+{
+    struct alert alert;
+    bool whole = notices_unpack(item->document.body, &alert);
+
+    assert(whole);
+    return alert.dedup;
+}
+
+/* Of its dedup key, the last before it that is not done with; NULL: none. */
+static const struct outbox_item *ahead_of(const struct outbox_item *item)
+{
+    struct id128 dedup = dedup_of(item);
+
+    for (const struct outbox_item *before = item->previous; before; before = before->previous)
+        if (before->document.kind == DOC_ALERT && !before->acknowledged && !before->held &&
+            id_equal(dedup_of(before), dedup))
+            return before;
+    return NULL;
+}
+
+/* The prompt was told in its place. */
+static void pass_over(struct deliver *deliver, struct outlet *outlet, struct outbox_item *item)
+{
+    if (is_logged(deliver, outlet, DOC_ALERT))
+        notices_mark(&outlet->notices, item, deliver->turn.now_us);
+    item->step = OUTBOX_TAKEN;
+    outbox_acknowledge(&outlet->outbox, item);
+}
+
+/* A crash before the prompt is out would lose both. Lines of other keys go on meanwhile. */
+static void take_prompted(struct deliver *deliver, struct outlet *outlet)
+{
+    const struct outbox_item *ahead = ahead_of(outlet->outbox.offer_at);
+
+    if (!ahead) {
+        pass_over(deliver, outlet, outbox_take(&outlet->outbox));
+        return;
+    }
+    outlet->riders = memory_reserve(outlet->riders, &outlet->rider_capacity, outlet->rider_count + 1,
+                                    sizeof *outlet->riders);
+    outlet->riders[outlet->rider_count++] =
+        (struct rider){.item = outbox_hold(&outlet->outbox), .ahead = ahead};
+}
+
+/* There is a verdict on `item`. At once, so that the log has the line before what follows it. */
+static void release_riders(struct deliver *deliver, struct outlet *outlet, const struct outbox_item *item)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < outlet->rider_count; i++)
+        if (outlet->riders[i].ahead == item)
+            pass_over(deliver, outlet, outlet->riders[i].item);
+        else
+            outlet->riders[kept++] = outlet->riders[i];
+    outlet->rider_count = kept;
 }
 
 /* Offers what is next, in order, until the sink is busy or the log is waited for. */
@@ -249,11 +316,7 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
             continue;
         }
         if (outlet_tells(outlet, item->document.kind) && item->document.prompted) {
-            if (!outbox_is_next(item))
-                return;
-            if (logged)
-                notices_mark(&outlet->notices, item, deliver->turn.now_us);
-            outbox_acknowledge(&outlet->outbox, outbox_take(&outlet->outbox));
+            take_prompted(deliver, outlet);
             continue;
         }
         enum digest_place place = outlet->plan->receiver
@@ -301,11 +364,14 @@ static bool passes_over(const struct outlet *outlet, const struct outbox_documen
            (alert && alert->quiet && outlet->plan->receiver);
 }
 
+/* Nothing is found before `lateness` has passed: that is not being behind. */
 static bool is_late(const struct deliver *deliver, const struct outlet *outlet, const struct alert *alert)
 {
+    const struct plan *plan = deliver->context.plan;
+
     return outlet->plan->receiver && deliver->context.live && !alert->prompt &&
            alert->state == ALERT_FIRING &&
-           deliver->turn.now_us - alert->at_us > deliver->context.plan->alerts.notify_max_age;
+           deliver->turn.now_us - alert->at_us > plan->alerts.notify_max_age + plan->time.lateness;
 }
 
 bool outlet_settle_told(const struct outlet *outlet, const struct alert *alert)
@@ -570,14 +636,15 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
             of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
         bool logged = item && is_logged(deliver, outlet, item->document.kind);
 
-        outlet->on_way -= logged;
+        outlet->on_way -= logged || (of_digest && is_logged(deliver, outlet, DOC_ALERT));
+        if (logged && !verdict->dead_letter)
+            notices_mark(&outlet->notices, item, deliver->turn.now_us);
+        release_riders(deliver, outlet, item);
         if (verdict->dead_letter) {
             bury(deliver, outlet, verdict);
         } else if (of_digest) {
             digest_finish(&outlet->digest, &outlet->outbox, log_of(deliver, outlet), deliver->turn.now_us);
         } else {
-            if (logged)
-                notices_mark(&outlet->notices, item, deliver->turn.now_us);
             deliver_settle(deliver, outlet, verdict->ticket);
         }
         free(verdict->reason);

@@ -14,6 +14,12 @@ struct waiting {
     struct document document; /* its body stands behind */
 };
 
+/* A line that its prompt stands for, held until the prompt is done with. */
+struct rider {
+    struct outbox_item *item;
+    const struct outbox_item *ahead; /* the last of its key before it */
+};
+
 struct outlet { /* one sink */
     const struct plan_sink *plan;
     struct sink *sink;
@@ -21,7 +27,9 @@ struct outlet { /* one sink */
     size_t raw_pending; /* raw documents without verdict */
     bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
     struct outbox outbox;
-    size_t on_way;          /* logged, offered, and without verdict */
+    size_t on_way; /* alerts and digests that are logged, offered, and without verdict */
+    struct rider *riders;
+    size_t rider_count, rider_capacity;
     struct notices notices; /* used when the sink notifies and there is a keeper */
     struct digest digest;   /* of a receiver */
     struct verdicts verdicts;

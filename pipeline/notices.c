@@ -259,14 +259,27 @@ struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us)
     return alert;
 }
 
+/* After a restart most of what was ever told is settled. */
+static void drop_settled(struct notices *notices)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < notices->told_count; i++)
+        if (notices->told[i].settled)
+            free(notices->told[i].body);
+        else
+            notices->told[kept++] = notices->told[i];
+    notices->told_count = kept;
+}
+
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
                                             bool (*is_open)(void *owner, struct id128 dedup), void *owner)
 {
+    drop_settled(notices);
     for (size_t i = 0; i < notices->told_count; i++) {
         struct notices_told *told = &notices->told[i];
 
-        if (told->settled || told->notification.at_us >= passed_us ||
-            is_open(owner, told->notification.dedup))
+        if (told->notification.at_us >= passed_us || is_open(owner, told->notification.dedup))
             continue;
         told->settled = true;
         return told;

@@ -42,15 +42,16 @@ struct notices {
     struct notices_job job;
     struct id128 *sent; /* lines that the log had as sent at the start, sorted */
     size_t sent_count, sent_capacity;
-    struct notices_told *told; /* by dedup key */
+    struct notices_told *told; /* by dedup key; those that are settled go */
     size_t told_count, told_capacity;
     uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
     struct sent_file *sent_file; /* of all outlets */
     size_t marks;                /* that the log does not have yet */
 };
 
-/* More is not offered at a time: what is sent and not marked when the process dies may be sent again. */
-enum { NOTICES_UNMARKED_MAX = 4 };
+/* More is not on the way and unmarked at a time, but for what is tried again: what is sent and not marked
+ * when the process dies may be sent again. So many may wait for another attempt and hold up no other. */
+enum { NOTICES_UNMARKED_MAX = 4, NOTICES_WAITING_MAX = 64 };
 
 /* The body of an alert in outbox and log: the layout's version and the packed alert. */
 void notices_pack(const struct alert *alert, struct buffer *out);
@@ -75,6 +76,7 @@ struct notices_told *notices_find(const struct notices *notices, struct id128 de
 /* The resolve that takes it back; its texts are borrowed from the told. */
 struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us);
 
-/* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none. */
+/* The next that fires for receivers and for nobody else, told before `passed_us`; settles it. NULL: none.
+ * What is settled is forgotten by the next call, as they come every turn. */
 const struct notices_told *notices_withdraw(struct notices *notices, int64_t passed_us,
                                             bool (*is_open)(void *owner, struct id128 dedup), void *owner);

@@ -242,15 +242,6 @@ void outbox_acknowledge(struct outbox *outbox, struct outbox_item *item)
     settle(outbox, item);
 }
 
-bool outbox_is_next(const struct outbox_item *item)
-{
-    const struct outbox_item *before = item->previous;
-
-    while (before && (before->acknowledged || before->held))
-        before = before->previous;
-    return !before;
-}
-
 static void take_put(struct outbox *outbox, struct outbox_put *put)
 {
     for (size_t i = 0; i < put->count; i++) {

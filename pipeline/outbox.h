@@ -87,7 +87,6 @@ struct outbox_item *outbox_take(struct outbox *outbox);
 struct outbox_item *outbox_hold(struct outbox *outbox); /* the owner keeps offer_at, and takes it later */
 bool outbox_is_taken(const struct outbox *outbox);      /* all that there is: taken, or held */
 void outbox_acknowledge(struct outbox *outbox, struct outbox_item *item);
-bool outbox_is_next(const struct outbox_item *item); /* all before it are acknowledged, or held */
 
 void outbox_advance(struct outbox *outbox); /* looks after jobs, reads back */
 bool outbox_full(const struct outbox *outbox);

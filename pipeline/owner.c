@@ -9,7 +9,8 @@ enum {
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,
-    IDLE_STEP_US = 100 * 1000 /* each step is told to all others */
+    WITHDRAW_EVERY_US = 1000 * 1000, /* each alert that was open at the start is looked at */
+    IDLE_STEP_US = 100 * 1000        /* each step is told to all others */
 };
 
 void worker_tell_alert(void *worker, const struct alert *alert)
@@ -329,10 +330,13 @@ static bool is_open(void *owner, struct id128 dedup)
 
 /* After a restart: once the events are past what receivers were told before it, what was not computed again
  * is taken back. */
-static void withdraw(struct worker *worker, int64_t passed_us)
+static void withdraw(struct worker *worker, int64_t now_us, int64_t passed_us)
 {
-    if (worker->shared->restart.restored && passed_us != INT64_MIN)
-        deliver_withdraw(worker->deliver, passed_us, is_open, worker->lifecycle);
+    if (!worker->shared->restart.restored || passed_us == INT64_MIN ||
+        (now_us < worker->withdraw_due_us && !worker->notified_final))
+        return;
+    worker->withdraw_due_us = now_us + WITHDRAW_EVERY_US;
+    deliver_withdraw(worker->deliver, passed_us, is_open, worker->lifecycle);
 }
 
 bool stage_notify(struct worker *worker, int64_t now_us)
@@ -350,7 +354,7 @@ bool stage_notify(struct worker *worker, int64_t now_us)
         if (!worker->notified_final && (until > worker->notified_us || ended))
             lifecycle_advance(worker->lifecycle, until, ended, worker_tell_alert, worker);
         worker->notified_final = ended;
-        withdraw(worker, until);
+        withdraw(worker, now_us, until);
     } else {
         worker->notified_final = worker->closed_final;
     }

@@ -27,9 +27,9 @@ struct records {
 
 /* What a partition keeps between takes. All zero bytes: nothing. */
 struct held_record {
-    struct buffer text; /* empty: nothing is held */
+    struct buffer text;
     int64_t offset, last_offset, arrival_us;
-    unsigned lines;
+    unsigned lines; /* 0: nothing is held */
 
     int64_t *ends; /* offsets that no record goes beyond, whatever is there */
     size_t end_count, end_capacity;

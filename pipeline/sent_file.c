@@ -29,8 +29,10 @@ static enum status read_lines(struct sent_file *sent)
     for (size_t done = 0; done < sent->size;) {
         ssize_t read = pread(sent->file, (char *)sent->lines + done, sent->size - done, (off_t)done);
 
-        if (read <= 0)
+        if (read <= 0) {
+            errno = read < 0 ? errno : EIO; /* it became shorter meanwhile */
             return STATUS_FATAL;
+        }
         done += (size_t)read;
     }
     qsort(sent->lines, sent->count, sizeof *sent->lines, compare_lines);

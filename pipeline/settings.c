@@ -80,7 +80,7 @@ static const struct option alerts_options[] = {
     {"rest", OPTION_DURATION, AT(struct plan_alerts, rest), .default_text = "10m", .max = 86400 * 7, .help = "How long an event rule fires after its last match; further matches prolong the same episode."},
     {"expire", OPTION_DURATION, AT(struct plan_alerts, expire), .default_text = "1h", .max = 86400 * 30, .help = "An open alert without any news for so long is resolved with reason expired; 0: never."},
     {"to", OPTION_TEXTS, AT(struct plan_alerts, to), .help = "Names of the receivers that get alerts; default: all of them."},
-    {"notify_max_age", OPTION_DURATION, AT(struct plan_alerts, notify_max_age), .default_text = "15m", .min = 1, .max = 86400 * 365.0, .help = "Live, receivers are told of what was older than this when it was found in one digest, not one by one."},
+    {"notify_max_age", OPTION_DURATION, AT(struct plan_alerts, notify_max_age), .default_text = "15m", .min = 1, .max = 86400 * 365.0, .help = "Live, receivers are told of what was older than this and `time.lateness` together when it was found in one digest, not one by one."},
 };
 static const struct option format_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_format, name), .required = true, .help = "Name by which sources refer to it."},

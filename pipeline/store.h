@@ -148,8 +148,7 @@ enum status store_notify(
     struct error *ret_error); /* one transaction, durable; the newest word of a line counts */
 typedef bool notification_visit(void *owner, const struct notification *notification);
 enum status store_notifications(struct store *store, notification_visit *visit, void *owner,
-                                struct error *ret_error); /* by at_us */
-/* Those told before this wall time. */
+                                struct error *ret_error); /* by the newest word */
 
 /* Alert history, run history, audit log. */
 

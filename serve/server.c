@@ -20,6 +20,8 @@
 
 enum {
     THREADS = 4,
+    LAST_TURNS = 100, /* a reader that does not read is not waited for longer */
+    LAST_TURN_US = 10 * 1000,
     ANSWER_LIMIT = 128 << 20,
     LIST_DEFAULT = 200,
     LETTERS_MAX = 200,
@@ -694,6 +696,8 @@ void server_stop(struct server *server)
 {
     if (server->taps) /* none may be suspended when the server stops */
         taps_end(server->taps);
+    for (int i = 0; i < LAST_TURNS && taps_wanted(server->taps); i++) /* their readers hear of the end */
+        usleep(LAST_TURN_US);
     MHD_stop_daemon(server->daemon); /* closes the socket */
     pthread_rwlock_destroy(&server->lock);
     free(server);

@@ -147,4 +147,10 @@ void courier_figures(const struct courier *courier, struct sink_figures *ret_fig
 {
     *ret_figures = courier->figures;
     ret_figures->queue_bytes = courier->bytes;
+    for (size_t i = 0; i < courier->count; i++) {
+        const struct courier_item *item = courier->items[i];
+
+        ret_figures->waiting_alerts +=
+            item->kind == DOC_ALERT && item->attempts > 0 && !item->flying && !item->finished;
+    }
 }

@@ -52,7 +52,9 @@ void sink_warn(const struct sink_context *context, int64_t *next_us, int64_t now
 
 struct sink_figures { /* for /metrics; totals since open, by this instance */
     uint64_t documents, bytes, requests, retries, dead_letters, queue_bytes;
-    bool paused;              /* waits for a person: credentials, missing template, write block */
+    size_t
+        waiting_alerts; /* now: alerts that failed and wait for the next attempt, with nothing on the way */
+    bool paused;        /* waits for a person: credentials, missing template, write block */
     const char *pause_reason; /* lives until the next advance */
 };
 

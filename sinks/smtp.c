@@ -29,6 +29,15 @@ struct smtp_settings {
     struct courier_settings courier;
 };
 
+/* What the server said since a mail took off, or a probe began. */
+struct session {
+    char refusal[32];   /* to the last command, when that was 400 or more: "550 5.1.1" */
+    char recipient[32]; /* the last such answer about a recipient */
+    bool to_recipient;  /* the last command was RCPT */
+    bool over;          /* the last command was QUIT: what comes now is about nothing */
+    bool logged_in;
+};
+
 struct sink {
     const struct smtp_settings *settings;
     struct courier courier;
@@ -37,7 +46,7 @@ struct sink {
     struct courier_item *flying; /* NULL: none */
     struct curl_slist *headers, *recipients;
     curl_mime *mime;
-    char refusal[32]; /* the last answer of 400 or more to the mail that flies: "550 5.1.1" */
+    struct session session;
     int64_t next_warning_us;
 };
 
@@ -238,27 +247,48 @@ static void put_headers(struct sink *sink, const struct alert_message *message,
     buffer_free(&title);
 }
 
+/* A refusal answers one command: libcurl goes on with another one where it can, as HELO after EHLO. */
+static int take_command(CURL *easy, curl_infotype type, char *data, size_t size, void *owner)
+{
+    static const char last[] = "QUIT\r\n", recipient[] = "RCPT ";
+    struct session *session = owner;
+
+    (void)easy;
+    if (type != CURLINFO_HEADER_OUT || session->over)
+        return 0;
+    session->over = size == sizeof last - 1 && memcmp(data, last, size) == 0;
+    if (session->over)
+        return 0;
+    session->refusal[0] = '\0';
+    session->to_recipient =
+        size >= sizeof recipient - 1 && memcmp(data, recipient, sizeof recipient - 1) == 0;
+    return 0;
+}
+
 static size_t take_reply(char *data, size_t size, size_t count, void *owner)
 {
-    struct sink *sink = owner;
+    struct session *session = owner;
     size_t length = size * count, used = 3;
 
-    if (length < 3 || (data[0] != '4' && data[0] != '5') || !isdigit((unsigned char)data[1]) ||
-        !isdigit((unsigned char)data[2]))
+    if (session->over || length < 3 || !isdigit((unsigned char)data[1]) || !isdigit((unsigned char)data[2]))
+        return length;
+    session->logged_in |= memcmp(data, "235", 3) == 0;
+    if (data[0] != '4' && data[0] != '5')
         return length;
     if (length > 6 && data[5] == '.' && data[4] == data[0])
         for (used = 4; used < length && (isdigit((unsigned char)data[used]) || data[used] == '.');)
             used++;
-    snprintf(sink->refusal, sizeof sink->refusal, "%.*s", (int)used, data);
+    snprintf(session->refusal, sizeof session->refusal, "%.*s", (int)used, data);
+    if (session->to_recipient)
+        memcpy(session->recipient, session->refusal, sizeof session->recipient);
     return length;
 }
 
-static void set_options(struct sink *sink)
+static void set_connection(CURL *easy, const struct smtp_settings *settings, struct session *session)
 {
-    const struct smtp_settings *settings = sink->settings;
     long timeout_ms = (long)(settings->timeout_us / 1000);
-    CURL *easy = sink->easy;
 
+    *session = (struct session){.refusal = ""};
     curl_easy_setopt(easy, CURLOPT_URL, settings->url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -275,11 +305,20 @@ static void set_options(struct sink *sink)
         curl_easy_setopt(easy, CURLOPT_USERNAME, settings->user);
         curl_easy_setopt(easy, CURLOPT_PASSWORD, settings->password);
     }
-    curl_easy_setopt(easy, CURLOPT_MAIL_FROM, settings->from);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, session);
+    curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L); /* for what follows, which gets it all */
+    curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, take_command);
+    curl_easy_setopt(easy, CURLOPT_DEBUGDATA, session);
+}
+
+static void set_mail(struct sink *sink)
+{
+    CURL *easy = sink->easy;
+
+    curl_easy_setopt(easy, CURLOPT_MAIL_FROM, sink->settings->from);
     curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, sink->recipients);
     curl_easy_setopt(easy, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, sink);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, sink->headers);
     curl_easy_setopt(easy, CURLOPT_MIMEPOST, sink->mime);
 }
@@ -301,8 +340,8 @@ static bool send_mail(struct sink *sink, struct courier_item *item, int64_t now_
     curl_mime_data(part, item->written.data, item->written.size);
     curl_mime_type(part, "text/plain; charset=utf-8");
     curl_mime_encoder(part, "quoted-printable");
-    set_options(sink);
-    sink->refusal[0] = '\0';
+    set_connection(sink->easy, sink->settings, &sink->session);
+    set_mail(sink);
     sink->flying = item;
     CURLMcode added = curl_multi_add_handle(sink->multi, sink->easy);
 
@@ -312,27 +351,36 @@ static bool send_mail(struct sink *sink, struct courier_item *item, int64_t now_
     return true;
 }
 
+/* Why a mail or a probe did not get through. */
+static void describe(const struct smtp_settings *settings, const struct session *session, CURLcode code,
+                     char ret_text[256])
+{
+    if (session->refusal[0])
+        snprintf(ret_text, 256, "SMTP %s from the mail server%s", session->refusal,
+                 code == CURLE_LOGIN_DENIED ? " to user and password" : "");
+    else
+        http_describe(settings->url, (int)code, ret_text);
+}
+
 static void take_result(struct sink *sink, CURLcode code, int64_t now_us, struct verdicts *verdicts)
 {
+    const struct session *session = &sink->session;
     struct courier_item *item = sink->flying;
-    char reason[320], trouble[256];
+    char reason[256];
 
     land(sink);
     if (code == CURLE_OK) {
-        if (sink->refusal[0])
+        if (session->recipient[0])
             sink_warn(&sink->courier.context, &sink->next_warning_us, now_us,
-                      "SMTP %s for some of the recipients; the others have the mail", sink->refusal);
+                      "SMTP %s for some of the recipients; the others have the mail", session->recipient);
         courier_delivered(&sink->courier, item, verdicts);
-    } else if (sink->refusal[0] == '5') {
-        snprintf(reason, sizeof reason, "SMTP %s from the mail server%s", sink->refusal,
-                 code == CURLE_LOGIN_DENIED ? " to user and password" : "");
-        courier_refused(&sink->courier, item, reason, verdicts);
-    } else {
-        http_describe(sink->settings->url, (int)code, trouble);
-        snprintf(reason, sizeof reason, "%s%s%s", sink->refusal[0] ? "SMTP " : "", sink->refusal,
-                 sink->refusal[0] ? " from the mail server" : trouble);
-        courier_failed(&sink->courier, item, reason, 0, now_us, verdicts);
+        return;
     }
+    describe(sink->settings, session, code, reason);
+    if (session->refusal[0] == '5')
+        courier_refused(&sink->courier, item, reason, verdicts);
+    else
+        courier_failed(&sink->courier, item, reason, 0, now_us, verdicts);
 }
 
 static void advance(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts)
@@ -364,6 +412,36 @@ static void figures(const struct sink *sink, struct sink_figures *ret_figures)
     courier_figures(&sink->courier, ret_figures);
 }
 
+/* Goes as far as a mail would before its first command: greeting, TLS, login. */
+static void probe(const void *settings, report_line *tell, void *owner)
+{
+    const struct smtp_settings *own = settings;
+    struct session session;
+    struct error error;
+    char host[HTTP_HOST_BYTES], trouble[256], line[HTTP_HOST_BYTES + 128];
+
+    if (check(own, &error) != STATUS_OK) {
+        tell(owner, false, error.text);
+        return;
+    }
+    CURL *easy = curl_easy_init();
+
+    assert(easy);
+    set_connection(easy, own, &session);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    CURLcode code = curl_easy_perform(easy);
+    bool by_tls = strncmp(own->url, "smtps://", 8) == 0 || own->starttls == TLS_REQUIRED;
+
+    describe(own, &session, code, trouble);
+    http_host(own->url, host);
+    snprintf(line, sizeof line, "%s: reachable%s%s; nothing was sent", host, by_tls ? " by TLS" : "",
+             session.logged_in ? ", user and password are right"
+             : own->user       ? ", the server asks for no user"
+                               : "");
+    tell(owner, code == CURLE_OK, code == CURLE_OK ? line : trouble);
+    curl_easy_cleanup(easy);
+}
+
 const struct sink_type sink_smtp = {
     .name = "smtp",
     .help = "One mail for each alert",
@@ -378,4 +456,5 @@ const struct sink_type sink_smtp = {
     .pending = pending,
     .figures = figures,
     .close = close_sink,
+    .probe = probe,
 };

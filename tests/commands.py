@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -80,6 +81,18 @@ def init_own_names(folder):
         raise AssertionError(alerts)
 
 
+def init_units(folder):
+    """The unit that a duration's name says counts, whatever the value; else it is guessed, and said so."""
+    for name, value, expected in (("duration_seconds", 5400, "unit: s}  # 5400"), ("duration_s", 5400, "unit: s}  # 5400"),
+                                  ("durationSecs", 5400, "unit: s}  # 5400"), ("elapsed_ms", 12, "unit: ms}  # 12"),
+                                  ("took", 5400, "unit: ms}  # is that the unit? it was guessed from 5400")):
+        with open(os.path.join(folder, "units.jsonl"), "w", encoding="utf-8") as file:
+            file.write(json.dumps({"ts": 1763700000123, "job": "nightly", "result": "OK", name: value}) + "\n")
+        weir(folder, "init", "--input", "units.jsonl", "--out", f"{name}.yaml")
+        with open(os.path.join(folder, f"{name}.yaml"), encoding="utf-8") as file:
+            must_have(file.read(), f'{{path: "{name}", {expected}')
+
+
 def init_mixed(folder):
     """Messages of two engines on one topic."""
     with open(os.path.join(folder, "mixed.jsonl"), "wb") as file:
@@ -115,6 +128,25 @@ def init_refusals(folder):
               "no broker answers", str(port))
     if os.path.exists(os.path.join(folder, "no.yaml")):
         raise AssertionError("a file was left behind")
+
+
+def inputs(folder):
+    """--input: one for a source, a pattern names several; what belongs to the file's own path is left."""
+    event = '{{"time": {}, "workflow": "w", "run": "r{}", "state": "failed"}}\n'
+    for day in (1, 2):
+        with open(os.path.join(folder, f"day{day}.jsonl"), "w", encoding="utf-8") as file:
+            file.write(event.format(1763700000 + day, day))
+    with open(os.path.join(folder, "own.arrivals"), "w", encoding="utf-8") as file:
+        file.write("1700000000000\n")  # years before the events, which would get this time
+    with open(os.path.join(folder, "own.yaml"), "w", encoding="utf-8") as file:
+        file.write('{name: own, rules: [{name: broken, on: event, when: \'state == "failed"\', by: [run]}], '
+                   "sources: [{name: events, type: file, path: own.jsonl, arrivals: own.arrivals}]}")
+    said = weir(folder, "replay", "own.yaml", "--input", "day1.jsonl", "--input", "events=day2.jsonl", "--alerts", "-", code=2)
+    must_have(said, "--input events=day2.jsonl: source 'events' has one already")
+    for path, runs in (("day1.jsonl", {"r1"}), ("day?.jsonl", {"r1", "r2"})):
+        alerts = [json.loads(line) for line in weir(folder, "replay", "own.yaml", "--input", path, "--alerts", "-").splitlines()]
+        if {alert["run"] for alert in alerts} != runs or any(alert["at"][:4] != "2025" for alert in alerts):
+            raise AssertionError(f"{path}: {alerts}")
 
 
 class Live:
@@ -236,15 +268,44 @@ def tap(folder):
         must_have(weir(folder, "tap", live.url, "--where", "stat", code=2), "did you mean 'state'")
         must_have(weir(folder, "tap", live.url, "--stage", "fold", code=2), "decode, time, clean")
         must_have(weir(folder, "tap", live.url, "--limit", "0", code=2), "limit")
-        with subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE) as process:
-            time.sleep(0.5)
-            live.weir.stop()  # with a tap open
-            if process.communicate(timeout=20)[0] or process.returncode:
-                raise AssertionError(f"the tap ended with {process.returncode}")
+        taps = [subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE) for _ in range(4)]
+        time.sleep(0.5)
+        live.weir.stop()  # with taps open
+        ended = [(process.communicate(timeout=20)[0], process.returncode) for process in taps]
+        if ended != [(b"", 0)] * 4:
+            raise AssertionError(f"the taps ended with {ended}")
         must_have(weir(folder, "tap", live.url, code=3), "no weir answers")
 
 
-CASES = (init_known, init_own_names, init_mixed, init_text, init_refusals, top, tap)
+def tap_of_a_killed_weir(folder):
+    """Rows that end in the middle are no success."""
+    with contextlib.closing(Live(folder)) as live:
+        with subprocess.Popen([services.program(), "tap", live.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(0.5)
+            live.weir.stop(signal.SIGKILL)
+            _, complaint = process.communicate(timeout=20)
+        if process.returncode != 3 or "the rows end before weir ended them" not in complaint:
+            raise AssertionError(f"the tap ended with {process.returncode}: {complaint}")
+
+
+def without_secrets(folder):
+    """Commands that only look need no secret of the file."""
+    port = services.free_port()
+    with open(os.path.join(folder, "secret.yaml"), "w", encoding="utf-8") as file:
+        file.write(f'{{name: secret, http: {{listen: "127.0.0.1:{port}"}}, sources: [{{name: in, type: stdin}}], '
+                   "receivers: [{name: ops, type: webhook, url: {env: WEIR_TEST_NOT_SET}}]}")
+    for command in ("top", "tap"):
+        must_have(weir(folder, command, "secret.yaml", code=3), "no weir answers", str(port))
+    must_have(weir(folder, "dead-letters", "list", "secret.yaml", code=3), "weir.db")
+    must_have(weir(folder, "check", "secret.yaml", code=2), "WEIR_TEST_NOT_SET is not set")
+    with open(os.path.join(folder, "wrong.yaml"), "w", encoding="utf-8") as file:
+        file.write("http: {listn: x}\nstore: 1\n")
+    must_have(weir(folder, "top", "wrong.yaml", code=2), "wrong.yaml:1:", "did you mean 'listen'")
+    must_have(weir(folder, "state", "show", "wrong.yaml", code=2), "wrong.yaml:2:", "expected a map")
+
+
+CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, without_secrets, top, tap,
+         tap_of_a_killed_weir)
 
 
 def run(report, names):

@@ -1,6 +1,7 @@
 """Receivers of the whole program: a digest after a catch-up, over kills and restarts; a real Alertmanager; a real mail
 server; `weir notify`."""
 import collections
+import contextlib
 import email
 import email.policy
 import glob
@@ -9,8 +10,10 @@ import os
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -232,6 +235,20 @@ def prompt_failure(bench):
                 sorted((line["task"], line["state"], line["reason"]) for _, line in receiver.told))
 
 
+def lateness_is_not_age(bench):
+    """Of what is found as soon as the lateness allows each line is told by itself, however long that is."""
+    receiver = services.Receiver()
+    pipeline = Pipeline(bench, {"type": "webhook", "url": receiver.url}, notify_max_age="60s")
+    pipeline.configuration["time"]["lateness"] = "100s"
+    now = int(time.time())
+    pipeline.add([event(now - 120, 1, "load"), event(now, 2, "other", "success")])
+    weir = pipeline.begin()
+    services.wait_until(lambda: receiver.told, 30, "an alert")
+    weir.stop()
+    receiver.close()
+    must_be("rules", {"task_failed"}, {line.get("rule") for _, line in receiver.told})  # a digest has none
+
+
 def fetch(url):
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
@@ -366,14 +383,85 @@ def mail_refused(bench):
         raise AssertionError(bench.processes[-1].said())
 
 
-def must_notify(pipeline, code, said, receiver="ops"):
+class OldMailServer:
+    """Knows HELO only, and hangs up on its first mail behind a recipient that it refused."""
+
+    def __init__(self):
+        self.mails, server = 0, self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def say(self, text):
+                self.wfile.write(text.encode() + b"\r\n")
+
+            def handle(self):
+                self.say("220 old")
+                for line in self.rfile:
+                    if line.startswith(b"DATA"):
+                        server.mails += 1
+                        if server.mails == 1:
+                            return
+                        self.say("354 go on")
+                        while self.rfile.readline() not in (b".\r\n", b""):
+                            pass
+                    self.say("502 no" if line.startswith(b"EHLO") else "550 no" if b"refused@" in line else "250 yes")
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.port = self.server.server_address[1]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def old_mail_server(bench):
+    """What it refused before something else failed is not why a mail failed."""
+    server = OldMailServer()
+    for to, said in ((["a@example.org", "refused@example.org"], "SMTP 550 for some of the recipients"), (["a@example.org"], "")):
+        server.mails = 0
+        pipeline = Pipeline(bench, {"type": "smtp", "url": f"smtp://127.0.0.1:{server.port}", "starttls": "optional",
+                                    "from": "weir@example.org", "to": to})
+        pipeline.add([event(OLD_S, 1, "load")])
+        pipeline.once()
+        must_be("attempts", 2, server.mails)
+        complaints = [line for line in bench.processes[-1].said().splitlines() if "SMTP" in line]
+        if not said and complaints or said and not any(said in line for line in complaints):
+            raise AssertionError(complaints)
+    server.close()
+
+
+def must_say(pipeline, code, said, command, *options):
     path = os.path.join(pipeline.folder, "pipeline.yaml")
     with open(path, "w", encoding="utf-8") as file:
         json.dump(pipeline.configuration, file)
-    answer = subprocess.run([services.program(), "notify", path, "--receiver", receiver, "--test"], capture_output=True, text=True,
-                            timeout=60)
+    answer = subprocess.run([services.program(), command, path, *options], capture_output=True, text=True, timeout=60)
     if answer.returncode != code or said not in answer.stdout + answer.stderr:
         raise AssertionError(f"exit {answer.returncode}, not {code} with {said!r}: {answer.stdout} {answer.stderr}")
+
+
+def mail_check(bench):
+    """`weir check --connect` goes as far as the login, and sends nothing."""
+    tls = certificate(bench)
+    safe, plain, old = MailServer(bench, *tls), MailServer(bench), OldMailServer()
+    for port, changes, code, said in (
+            (safe.port, {}, 0, "reachable by TLS, user and password are right; nothing was sent"),
+            (safe.port, {"password": "falsch"}, 3, "SMTP 535 5.7.8 from the mail server to user and password"),
+            (safe.port, {"ca_file": "/etc/ssl/certs/none.pem"}, 3, f"127.0.0.1:{safe.port}: "),
+            (plain.port, {}, 3, f"127.0.0.1:{plain.port}: "),
+            (old.port, {"starttls": "optional"}, 0, "reachable, the server asks for no user; nothing was sent"),
+            (old.port, {"to": "ops"}, 3, "to: 'ops' is not a mail address")):
+        pipeline = Pipeline(bench, {"type": "smtp", "url": f"smtp://127.0.0.1:{port}", "user": "weir", "password": "geheim",
+                                    "ca_file": tls[0], "from": "weir@example.org", "to": "ops@example.org", **changes})
+        pipeline.add([])
+        must_say(pipeline, code, f"{'wrong' if code else 'ok   '} receiver 'ops': ", "check", "--connect")
+        must_say(pipeline, code, said, "check", "--connect")
+    old.close()
+    must_be("mails", ([], [], 0), (safe.mails(), plain.mails(), old.mails))
+
+
+def must_notify(pipeline, code, said, receiver="ops"):
+    must_say(pipeline, code, said, "notify", "--receiver", receiver, "--test")
 
 
 def notify_command(bench):
@@ -390,17 +478,10 @@ def notify_command(bench):
     full.close()
 
 
-CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, prompt_failure, alertmanager, mail, mail_refused,
+CASES = (digest_of_a_catch_up, receiver_is_down, refused_digest, fresh_alerts, prompt_failure, lateness_is_not_age,
+         alertmanager, mail, mail_refused, old_mail_server, mail_check,
          notify_command)
 
 
 def run(report, names):
-    if not os.path.exists(services.program()):
-        raise Skip("the program is not built")
-    bench = Bench()
-    try:
-        for case in CASES:
-            if not names or any(part in case.__name__ for part in names):
-                report.run("receivers/" + case.__name__, lambda case=case: case(bench))
-    finally:
-        bench.close()
+    services.run_cases(report, "receivers/", CASES, names, lambda: contextlib.closing(Bench()))

@@ -6,6 +6,7 @@
 #include "tests/ingest/kafka_rig.h"
 
 #include "base/memory.h"
+#include "ingest/kafka_probe.h"
 
 #include <librdkafka/rdkafka_mock.h>
 #include <signal.h>
@@ -45,6 +46,7 @@ static void test_refused_settings(void **state)
     assert_refused("topics: [a]\nlibrdkafka: {rebalance_cb: x}", "librdkafka.rebalance_cb: ");
     assert_refused("topics: [a]\nlibrdkafka: {enable.auto.commit: true}", "weir needs its own value here");
     assert_refused("topics: [a]\nlibrdkafka: {enable.partition.eof: false}", "weir needs its own value here");
+    assert_refused("topics: [a]\nlibrdkafka: {auto.offset.reset: earliest}", "the key `start` says it");
     assert_refused("topics: [a]\nlibrdkafka: {group.id: x}", "the key `group` says it");
     assert_refused("topics: [a]\nlibrdkafka: {metadata.broker.list: x}", "the key `brokers` says it");
     assert_refused("topics: [a]\nlibrdkafka: {security.protocol: SSL, ssl.ca.location: /nonexistent.pem}",
@@ -135,6 +137,49 @@ static void test_outage(void **state)
     rig_run_until_read(&rig, 3 * 600);
     rig_run(&rig, 3, POLL_END);
     assert_int_equal(rig.count, 3 * 600);
+    rig_close(&rig);
+    rd_kafka_destroy(producer);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(host);
+}
+
+static void take_of_busy(void *owner, int32_t partition, const struct message *message)
+{
+    size_t *counts = owner;
+
+    counts[partition]++;
+    if (partition != 0 || message->offset > 20)
+        return;
+    produce(producer, 0, "more", 4, 0);
+    rd_kafka_flush(producer, PATIENCE_S * 1000);
+}
+
+/* One partition grows while it is read, so that its end comes again and again; the other's broker is slow. */
+static void test_probe_of_a_busy_partition(void **state)
+{
+    rd_kafka_t *host = client_new(RD_KAFKA_PRODUCER, "127.0.0.1:1", NULL, NULL);
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(host, 2);
+    const char *brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    const struct source_context context = {.name = "s", .workers = 1};
+    const struct kafka_place places[] = {{.high = 3}, {.partition = 1, .high = 3}};
+    struct kafka_probe *probe;
+    struct rig rig;
+    size_t counts[2] = {0};
+
+    name_topic("busy");
+    assert_int_equal(rd_kafka_mock_topic_create(cluster, topic_name, 2, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_mock_partition_set_leader(cluster, topic_name, 0, 1);
+    rd_kafka_mock_partition_set_leader(cluster, topic_name, 1, 2);
+    producer = client_new(RD_KAFKA_PRODUCER, brokers, NULL, NULL);
+    produce_numbers(2, 0, 3, 0);
+    rig_open(&rig, brokers, "", 1, false);
+    assert_int_equal(kafka_probe_open(&rig.settings, &context, &probe, &rig.error), STATUS_OK);
+    rd_kafka_mock_broker_set_rtt(cluster, 2, 2000);
+    assert_int_equal(kafka_probe_read(probe, topic_name, places, 2, 3, take_of_busy, counts, &rig.error),
+                     STATUS_OK);
+    assert_int_equal(counts[0], 3);
+    assert_int_equal(counts[1], 3);
+    kafka_probe_close(probe);
     rig_close(&rig);
     rd_kafka_destroy(producer);
     rd_kafka_mock_cluster_destroy(cluster);
@@ -634,7 +679,8 @@ int main(void)
     const struct CMUnitTest without_broker[] = {
         cmocka_unit_test(test_refused_settings), cmocka_unit_test(test_properties_that_agree),
         cmocka_unit_test(test_start_forms),      cmocka_unit_test(test_no_broker),
-        cmocka_unit_test(test_outage),           cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_outage),           cmocka_unit_test(test_probe_of_a_busy_partition),
+        cmocka_unit_test(test_resume),
     };
     const struct CMUnitTest with_broker[] = {
         cmocka_unit_test(test_each_message_once),

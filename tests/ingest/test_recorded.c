@@ -226,6 +226,41 @@ static void partitions_are_what_they_were(void **state)
     remove_folder(&folder);
 }
 
+/* Two recordings of one live topic, made half an hour apart, both from an hour before. */
+static void what_overlaps_is_read_once(void **state)
+{
+    const struct source_type *type = source_type_find("recorded");
+    struct rig_folder folder;
+
+    open_folder(&folder);
+    write_recording(&folder, "a", "s", "a", 0, 10, 100, 0);
+    write_recording(&folder, "b", "s", "a", 0, 50, 150, 0);
+    write_recording(&folder, "c", "s", "a", 0, 60, 70, 0);
+    write_recording(&folder, "d", "s", "a", 0, 149, 160, 0);
+    struct source *source = open_source(&folder, 0, 1);
+    check_partition(source, 0, "a", 0, 10, 160);
+    type->close(source);
+    remove_folder(&folder);
+}
+
+static void a_folder_without_the_source_is_refused(void **state)
+{
+    const struct source_type *type = source_type_find("recorded");
+    const struct source_context context = {.name = "s", .workers = 1};
+    struct rig_folder folder;
+    struct source *source;
+    struct error error;
+
+    open_folder(&folder);
+    const struct recorded_settings settings = {.path = folder.path};
+    write_recording(&folder, "a", "orders", "a", 0, 0, 1, 0);
+    write_recording(&folder, "b", "orders", "a", 1, 0, 1, 0);
+    assert_int_equal(type->open(&settings, &context, &source, &error), STATUS_FATAL);
+    assert_non_null(strstr(error.text, ": nothing of source 's', only of 'orders'"));
+    assert_null(strstr(error.text, "'orders', 'orders'"));
+    remove_folder(&folder);
+}
+
 static void what_is_broken_is_told_and_the_rest_read(void **state)
 {
     const struct source_type *type = source_type_find("recorded");
@@ -271,6 +306,8 @@ int main(void)
         cmocka_unit_test(any_payload_comes_back),
         cmocka_unit_test(other_lines_are_refused),
         cmocka_unit_test(partitions_are_what_they_were),
+        cmocka_unit_test(what_overlaps_is_read_once),
+        cmocka_unit_test(a_folder_without_the_source_is_refused),
         cmocka_unit_test(what_is_broken_is_told_and_the_rest_read),
     };
 

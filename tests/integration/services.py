@@ -1,5 +1,6 @@
 """Real servers and the program under test, each in a temporary folder of its own."""
 import concurrent.futures
+import contextlib
 import http.server
 import json
 import os
@@ -31,19 +32,25 @@ def temporary_folder():
     return path
 
 
-def run_cases(report, prefix, cases, names):
-    """Each case in a folder of its own; a case is reported as prefix + its name, parts of which choose it."""
+@contextlib.contextmanager
+def folder_of_its_own():
+    folder = temporary_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_cases(report, prefix, cases, names, place=folder_of_its_own):
+    """Each case gets what its place, a context, gives; it is reported as prefix + its name, parts of which choose it."""
     if not os.path.exists(program()):
         raise Skip("the program is not built")
     for case in cases:
         name = prefix + case.__name__
         if names and not any(part in name.replace("/", "_") for part in names):
             continue
-        folder = temporary_folder()
-        try:
-            report.run(name, lambda: case(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with place() as given:
+            report.run(name, lambda: case(given))
 
 
 given_ports = set()

@@ -101,7 +101,12 @@ static void test_tries_again(void **state)
         hook.status = statuses[i];
         hook.trouble_left = 4;
         offer(&hook, 1, 1, "{}");
+        assert_int_equal(driver_figures(&hook.driver).waiting_alerts, 0);
+        while (driver_figures(&hook.driver).retries == 0)
+            assert_true(driver_step(&hook.driver));
+        assert_int_equal(driver_figures(&hook.driver).waiting_alerts, 1);
         until_empty(&hook);
+        assert_int_equal(driver_figures(&hook.driver).waiting_alerts, 0);
         assert_int_equal(driver_done(&hook.driver), 1);
         assert_int_equal(driver_figures(&hook.driver).retries, 4);
         assert_non_null(strstr(hook.driver.warning, "trying again"));
