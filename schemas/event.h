@@ -149,6 +149,9 @@ const char *field_ref_name(struct field_ref ref, const struct label_names *label
  * arena full. */
 bool event_text(struct event_batch *batch, uint32_t row, struct field_ref ref, struct span *ret_text);
 
+/* A whole decimal number and nothing else, else NaN. */
+double number_of_text(struct span text);
+
 /* The value as number: NaN when absent or not a number; times in seconds since 1970; a text that is wholly
  * a decimal number is that number. */
 double event_number(const struct event_batch *batch, uint32_t row, struct field_ref ref);

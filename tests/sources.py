@@ -47,16 +47,21 @@ def lines(folder, kind):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-def replayed(folder, settings, *options):
-    """The buckets, as (key, start, count, sum)."""
+def replay(folder, settings, kind, *options):
+    """The lines of `kind`."""
     path = os.path.join(folder, "replay.yaml")
     write(path, json.dumps(settings))
-    answer = subprocess.run([services.program(), "replay", path, "--buckets", "-", *options], capture_output=True, text=True,
+    answer = subprocess.run([services.program(), "replay", path, kind, "-", *options], capture_output=True, text=True,
                             timeout=60)
     if answer.returncode:
         raise AssertionError(f"exit {answer.returncode}: {answer.stderr[-1000:]}")
-    found = [json.loads(line) for line in answer.stdout.splitlines()]
-    return sorted((sorted(bucket["key"].items()), bucket["start"], bucket["count"], bucket["sum"]) for bucket in found)
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def replayed(folder, settings, *options):
+    """The buckets, as (key, start, count, sum)."""
+    return sorted((sorted(bucket["key"].items()), bucket["start"], bucket["count"], bucket["sum"])
+                  for bucket in replay(folder, settings, "--buckets", *options))
 
 
 def rotate(folder, dice):
@@ -191,6 +196,26 @@ def labels(folder):
             raise AssertionError(f"labels {document['labels']} of source {document['weir']['source']}")
 
 
+def label_keys(folder):
+    """An alert calls a label of its key labels.NAME, as buckets do: one of a field's name is not taken for the field."""
+    own = {"workflow": "etl", "value": '1}}\n{"index":{}}', "queued": "soon"}
+    names = ["workflow", *(f"labels.{name}" for name in own)]
+    key = {"workflow": "w", **{f"labels.{name}": value for name, value in own.items()}}
+    path = os.path.join(folder, "events.jsonl")
+    write(path, "".join(json.dumps({"time": stamp(n), "workflow": "w", "value": 1, "labels": own}) + "\n" for n in range(200)))
+    settings = configuration(folder, [{"name": "all", "type": "file", "path": path}])
+    settings["measures"] = [{"name": "load", "by": names, "every": "1m"}]
+    text = {"summary": "{{workflow}} {{labels.workflow}} {{labels.queued}}"}
+    settings["rules"] = [{"name": "rows", "on": "event", "by": names, "when": "true", "annotations": text},
+                         {"name": "minutes", "on": "bucket", "measure": "load", "when": "count > 0.0", "annotations": text}]
+    alerts = replay(folder, settings, "--alerts")
+    if {alert["rule"] for alert in alerts} != {"rows", "minutes"}:
+        raise AssertionError(f"alerts: {alerts}")
+    for alert in alerts:
+        if alert["labels"] != key or alert["workflow"] != "w" or alert["annotations"].get("summary") != "w etl soon":
+            raise AssertionError(f"{alert['rule']}: labels {alert['labels']}, annotations {alert['annotations']}")
+
+
 def mirror(folder, rows):
     """The same events in two files, each in an order of its own within the lateness, at first only in one of them; a copy
     has another `value`, so that it shows which one counts, and may be some seconds later."""
@@ -296,7 +321,7 @@ def refused(folder):
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, mirrored, mirrored_under_kills, refused)
+CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, label_keys, mirrored, mirrored_under_kills, refused)
 
 
 def run(report, names):
