@@ -83,6 +83,19 @@ bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup)
     return slots_find(&lifecycle->slots, dedup) != SLOT_NONE;
 }
 
+size_t lifecycle_open_lines(const struct lifecycle *lifecycle, size_t limit, struct id128 *ret_lines)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < lifecycle->slots.next && count < limit; i++) {
+        const struct episode *episode = &lifecycle->episodes[i];
+
+        if (episode->open && episode->revision)
+            ret_lines[count++] = alert_line_id(episode->id, episode->revision - 1);
+    }
+    return count;
+}
+
 void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup, int64_t known_us)
 {
     prompts_told(&lifecycle->prompts, dedup, known_us);

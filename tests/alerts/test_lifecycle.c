@@ -170,11 +170,15 @@ static void test_figures(void **state)
     assert_int_equal(figures.pending, 1);
     assert_int_equal(figures.firing, 1);
     assert_int_equal(figures.held, 1);
+    struct id128 lines[4];
+    assert_int_equal(lifecycle_open_lines(lifecycle, 4, lines), 2);
+    assert_int_equal(lifecycle_open_lines(lifecycle, 1, lines), 1);
     take_script(lifecycle, "F60a F60b");
     lifecycle_advance(lifecycle, 80 * SECOND, false, tell, &told);
     lifecycle_figures(lifecycle, &figures);
     assert_int_equal(figures.pending, 0);
     assert_int_equal(figures.firing, 0);
+    assert_int_equal(lifecycle_open_lines(lifecycle, 4, lines), 0);
     lifecycle_free(lifecycle);
     buffer_free(&told.text);
 }
