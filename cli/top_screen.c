@@ -163,7 +163,8 @@ static void add_head(const struct screen *screen, struct lines *lines, const cha
 {
     char a[24], b[24], c[24], time[TIME_TEXT_SIZE + 1];
     struct names pipeline;
-    double watermark, dropped = rate(screen, "rows_dropped_total{reason=\"malformed\"}");
+    double watermark, dropped = rate(screen, "rows_dropped_total{reason=\"malformed\"}") +
+                              rate(screen, "rows_dropped_total{reason=\"refused\"}");
 
     label_values(screen->now->metrics, "info", "pipeline", &pipeline);
     time[time_format(screen->now->wall_us, time)] = '\0';

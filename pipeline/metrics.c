@@ -29,6 +29,7 @@ static const struct metric {
     {{"bytes_total", NULL, COUNTER_TOTAL, "payload bytes taken from sources"}, AT(worker.bytes)},
     {{"rows_total", NULL, COUNTER_TOTAL, "rows decoded from messages"}, AT(worker.rows)},
     {{"rows_dropped_total", "reason=\"malformed\"", COUNTER_TOTAL, "rows that were not processed, by reason"}, AT(worker.marked[MARK_MALFORMED])},
+    {{"rows_dropped_total", "reason=\"refused\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_REFUSED])},
     {{"rows_dropped_total", "reason=\"filtered\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_FILTERED])},
     {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_DUPLICATE])},
     {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_TOMBSTONE])},

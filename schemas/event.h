@@ -11,8 +11,10 @@ enum row_mark {
     MARK_OK,
     MARK_FILTERED,  /* dropped by a clean step: counted, not an error */
     MARK_DUPLICATE, /* dropped by dedupe */
-    MARK_MALFORMED, /* goes to the dead letters with the batch's `reason` */
+    MARK_MALFORMED, /* cannot be decoded: goes to the dead letters with the batch's `reason` */
     MARK_TOMBSTONE, /* an empty Kafka value: counted, not an error */
+    MARK_REFUSED,   /* its time or a clean step's outcome cannot be: as malformed */
+    MARK_COUNT,
 };
 
 /* what was done to a row that is processed; bits of `notes`, names in weir.marks */
@@ -102,7 +104,7 @@ struct event_batch {
     int64_t *arrival_us;   /* TIME_NONE when unknown */
     int64_t *watermark_us; /* of its partition just before the row; INT64_MIN before the first */
     struct span *payload;  /* the whole message, valid while the batch holds it */
-    const char **reason;   /* why it is malformed: static text or in the arena */
+    const char **reason;   /* why it is malformed or refused: static text or in the arena */
     struct arena text;     /* texts that outlive their message */
 };
 

@@ -216,6 +216,24 @@ def label_keys(folder):
             raise AssertionError(f"{alert['rule']}: labels {alert['labels']}, annotations {alert['annotations']}")
 
 
+def marks_and_letters(folder):
+    """An event that corrects a bucket says so; what cannot be decoded and what has no believable time are told apart."""
+    path, arrivals = os.path.join(folder, "in.jsonl"), os.path.join(folder, "arrivals")
+    write(path, "".join(event(n, n) for n in range(200)) + event(200, 5) + "no event\n" + event(202, 9000))
+    write(arrivals, "".join(f"{(START_S + min(n, 200)) * 1000}\n" for n in range(203)))
+    settings = configuration(folder, [{"name": "all", "type": "file", "path": path, "arrivals": arrivals}])
+    settings["time"].update(late="correct", correct_for="10m", max_skew="1h", skew="dead_letter")
+    services.Weir(folder, settings, "--once").wait(20)
+    marks = {document["event"]["id"]: document["weir"]["marks"] for document in lines(folder, "events") if "marks" in document["weir"]}
+    if marks != {"e200": ["late", "corrected"]}:
+        raise AssertionError(f"marks: {marks}")
+    said = subprocess.run([services.program(), "dead-letters", "list", "--store", os.path.join(folder, "weir.db"), "--json"],
+                          capture_output=True, text=True, timeout=20).stdout
+    letters = [json.loads(line) for line in said.splitlines()]
+    if sorted((letter["offset"], letter["stage"]) for letter in letters) != [(201, "decode"), (202, "clean")]:
+        raise AssertionError(f"dead letters: {said}")
+
+
 def mirror(folder, rows):
     """The same events in two files, each in an order of its own within the lateness, at first only in one of them; a copy
     has another `value`, so that it shows which one counts, and may be some seconds later."""
@@ -321,7 +339,8 @@ def refused(folder):
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, label_keys, mirrored, mirrored_under_kills, refused)
+CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, label_keys, marks_and_letters, mirrored,
+         mirrored_under_kills, refused)
 
 
 def run(report, names):
