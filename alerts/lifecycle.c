@@ -239,6 +239,20 @@ static void begin(struct lifecycle *lifecycle, struct episode *episode, struct h
     lifecycle->figures.pending++;
 }
 
+/* The evidence takes the place of the episode's. Severity and kind stay those that receivers know it by, also
+ * when the configuration has others since. A cut may share the evidence. */
+static void succeed(struct episode *episode, struct held *evidence)
+{
+    const struct alert *known = &episode->latest->condition.evidence;
+    struct condition copy = evidence->condition;
+
+    copy.evidence.severity = known->severity;
+    copy.evidence.kind = known->kind;
+    held_release(episode->latest);
+    episode->latest = held_new(&copy);
+    held_release(evidence);
+}
+
 /* Takes over the evidence. */
 static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
 {
@@ -258,8 +272,7 @@ static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
     if (is_new) {
         begin(lifecycle, episode, evidence);
     } else {
-        held_release(episode->latest);
-        episode->latest = evidence;
+        succeed(episode, evidence);
     }
     if (episode->phase == PHASE_KEPT)
         episode->phase = PHASE_FIRING;

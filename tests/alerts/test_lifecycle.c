@@ -156,6 +156,31 @@ static void test_scripts(void **state)
     }
 }
 
+static void keep_severity(void *owner, const struct alert *alert)
+{
+    enum severity *last = owner;
+
+    *last = alert->severity;
+}
+
+/* Receivers know an episode by its severity: another one in the configuration is that of the next. */
+static void test_severity_stays(void **state)
+{
+    const struct alert_policy policy = {.name = SPAN_LITERAL("rule")};
+    struct lifecycle *lifecycle = lifecycle_new(&policy, 1);
+    enum severity last = SEVERITY_INFO;
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct condition condition = condition_of('a', i % 3 < 2, 10 + i);
+
+        condition.evidence.severity = i ? SEVERITY_CRITICAL : SEVERITY_WARNING;
+        lifecycle_take(lifecycle, &condition);
+        lifecycle_advance(lifecycle, (11 + i) * SECOND, false, keep_severity, &last);
+        assert_int_equal(last, i < 3 ? SEVERITY_WARNING : SEVERITY_CRITICAL);
+    }
+    lifecycle_free(lifecycle);
+}
+
 static void test_figures(void **state)
 {
     const struct alert_policy policy = {.name = SPAN_LITERAL("rule"), .for_us = 20 * SECOND};
@@ -330,11 +355,9 @@ static void test_prompt_for_another(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scripts),
-        cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_order_independence),
-        cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_prompt_for_another),
+        cmocka_unit_test(test_scripts),        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_severity_stays), cmocka_unit_test(test_order_independence),
+        cmocka_unit_test(test_prompt),         cmocka_unit_test(test_prompt_for_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
