@@ -81,7 +81,7 @@ struct id128 condition_key(const struct plan *plan, const char *rule, const stru
     return id_end(&builder);
 }
 
-/* The key as labels, called as in the configuration, and the names that an alert has members of its own for. */
+/* The key as labels, called as in the configuration, and the names that an alert has members for. */
 static void fill_key(struct alert *alert, const struct field_ref *refs, const struct option_texts *names,
                      const struct span *key)
 {
