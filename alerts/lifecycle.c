@@ -285,7 +285,14 @@ static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
     episode_set_due(lifecycle, episode, at_us);
 }
 
-static void apply_false(struct lifecycle *lifecycle, const struct condition *condition)
+static bool is_same_moment(const struct condition *a, const struct condition *b)
+{
+    return a->at_us == b->at_us && id_equal(a->evidence.dedup, b->evidence.dedup);
+}
+
+/* `next`: what is applied next, NULL: nothing. */
+static void apply_false(struct lifecycle *lifecycle, const struct condition *condition,
+                        const struct condition *next)
 {
     uint32_t slot = slots_find(&lifecycle->slots, condition->evidence.dedup);
     struct episode *episode = slot == SLOT_NONE ? NULL : &lifecycle->episodes[slot];
@@ -298,6 +305,9 @@ static void apply_false(struct lifecycle *lifecycle, const struct condition *con
         episode_set_due(lifecycle, episode, condition->at_us);
         return;
     }
+    /* it does not end at the moment of its beginning to begin again there: both would have one id */
+    if (episode->since_us == condition->at_us && next && is_same_moment(condition, next))
+        return;
     episode_resolve(lifecycle, episode, REASON_CONDITION, condition->at_us);
 }
 
@@ -374,7 +384,8 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
         if (held->condition.outcome == CONDITION_TRUE) {
             apply_true(lifecycle, held);
         } else {
-            apply_false(lifecycle, &held->condition);
+            apply_false(lifecycle, &held->condition,
+                        i + 1 < ready ? &lifecycle->held[i + 1]->condition : NULL);
             held_release(held);
         }
     }

@@ -42,6 +42,20 @@ static inline int span_compare(struct span a, struct span b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
+/* The next line of what is left, without its newline; false: nothing is left. */
+static inline bool span_take_line(struct span *rest, struct span *ret_line)
+{
+    if (rest->size == 0)
+        return false;
+    const char *newline = memchr(rest->data, '\n', rest->size);
+    uint32_t size = newline ? (uint32_t)(newline - rest->data) : rest->size;
+    uint32_t used = size + (newline != NULL);
+
+    *ret_line = (struct span){.data = rest->data, .size = size};
+    *rest = (struct span){.data = rest->data + used, .size = rest->size - used};
+    return true;
+}
+
 /* Bytes of the well-formed UTF-8 sequence of two to four bytes at `at` (RFC 3629, section 4); 0: there is
  * none within `left` bytes. */
 static inline size_t utf8_sequence_size(const unsigned char *at, size_t left)

@@ -162,6 +162,7 @@ const char *state_kind_name(uint32_t kind)
         [STATE_UNIQUE] = "unique",
         [STATE_WATCH] = "watch",
         [STATE_WATCH_WORDS] = "watch_words",
+        [STATE_PAST_RUNS] = "past_runs",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const struct {
     const char *name;
@@ -41,6 +42,17 @@ static int usage(FILE *out)
     return EXIT_USAGE;
 }
 
+/* A pattern may match more files than the usual 1024, all open while they grow. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
@@ -50,6 +62,7 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
     detectors_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)

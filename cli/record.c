@@ -275,8 +275,11 @@ static enum status open_feeds(struct recorder *recorder, const struct plan *plan
 {
     recorder->feeds = memory_new(plan->source_count * sizeof *recorder->feeds + 1);
     for (unsigned i = 0; i < plan->source_count; i++) {
-        const struct source_context context = {
-            .name = plan->sources[i].name, .workers = 1, .node = plan->sources[i].node, .warn = warn};
+        const struct source_context context = {.name = plan->sources[i].name,
+                                               .workers = 1,
+                                               .node = plan->sources[i].node,
+                                               .receives = true,
+                                               .warn = warn};
         struct feed *feed = &recorder->feeds[i];
 
         feed->plan = &plan->sources[i];

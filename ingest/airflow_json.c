@@ -3,7 +3,7 @@
  * are there so that lines can be counted and found by them. Sources: airflow/utils/log/json_formatter.py and
  * providers/elasticsearch/log/es_task_handler.py (2.10); task-sdk airflow/sdk/log.py (3.x). */
 #include "base/memory.h"
-#include "ingest/text_field.h"
+#include "ingest/json.h"
 #include "ingest/trace.h"
 
 #include <assert.h>
@@ -33,11 +33,6 @@ struct format {
     unsigned count, line_label;
 };
 
-static bool is_scalar(const struct json_value *value)
-{
-    return value->type == JSON_TEXT || value->type == JSON_NUMBER || value->type == JSON_BOOL;
-}
-
 static enum json_verdict fill_row(void *owner, const struct json_item *item, const char **ret_reason)
 {
     static const struct time_form form = {.unit = TIME_UNIT_AUTO};
@@ -49,11 +44,10 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
         const struct json_value *value = &item->values[i];
         struct field_ref ref = {.field = place->field, .label = format->line_label};
 
-        if (!is_scalar(value) || value->text.size == 0)
+        if (value->type == JSON_ABSENT)
             continue;
-        const char *problem =
-            text_field_store(batch, item->row, ref, value->text, &form, 1, item->message->arrival_us);
-        if (problem) {
+        const char *problem = field_store(batch, item->row, ref, value, &form, 1, item->message->arrival_us);
+        if (problem && place->field == F_TIME) {
             *ret_reason =
                 reason_print(batch, "%s: %s %s", place->path, json_type_names[value->type], problem);
             return JSON_ROW_BAD;
@@ -110,7 +104,10 @@ static enum status airflow3_open(const void *settings, const struct format_conte
 static enum status airflow_decode(struct format *format, const struct message *message,
                                   struct event_batch *batch, const char **ret_reason)
 {
-    return json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+    uint32_t first_row = batch->rows;
+    enum status status = json_reader_decode(format->reader, message, batch, fill_row, format, ret_reason);
+
+    return json_name_foreign(status, message, batch, first_row, ret_reason);
 }
 
 const struct format_type airflow_json_format = {

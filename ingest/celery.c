@@ -4,8 +4,7 @@
  * the others leave `workflow` empty and the run table completes them by uuid. A retry keeps its uuid,
  * and its `received` may come before `retried`. */
 #include "ingest/json.h"
-
-#include <ctype.h>
+#include "ingest/trace.h"
 
 // clang-format off
 enum target {
@@ -46,12 +45,12 @@ static enum run_state state_of(struct span type, const struct json_value *requeu
 /* `exception` is a repr: TimeoutError('read timed out'). */
 static struct span class_of_repr(struct span repr)
 {
-    uint32_t size = 0;
+    struct span class = trace_class(repr);
 
-    while (size < repr.size && (isalnum((unsigned char)repr.data[size]) || strchr("_.", repr.data[size])) &&
-           repr.data[size])
-        size++;
-    return size < repr.size && repr.data[size] == '(' ? span_make(repr.data, size) : (struct span){0};
+    return class.size < repr.size && repr.data[class.size] == '(' ? class : (struct span)
+    {
+        0
+    };
 }
 
 static bool starts_with(struct span text, const char *beginning)

@@ -1,8 +1,8 @@
 /* Lines as Kubernetes' container runtimes write them, one file a container: RFC 3339 time, stream, P for a
  * part or F for the end of a line, the text. The runtime cuts long lines and may put lines of the other
  * stream between the parts, so a record goes on while a stream has an unfinished line, and gives a row for
- * each line in it. Source: CRI logging design, kubernetes/design-proposals-archive,
- * node/kubelet-cri-logging.md. */
+ * each line in it, in the order in which they end; another format may read the texts. Source: CRI logging
+ * design, kubernetes/design-proposals-archive, node/kubelet-cri-logging.md. */
 #include "base/memory.h"
 #include "ingest/json.h"
 
@@ -13,8 +13,23 @@ enum { STREAMS = 2 };
 static const struct span stream_names[STREAMS] = {{.data = "stdout", .size = sizeof "stdout" - 1},
                                                   {.data = "stderr", .size = sizeof "stderr" - 1}};
 
+struct cri_settings {
+    char *text;
+};
+
 struct format {
-    unsigned label; /* `stream` */
+    unsigned label;                      /* `stream` */
+    const struct format_type *text_type; /* what reads the texts; NULL: they are messages */
+    void *text_settings;
+    struct format *text_format;
+};
+
+static const struct option cri_options[] = {
+    {.name = "text",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct cri_settings, text),
+     .help = "Format of the texts: auto, fields, ecs, logfmt, or another one of whole lines. A text that it "
+             "cannot read is a message, as without this key."},
 };
 
 struct part {
@@ -54,17 +69,6 @@ static const char *read_part(struct span line, struct part *ret_part)
     return NULL;
 }
 
-static bool next_line(struct span *rest, struct span *ret_line)
-{
-    if (rest->size == 0)
-        return false;
-    const char *newline = memchr(rest->data, '\n', rest->size);
-    *ret_line = span_make(rest->data, newline ? (size_t)(newline - rest->data) : rest->size);
-    uint32_t used = ret_line->size + (newline != NULL);
-    *rest = span_make(rest->data + used, rest->size - used);
-    return true;
-}
-
 static bool cri_joins(const struct format *format)
 {
     return true;
@@ -76,27 +80,57 @@ static bool cri_continues(struct format *format, struct span before, struct span
     struct part part;
     struct span each;
 
-    while (next_line(&before, &each))
+    while (span_take_line(&before, &each))
         if (!read_part(each, &part))
             open[part.stream] = !part.is_last;
     return (open[0] || open[1]) && !read_part(line, &part);
 }
 
+static void cri_close(struct format *format)
+{
+    if (format->text_format)
+        format->text_type->close(format->text_format);
+    free(format->text_settings);
+    free(format);
+}
+
+/* A text without a time has that of its line. */
+static enum status open_text(struct format *format, const char *name, const struct format_context *context,
+                             struct error *ret_error)
+{
+    struct format_context text_context = *context;
+    const struct format_type *type = format_type_find(name);
+
+    if (!type || type->joins)
+        return format_refuse(context, "text", ret_error, "'%s' is no format of whole lines", name);
+    text_context.arrival_is_time = true;
+    format->text_type = type;
+    format->text_settings = memory_new(type->settings_size);
+    return type->open(format->text_settings, &text_context, &format->text_format, ret_error);
+}
+
 static enum status cri_open(const void *settings, const struct format_context *context,
                             struct format **ret_format, struct error *ret_error)
 {
+    const struct cri_settings *cri = settings;
     struct field_ref ref;
 
     if (!field_ref_parse(SPAN_LITERAL("labels.stream"), context->labels, &ref))
         return fail(ret_error, "no room for the label 'stream' (at most %d)", LABELS_MAX);
-    *ret_format = memory_new(sizeof **ret_format);
-    (*ret_format)->label = ref.label;
+    struct format *format = memory_new(sizeof *format);
+    format->label = ref.label;
+    if (cri->text && open_text(format, cri->text, context, ret_error)) {
+        cri_close(format);
+        return STATUS_FATAL;
+    }
+    *ret_format = format;
     return STATUS_OK;
 }
 
 /* A line that is being put together. */
 struct unfinished {
-    uint32_t row; /* UINT32_MAX: none */
+    bool is_open;
+    int64_t time_us; /* of its first part */
     struct span text;
 };
 
@@ -118,32 +152,58 @@ static bool append(struct event_batch *batch, struct span *text, struct span mor
     return true;
 }
 
-/* The row of the part's line, begun by its first part; UINT32_MAX: the batch is full. */
-static uint32_t row_of(struct format *format, struct event_batch *batch, struct unfinished *unfinished,
-                       const struct part *part, uint32_t item)
+/* The rows that the other format makes of a text; STATUS_SKIP: none, or not all are good. */
+static enum status decode_text(struct format *format, struct event_batch *batch,
+                               const struct unfinished *line)
 {
-    uint32_t row = unfinished->row;
+    const struct message message = {.payload = line->text, .arrival_us = line->time_us};
+    uint32_t first = batch->rows;
+    const char *reason;
 
-    if (row != UINT32_MAX)
-        return row;
-    row = event_batch_add(batch);
-    if (row == UINT32_MAX)
-        return row;
-    batch->item[row] = (uint16_t)item;
-    batch->time_us[row] = part->time_us;
-    batch->labels[format->label][row] = stream_names[part->stream];
-    unfinished->row = row;
-    return row;
+    if (!format->text_type || line->text.size == 0)
+        return STATUS_SKIP;
+    enum status status = format->text_type->decode(format->text_format, &message, batch, &reason);
+    if (status != STATUS_OK)
+        return status;
+    for (uint32_t row = first; row < batch->rows; row++)
+        if (batch->mark[row] != MARK_OK) {
+            batch->rows = first;
+            return STATUS_SKIP;
+        }
+    return batch->rows > first ? STATUS_OK : STATUS_SKIP;
+}
+
+/* The rows of a line that is whole, or that nothing follows. */
+static enum status add_line(struct format *format, struct event_batch *batch, struct span stream,
+                            const struct unfinished *line)
+{
+    uint32_t row = batch->rows;
+    enum status status = decode_text(format, batch, line);
+
+    if (status == STATUS_SKIP) {
+        if (event_batch_add(batch) == UINT32_MAX)
+            return STATUS_RETRY;
+        batch->time_us[row] = line->time_us;
+    } else if (status != STATUS_OK) {
+        return status;
+    }
+    for (; row < batch->rows; row++) {
+        batch->labels[format->label][row] = stream;
+        if (batch->message[row].size == 0)
+            batch->message[row] = line->text;
+    }
+    return STATUS_OK;
 }
 
 static enum status decode_parts(struct format *format, const struct message *message,
                                 struct event_batch *batch, const char **ret_reason)
 {
-    struct unfinished lines[STREAMS] = {{.row = UINT32_MAX}, {.row = UINT32_MAX}};
+    struct unfinished lines[STREAMS] = {{.is_open = false}};
     struct span rest = message->payload, line;
     uint32_t before = batch->rows;
+    enum status status = STATUS_OK;
 
-    while (next_line(&rest, &line)) {
+    while (status == STATUS_OK && span_take_line(&rest, &line)) {
         struct part part;
         const char *problem = read_part(line, &part);
 
@@ -152,31 +212,30 @@ static enum status decode_parts(struct format *format, const struct message *mes
             return STATUS_SKIP;
         }
         struct unfinished *unfinished = &lines[part.stream];
-        uint32_t row = row_of(format, batch, unfinished, &part, batch->rows - before);
-
-        if (row == UINT32_MAX || !append(batch, &batch->message[row], part.text))
+        if (!unfinished->is_open)
+            *unfinished = (struct unfinished){.is_open = true, .time_us = part.time_us};
+        if (!append(batch, &unfinished->text, part.text))
             return STATUS_RETRY;
+        unfinished->is_open = !part.is_last;
         if (part.is_last)
-            unfinished->row = UINT32_MAX;
+            status = add_line(format, batch, stream_names[part.stream], unfinished);
     }
-    return STATUS_OK;
+    for (unsigned stream = 0; stream < STREAMS && status == STATUS_OK; stream++)
+        if (lines[stream].is_open)
+            status = add_line(format, batch, stream_names[stream], &lines[stream]);
+    for (uint32_t row = before; row < batch->rows; row++)
+        batch->item[row] = (uint16_t)(row - before);
+    return status;
 }
 
 static enum status cri_decode(struct format *format, const struct message *message, struct event_batch *batch,
                               const char **ret_reason)
 {
     uint32_t before = batch->rows;
-    enum status status;
 
-    if (message->payload.size == 0) {
-        uint32_t row = event_batch_add(batch);
-
-        if (row == UINT32_MAX)
-            return STATUS_RETRY;
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
-    status = decode_parts(format, message, batch, ret_reason);
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
+    enum status status = decode_parts(format, message, batch, ret_reason);
     if (status != STATUS_OK)
         batch->rows = before;
     if (status == STATUS_RETRY && before == 0) {
@@ -186,14 +245,12 @@ static enum status cri_decode(struct format *format, const struct message *messa
     return status;
 }
 
-static void cri_close(struct format *format)
-{
-    free(format);
-}
-
 const struct format_type cri_format = {
     .name = "cri",
     .help = "log files of containers under Kubernetes (containerd, CRI-O): time, stream, P or F, text",
+    .options = cri_options,
+    .option_count = sizeof cri_options / sizeof *cri_options,
+    .settings_size = sizeof(struct cri_settings),
     .open = cri_open,
     .decode = cri_decode,
     .close = cri_close,

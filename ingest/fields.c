@@ -1,8 +1,8 @@
 /* The `fields` format: any JSON with its own names, mapped to ours by paths. Filling runs once a row
  * over a flat list of mappings; all names, units and state words are resolved at open.
  * Without a `map` the document's own top level is taken to use our names. Such a document did not ask to
- * be read that way, so an object under one of the names is somebody else's (ECS writes "host": {"name":
- * ...}) and is passed over; under a path that the user wrote it is an error.
+ * be read that way, so a value of the wrong type under one of the names is somebody else's (ECS writes
+ * "host": {"name": ...}) and is passed over; under a path that the user wrote it is an error.
  * Tried and dropped: dropping rows of unknown state, which would hide a new word of an engine from
  * everybody. */
 #include "ingest/fields.h"
@@ -39,6 +39,7 @@ struct format {
     struct mapping *mappings;
     size_t count, capacity;
     unsigned targets;
+    bool arrival_is_time;   /* of rows that tell none */
     bool guesses;           /* no map of the user: labels.* too */
     unsigned labels_mapped; /* how many of the pipeline's labels that covers so far */
 };
@@ -48,16 +49,13 @@ static const struct option fields_options[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct fields_settings, each),
      .help = "Path to the items of a message that become rows, `events[*]`; without it the message is one "
-             "row, an "
-             "array at the root one row an element."},
+             "row, an array at the root one row an element."},
     {.name = "map",
      .type = OPTION_NODE,
      .offset = offsetof(struct fields_settings, map),
      .help = "Field to path, to a list of paths (the first present wins), or to {path, unit, values, "
-             "otherwise} or "
-             "{value}; without it fields are looked up by their own names, the time also as timestamp, ts, "
-             "@timestamp "
-             "and eventTime."},
+             "otherwise} or {value}; without it all fields but source are looked up by their own names, the "
+             "time also as timestamp, ts, @timestamp and eventTime."},
 };
 
 static const char *const mapping_keys[] = {"path", "unit", "values", "otherwise", "value"};
@@ -65,21 +63,9 @@ static const char *const time_names[] = {"time", "timestamp", "ts", "@timestamp"
 static const char *const unit_names[] = {"auto", "s", "ms", "us", "ns"}; /* by enum time_unit */
 static const double unit_to_ms[] = {1, 1e3, 1, 1e-3, 1e-6};
 
-static const char *const not_a_scalar[] = {
-    [FIELD_TIME] = "is not a time",     [FIELD_TEXT] = "is not a text",
-    [FIELD_NUMBER] = "is not a number", [FIELD_INTEGER] = "is not a number",
-    [FIELD_SMALL] = "is not a number",  [FIELD_STATE] = "is not a text",
-    [FIELD_KIND] = "is not a text",
-};
-
 static enum field_type mapping_type(const struct mapping *mapping)
 {
     return mapping->ref.field == FIELD_COUNT ? FIELD_TEXT : field_rows[mapping->ref.field].type;
-}
-
-static bool is_scalar(const struct json_value *value)
-{
-    return value->type == JSON_TEXT || value->type == JSON_NUMBER || value->type == JSON_BOOL;
 }
 
 /* Our own words, in any case. */
@@ -103,8 +89,8 @@ static enum run_state state_of(const struct mapping *mapping, struct span word)
     return state == STATE_COUNT ? mapping->otherwise : state;
 }
 
-static const char *store_number(const struct mapping *mapping, const struct json_value *value, double *column,
-                                uint32_t row)
+static const char *store_number(const struct mapping *mapping, const struct json_value *value,
+                                double *ret_number)
 {
     double number;
     const char *problem = json_value_number(value, &number);
@@ -113,24 +99,7 @@ static const char *store_number(const struct mapping *mapping, const struct json
         return problem;
     if (!isfinite(number * mapping->factor))
         return "is out of range";
-    column[row] = number * mapping->factor;
-    return NULL;
-}
-
-static const char *store_integer(const struct json_value *value, enum field_type type, void *column,
-                                 uint32_t row)
-{
-    int64_t integer;
-    bool is_small = type == FIELD_SMALL;
-    const char *problem =
-        json_value_integer(value, is_small ? 0 : INT32_MIN + 1, is_small ? UINT16_MAX : INT32_MAX, &integer);
-
-    if (problem)
-        return problem;
-    if (is_small)
-        ((uint16_t *)column)[row] = (uint16_t)integer;
-    else
-        ((int32_t *)column)[row] = (int32_t)integer;
+    *ret_number = number * mapping->factor;
     return NULL;
 }
 
@@ -138,48 +107,43 @@ static const char *store_integer(const struct json_value *value, enum field_type
 static const char *store(const struct mapping *mapping, const struct json_value *value,
                          const struct json_item *item)
 {
+    const struct time_form form = {.unit = mapping->unit};
+    struct event_batch *batch = item->batch;
     enum field_type type = mapping_type(mapping);
-    void *column = mapping->ref.field == FIELD_COUNT ? item->batch->labels[mapping->ref.label]
-                                                     : event_column(item->batch, mapping->ref.field);
-    uint32_t row = item->row;
 
-    assert(column);
-    if (!is_scalar(value))
-        return not_a_scalar[type];
-    switch (type) {
-    case FIELD_TIME:
-        return json_value_time(value, mapping->unit, item->message->arrival_us, (int64_t *)column + row);
-    case FIELD_TEXT:
-        ((struct span *)column)[row] = value->text;
-        return NULL;
-    case FIELD_NUMBER:
-        return store_number(mapping, value, column, row);
-    case FIELD_INTEGER:
-    case FIELD_SMALL:
-        return store_integer(value, type, column, row);
-    case FIELD_STATE:
-        ((uint8_t *)column)[row] = (uint8_t)state_of(mapping, value->text);
-        return NULL;
-    case FIELD_KIND:
-        for (unsigned kind = 0; kind < KIND_COUNT; kind++)
-            if (span_is(value->text, event_kind_names[kind])) {
-                ((uint8_t *)column)[row] = (uint8_t)kind;
-                return NULL;
-            }
-        return mapping->guessed ? NULL : "is neither event nor metric";
-    }
-    return NULL;
+    if (type == FIELD_NUMBER)
+        return store_number(mapping, value, (double *)event_column(batch, mapping->ref.field) + item->row);
+    const char *problem =
+        field_store(batch, item->row, mapping->ref, value, &form, 1, item->message->arrival_us);
+    if (!problem && type == FIELD_STATE)
+        batch->state[item->row] = (uint8_t)state_of(mapping, value->text);
+    return problem;
 }
 
-static const struct json_value *first_present(const struct mapping *mapping, const struct json_value *values)
+/* Takes the first candidate that is there; where nobody wrote the path, the first that fits, and only a wrong
+ * time is told. NULL, or what is wrong. */
+static const char *fill_field(const struct mapping *mapping, const struct json_item *item)
 {
-    for (unsigned i = 0; i < mapping->target_count; i++) {
-        const struct json_value *value = &values[mapping->target + i];
+    const struct json_value *candidates =
+        mapping->target_count ? &item->values[mapping->target] : &mapping->constant;
+    unsigned count = mapping->target_count ? mapping->target_count : 1;
+    const struct json_value *wrong = NULL;
+    const char *problem = NULL;
 
-        if (is_scalar(value) || (value->type != JSON_ABSENT && !mapping->guessed))
-            return value;
+    for (unsigned i = 0; i < count && (!wrong || mapping->guessed); i++) {
+        if (candidates[i].type == JSON_ABSENT)
+            continue;
+        const char *found = store(mapping, &candidates[i], item);
+        if (!found)
+            return NULL;
+        if (!wrong) {
+            wrong = &candidates[i];
+            problem = found;
+        }
     }
-    return mapping->constant.type == JSON_ABSENT ? NULL : &mapping->constant;
+    if (!wrong || (mapping->guessed && mapping->ref.field != F_TIME))
+        return NULL;
+    return reason_print(item->batch, "%s: %s %s", mapping->name, json_type_names[wrong->type], problem);
 }
 
 static enum json_verdict fill_row(void *owner, const struct json_item *item, const char **ret_reason)
@@ -187,17 +151,14 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     const struct format *format = owner;
 
     for (size_t i = 0; i < format->count; i++) {
-        const struct mapping *mapping = &format->mappings[i];
-        const struct json_value *value = first_present(mapping, item->values);
-        const char *problem = value ? store(mapping, value, item) : NULL;
-
-        if (problem) {
-            *ret_reason =
-                reason_print(item->batch, "%s: %s %s", mapping->name, json_type_names[value->type], problem);
+        *ret_reason = fill_field(&format->mappings[i], item);
+        if (*ret_reason)
             return JSON_ROW_BAD;
-        }
     }
-    if (item->batch->time_us[item->row] != TIME_NONE)
+    int64_t *time_us = &item->batch->time_us[item->row];
+    if (*time_us == TIME_NONE && format->arrival_is_time)
+        *time_us = item->message->arrival_us;
+    if (*time_us != TIME_NONE)
         return JSON_ROW_KEPT;
     *ret_reason = "no time";
     return JSON_ROW_BAD;
@@ -234,7 +195,7 @@ static void guess_field(struct format *format, enum field field)
 }
 
 /* Labels that other parts of the configuration name after this format is open. A name that is no path in the
- * document's spelling ("a[b") is never found. */
+ * document's spelling ("a[b", "a..b") is never found. */
 static void guess_new_labels(struct format *format, const struct event_batch *batch)
 {
     for (; format->labels_mapped < batch->label_columns; format->labels_mapped++) {
@@ -247,8 +208,10 @@ static void guess_new_labels(struct format *format, const struct event_batch *ba
         struct mapping *mapping = mapping_new(format, name, ref);
         mapping->guessed = true;
         memcpy(path + strlen("labels."), name, strlen(name) + 1);
-        if (mapping_add_path(format, mapping, path))
-            continue; /* its value stays absent */
+        if (mapping_add_path(format, mapping, path)) {
+            format->count--;
+            format->targets--;
+        }
     }
 }
 
@@ -442,6 +405,7 @@ static enum status fields_open(const void *settings, const struct format_context
         return fail(ret_error, "each: path \"%s\" %s", fields->each, problem);
     struct format *format = memory_new(sizeof *format);
     format->reader = reader;
+    format->arrival_is_time = context->arrival_is_time;
     format->guesses = !fields->map || fields->is_preset;
     if (fields->map && read_map(format, fields->map, context->labels, ret_error)) {
         fields_close(format);
@@ -450,8 +414,10 @@ static enum status fields_open(const void *settings, const struct format_context
     for (size_t i = 0; i < format->count; i++)
         format->mappings[i].guessed = fields->is_preset;
     if (!fields->map)
-        for (unsigned field = 0; field < FIELD_COUNT; field++)
-            guess_field(format, (enum field)field);
+        for (unsigned field = 0; field < FIELD_COUNT; field++) {
+            if (field != F_SOURCE) /* the configuration's; "source": "stdout" is something else */
+                guess_field(format, (enum field)field);
+        }
     else if (!node_find(fields->map, "time"))
         guess_field(format, F_TIME);
     *ret_format = format;

@@ -26,14 +26,12 @@ void file_warn(struct source *source, const char *path, int64_t offset, const ch
 }
 
 /* The arrival of the line just cut; the lines of both files go side by side. */
-static int64_t next_arrival(struct source *source)
+static int64_t next_kept_arrival(struct source *source)
 {
     struct lines *arrivals = &source->arrivals;
     struct span line;
     int64_t arrival_us;
 
-    if (!source->has_arrivals)
-        return TIME_NONE;
     while (!lines_next(arrivals, &line)) {
         if (arrivals->state == READ_DONE) {
             source->has_arrivals = false;
@@ -44,6 +42,16 @@ static int64_t next_arrival(struct source *source)
         lines_fill(arrivals);
     }
     return time_parse(line, TIME_UNIT_MS, TIME_NONE, &arrival_us) ? arrival_us : TIME_NONE;
+}
+
+/* A line arrives when it is read, where it is read as it comes: a file at rest is the same at any time. */
+static int64_t next_arrival(struct source *source, const struct stream *stream)
+{
+    bool comes = source->follower || stream->partition.passing;
+
+    if (source->has_arrivals)
+        return next_kept_arrival(source);
+    return source->context.receives && comes ? source->now_us : TIME_NONE;
 }
 
 /* The file is shorter than what was read of it before: another one of the same name. */
@@ -72,7 +80,8 @@ static bool fill(struct source *source, struct stream *stream)
     return true;
 }
 
-/* Towards the line where to read on, at most a buffer; true: it stands there. */
+/* Towards the line where to read on, at most a buffer; true: it stands there. The last line passed over may
+ * have no end yet, when it was given as the last one of its file. */
 static bool pass_over(struct source *source, struct stream *stream)
 {
     struct lines *lines = &stream->lines;
@@ -82,7 +91,10 @@ static bool pass_over(struct source *source, struct stream *stream)
         struct span line;
 
         if (lines_next(lines, &line)) {
-            (void)next_arrival(source);
+            (void)next_arrival(source, stream);
+            stream->next_offset++;
+        } else if (lines->state == READ_END_FOR_NOW && stream->next_offset + 1 == stream->first_offset &&
+                   lines_drop_rest(lines)) {
             stream->next_offset++;
         } else if (lines->state != READ_MORE) {
             start_anew(source, stream);
@@ -126,7 +138,7 @@ static size_t file_poll(struct source *source, size_t index, struct message *ret
         struct span line;
 
         if (lines_next(lines, &line)) {
-            int64_t arrival_us = next_arrival(source);
+            int64_t arrival_us = next_arrival(source, stream);
             int64_t offset = stream->next_offset++;
 
             if (line.size > 0)
@@ -170,6 +182,7 @@ static void find_place(struct source *source, struct stream *stream)
 
 static void file_advance(struct source *source, int64_t now_us)
 {
+    source->now_us = now_us;
     if (source->follower)
         follow_advance(source, now_us);
     for (size_t i = 0; i < source->stream_count; i++) {
@@ -201,6 +214,14 @@ static bool file_ready(const struct source *source)
 static bool file_endless(const void *settings)
 {
     return ((const struct file_settings *)settings)->follow;
+}
+
+static bool file_dates(const void *settings)
+{
+    const struct file_settings *file = settings;
+    struct stat about;
+
+    return file->follow || file->arrivals || (stat(file->path, &about) == 0 && !S_ISREG(about.st_mode));
 }
 
 static size_t file_partition_count(const struct source *source)
@@ -363,6 +384,7 @@ const struct source_type file_source = {
     .open = file_open,
     .ready = file_ready,
     .endless = file_endless,
+    .dates = file_dates,
     .advance = file_advance,
     .partition_count = file_partition_count,
     .partition = file_partition,

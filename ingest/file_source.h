@@ -31,12 +31,13 @@ struct stream {
     /* followed */
     uint64_t name;           /* hash of the topic */
     struct file_mark *marks; /* of the files read so far, oldest first */
-    size_t mark_count, mark; /* the one that is read, or is next */
-    struct buffer note;      /* the marks, for a restart */
-    bool quiet;              /* all that was written when last looked at is read */
-    bool over;               /* nothing to read is in sight */
-    unsigned still;          /* times it had not grown although it has a successor */
-    unsigned cut;            /* times looked at since it was cut off */
+    size_t mark_count, mark_capacity;
+    size_t mark;        /* the one that is read, or is next */
+    struct buffer note; /* the marks, for a restart */
+    bool quiet;         /* all that was written when last looked at is read */
+    bool over;          /* nothing to read is in sight */
+    unsigned still;     /* times it had not grown although it has a successor */
+    unsigned cut;       /* times looked at since it was cut off */
     int64_t size, changed_ns;
 };
 
@@ -50,6 +51,7 @@ struct source {
     struct lines arrivals;
     bool has_arrivals;
     struct follower *follower; /* NULL: files are read once */
+    int64_t now_us;            /* of the last advance */
 };
 
 /* file.c */

@@ -25,9 +25,10 @@ enum {
     LAYOUT = 1,
     SCAN_EVERY_US = 1000 * 1000,
     HEAD_BYTES = 1024,
-    MARKS_MAX = 128, /* of a stream; older files are forgotten */
-    STILL_SCANS = 5, /* a renamed file may still be written to: quiet for so long before it is left */
-    CUT_SCANS = 2,   /* a copy of a file cut off may be seen a little later */
+    MARKS_KEPT = 128, /* of a stream, and more where the files of all of them are still there */
+    MARK_BYTES = 36,  /* in a note */
+    STILL_SCANS = 5,  /* a renamed file may still be written to: quiet for so long before it is left */
+    CUT_SCANS = 2,    /* a copy of a file cut off may be seen a little later */
 };
 
 struct candidate {
@@ -36,7 +37,8 @@ struct candidate {
     uint64_t device, inode;
     int64_t size, changed_ns;
     uint32_t head_size; /* 0: not a whole line yet */
-    bool told;
+    uint64_t hash;      /* of the head */
+    bool told, unreadable;
     char head[HEAD_BYTES];
 };
 
@@ -55,12 +57,16 @@ struct follower *follow_open(void)
     return follower;
 }
 
+static void forget_file(struct candidate *file)
+{
+    free(file->path);
+    free(file);
+}
+
 static void forget_files(struct candidate **files, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        free(files[i]->path);
-        free(files[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        forget_file(files[i]);
     free(files);
 }
 
@@ -92,17 +98,28 @@ static struct candidate *find_path(const struct follower *follower, const char *
     return NULL;
 }
 
-static void read_head(struct candidate *file)
+/* False: it has gone meanwhile. What cannot be read is said once, and tried with each look. */
+static bool read_head(struct source *source, struct candidate *file)
 {
-    size_t size = lines_head(file->path, file->head, HEAD_BYTES);
+    struct error error;
+    size_t size = 0;
+    bool told = file->unreadable;
 
-    file->head_size = size == HEAD_BYTES || memchr(file->head, '\n', size) ? (uint32_t)size : 0;
+    file->unreadable = lines_head(file->path, file->head, HEAD_BYTES, &size, &error) != STATUS_OK;
+    if (file->unreadable && access(file->path, F_OK) != 0)
+        return false;
+    if (file->unreadable && !told)
+        source->context.warn(source->context.owner, error.text);
+    bool tells = size == HEAD_BYTES || source->context.once || memchr(file->head, '\n', size);
+    file->head_size = tells ? (uint32_t)size : 0;
+    file->hash = hash_bytes(file->head, file->head_size, 0);
+    return true;
 }
 
 /* NULL: no regular file. The head of one that has not changed is not read again. */
-static struct candidate *examine(const struct follower *follower, const char *path)
+static struct candidate *examine(struct source *source, const char *path)
 {
-    const struct candidate *before = find_path(follower, path);
+    const struct candidate *before = find_path(source->follower, path);
     struct candidate *file;
     struct stat about;
 
@@ -111,7 +128,7 @@ static struct candidate *examine(const struct follower *follower, const char *pa
     file = memory_new(sizeof *file);
     if (before)
         *file = *before;
-    bool same = before && file->device == about.st_dev && file->inode == about.st_ino &&
+    bool same = before && !file->unreadable && file->device == about.st_dev && file->inode == about.st_ino &&
                 file->size == about.st_size && file->changed_ns == changed_at(&about);
     file->path = memory_text(path, strlen(path));
     file->name = hash_bytes(path, strlen(path), 0);
@@ -119,14 +136,51 @@ static struct candidate *examine(const struct follower *follower, const char *pa
     file->inode = about.st_ino;
     file->size = about.st_size;
     file->changed_ns = changed_at(&about);
-    if (!same)
-        read_head(file);
+    if (!same && !read_head(source, file)) {
+        forget_file(file);
+        return NULL;
+    }
     return file;
+}
+
+struct match {
+    char *path;
+    int64_t changed_ns;
+};
+
+static int compare_paths(const void *left, const void *right)
+{
+    return strcmp(((const struct match *)left)->path, ((const struct match *)right)->path);
+}
+
+static int compare_newest(const void *left, const void *right)
+{
+    int64_t a = ((const struct match *)left)->changed_ns, b = ((const struct match *)right)->changed_ns;
+
+    return a == b ? compare_paths(left, right) : a > b ? -1 : 1;
+}
+
+/* The newest files of too many, by path. */
+static void keep_newest(glob_t *found)
+{
+    struct match *matches = memory_new(found->gl_pathc * sizeof *matches);
+
+    for (size_t i = 0; i < found->gl_pathc; i++) {
+        struct stat about;
+
+        matches[i].path = found->gl_pathv[i];
+        matches[i].changed_ns = stat(matches[i].path, &about) == 0 ? changed_at(&about) : INT64_MIN;
+    }
+    qsort(matches, found->gl_pathc, sizeof *matches, compare_newest);
+    qsort(matches, FILES_MAX, sizeof *matches, compare_paths);
+    for (size_t i = 0; i < found->gl_pathc; i++)
+        found->gl_pathv[i] = matches[i].path;
+    free(matches);
 }
 
 static void add_file(struct source *source, const char *path, struct candidate **files, size_t *count)
 {
-    struct candidate *file = *count < FILES_MAX ? examine(source->follower, path) : NULL;
+    struct candidate *file = examine(source, path);
 
     if (file)
         files[(*count)++] = file;
@@ -142,13 +196,14 @@ static void list_files(struct source *source)
 
     if (!file_is_pattern(pattern))
         add_file(source, pattern, files, &count);
-    else if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            add_file(source, found.gl_pathv[i], files, &count);
+    else if (glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc > FILES_MAX)
+        keep_newest(&found);
+    for (size_t i = 0; i < found.gl_pathc && i < FILES_MAX; i++)
+        add_file(source, found.gl_pathv[i], files, &count);
     if (count == 0 && !follower->scanned)
         file_warn(source, pattern, 0, "no such file yet");
     if (found.gl_pathc > FILES_MAX && !follower->told_many)
-        file_warn(source, pattern, 0, "more than 1000 files match; the first ones by name are followed");
+        file_warn(source, pattern, 0, "more than 1000 files match; those written to last are followed");
     follower->told_many |= found.gl_pathc > FILES_MAX;
     globfree(&found);
     forget_files(follower->files, follower->count);
@@ -158,8 +213,11 @@ static void list_files(struct source *source)
 
 static bool fits(const struct file_mark *mark, const struct candidate *file)
 {
-    return mark->head_size > 0 && file->head_size >= mark->head_size &&
-           hash_bytes(file->head, mark->head_size, 0) == mark->hash;
+    if (mark->head_size == 0 || file->head_size < mark->head_size)
+        return false;
+    if (mark->head_size == file->head_size)
+        return mark->hash == file->hash;
+    return mark->hash == hash_bytes(file->head, mark->head_size, 0);
 }
 
 static bool same_inode(const struct file_mark *mark, const struct candidate *file)
@@ -201,6 +259,18 @@ static struct candidate *find_successor(const struct source *source, const struc
     return file && file->head_size > 0 && !find_mark(source, file) ? file : NULL;
 }
 
+/* Another file under the stream's name that begins as the newest one read: it was written anew with the same
+ * lines and more (rsync, sed -i), and is read on. */
+static struct candidate *find_replacement(const struct source *source, const struct stream *stream)
+{
+    struct candidate *file = find_path(source->follower, stream->topic);
+
+    if (!file || stream->mark_count == 0)
+        return NULL;
+    const struct file_mark *newest = &stream->marks[stream->mark_count - 1];
+    return fits(newest, file) && !same_inode(newest, file) ? file : NULL;
+}
+
 static void write_note(struct stream *stream)
 {
     buffer_clear(&stream->note);
@@ -223,7 +293,6 @@ static struct stream *add_stream(struct source *source, const char *topic)
 
     stream->name = hash_bytes(topic, strlen(topic), 0);
     stream->note.limit = SOURCE_NOTE_MAX;
-    stream->marks = memory_new(MARKS_MAX * sizeof *stream->marks);
     return stream;
 }
 
@@ -235,6 +304,15 @@ static int64_t resume(const struct source *source, const struct stream *stream, 
                            : OFFSET_NONE;
 }
 
+/* For the next line that is surely new: offsets that lines had before a restart are not given again, even
+ * when those lines are found no more. */
+static int64_t new_offset(const struct source *source, const struct stream *stream)
+{
+    int64_t known = resume(source, stream, false);
+
+    return known > stream->next_offset ? known : stream->next_offset;
+}
+
 /* The last file that begins at or before the line where to read on. */
 static void choose_mark(struct stream *stream)
 {
@@ -244,6 +322,13 @@ static void choose_mark(struct stream *stream)
         stream->mark++;
 }
 
+static struct file_mark *push_mark(struct stream *stream)
+{
+    stream->marks =
+        memory_reserve(stream->marks, &stream->mark_capacity, stream->mark_count + 1, sizeof *stream->marks);
+    return &stream->marks[stream->mark_count++];
+}
+
 static void read_note(struct stream *stream, struct span note)
 {
     struct unpack in;
@@ -251,7 +336,7 @@ static void read_note(struct stream *stream, struct span note)
 
     if (unpack_layout(note, LAYOUT, &in, &ignored) != STATUS_OK)
         return;
-    while (in.at < in.end && stream->mark_count < MARKS_MAX) {
+    while (in.at < in.end) {
         struct file_mark mark = {.first_offset = unpack_i64(&in)};
 
         mark.device = unpack_u64(&in);
@@ -260,7 +345,7 @@ static void read_note(struct stream *stream, struct span note)
         mark.head_size = unpack_u32(&in);
         if (in.broken)
             return;
-        stream->marks[stream->mark_count++] = mark;
+        *push_mark(stream) = mark;
     }
 }
 
@@ -282,17 +367,32 @@ static void set_mark(struct file_mark *mark, const struct candidate *file)
     mark->device = file->device;
     mark->inode = file->inode;
     mark->head_size = file->head_size;
-    mark->hash = hash_bytes(file->head, file->head_size, 0);
+    mark->hash = file->hash;
 }
 
-static void add_mark(struct stream *stream, const struct candidate *file, int64_t first_offset)
+/* The oldest one whose file is gone; a file still there without its mark would be read again. */
+static void drop_mark(const struct source *source, struct stream *stream)
 {
-    if (stream->mark_count == MARKS_MAX) {
-        memmove(stream->marks, stream->marks + 1, --stream->mark_count * sizeof *stream->marks);
-        stream->mark--;
-    }
+    size_t dropped = 0;
+
+    while (dropped < stream->mark_count && find_file(source, &stream->marks[dropped], false))
+        dropped++;
+    if (dropped == stream->mark_count && stream->mark_count < SOURCE_NOTE_MAX / MARK_BYTES)
+        return;
+    dropped %= stream->mark_count;
+    stream->mark_count--;
+    memmove(stream->marks + dropped, stream->marks + dropped + 1,
+            (stream->mark_count - dropped) * sizeof *stream->marks);
+    stream->mark--;
+}
+
+static void add_mark(struct source *source, struct stream *stream, const struct candidate *file,
+                     int64_t first_offset)
+{
     assert(stream->mark == stream->mark_count);
-    stream->marks[stream->mark_count++] = (struct file_mark){.first_offset = first_offset};
+    if (stream->mark_count >= MARKS_KEPT)
+        drop_mark(source, stream);
+    *push_mark(stream) = (struct file_mark){.first_offset = first_offset};
     set_mark(&stream->marks[stream->mark], file);
 }
 
@@ -340,7 +440,7 @@ static void skip_lost(struct source *source, struct stream *stream)
 
 static void open_next(struct source *source, struct stream *stream)
 {
-    struct candidate *successor = find_successor(source, stream);
+    struct candidate *successor = find_successor(source, stream), *replacement;
 
     while (stream->mark < stream->mark_count) {
         struct candidate *file = find_file(source, &stream->marks[stream->mark], false);
@@ -353,11 +453,15 @@ static void open_next(struct source *source, struct stream *stream)
             break; /* it may come back under another name */
         skip_lost(source, stream);
     }
-    stream->over = !successor;
-    if (!successor)
-        return;
-    add_mark(stream, successor, stream->next_offset);
-    open_file(source, stream, successor, true);
+    replacement = stream->mark == stream->mark_count ? find_replacement(source, stream) : NULL;
+    stream->over = !successor && !replacement;
+    if (successor) {
+        add_mark(source, stream, successor, new_offset(source, stream));
+        open_file(source, stream, successor, true);
+    } else if (replacement) {
+        stream->mark--;
+        open_file(source, stream, replacement, true);
+    }
 }
 
 void follow_finished(struct source *source, struct stream *stream)
@@ -369,13 +473,21 @@ void follow_finished(struct source *source, struct stream *stream)
     source->follower->due_us = INT64_MIN;
 }
 
-/* It begins as the one that was read, and has fewer lines: it was cut off and is written again. */
+/* It begins as the one that was read, and has fewer lines. Under the log's name it was cut off and is written
+ * again; elsewhere it is a copy made before the last lines were written that were read, or has lost them. */
 void follow_too_short(struct source *source, struct stream *stream)
 {
+    if (strcmp(stream->lines.path, stream->topic) != 0) {
+        stream->next_offset = stream->first_offset;
+        follow_finished(source, stream);
+        return;
+    }
     file_warn(source, stream->lines.path, stream->first_offset,
               "it ends before the line where it was to be read on, and is read from its beginning");
     lines_rewind(&stream->lines);
-    stream->marks[stream->mark].first_offset = stream->next_offset = stream->first_offset;
+    stream->next_offset = stream->first_offset;
+    stream->first_offset = stream->next_offset = new_offset(source, stream);
+    stream->marks[stream->mark].first_offset = stream->next_offset;
     write_note(stream);
 }
 
@@ -391,7 +503,7 @@ static bool is_intact(struct stream *stream)
         return false;
     if (stream->lines.zstd)
         return true;
-    ssize_t size = pread(stream->lines.descriptor, head, HEAD_BYTES, 0);
+    ssize_t size = pread(stream->lines.descriptor, head, HEAD_BYTES, stream->lines.begin);
     if (size < (ssize_t)mark->head_size || hash_bytes(head, mark->head_size, 0) != mark->hash)
         return false;
     if (size > (ssize_t)mark->head_size) {
@@ -435,6 +547,12 @@ static void go_to_copy(struct source *source, struct stream *stream)
     }
 }
 
+/* Nothing is written any more to a file that has lost its name. */
+static bool is_left(const struct source *source, const struct stream *stream, const struct stat *about)
+{
+    return about->st_nlink == 0 || find_successor(source, stream) || find_replacement(source, stream);
+}
+
 static void look_at(struct source *source, struct stream *stream)
 {
     struct stat about;
@@ -451,18 +569,20 @@ static void look_at(struct source *source, struct stream *stream)
         stream->changed_ns = changed_at(&about);
         stream->still = 0;
         stream->quiet = false;
-    } else if (stream->quiet && stream->lines.goes_on &&
-               (about.st_nlink == 0 || find_successor(source, stream)) && ++stream->still >= STILL_SCANS) {
+    } else if (stream->quiet && stream->lines.goes_on && is_left(source, stream, &about) &&
+               ++stream->still >= STILL_SCANS) {
         stream->lines.goes_on = stream->quiet = false; /* a last line without its end is given too */
+        if (about.st_nlink == 0)
+            stream->marks[stream->mark].inode = 0; /* it may soon be another file's */
     }
 }
 
-static bool is_name_of_stream(const struct source *source, const struct candidate *file)
+static const struct stream *find_stream(const struct source *source, const struct candidate *file)
 {
     for (size_t i = 0; i < source->stream_count; i++)
         if (source->streams[i]->name == file->name && strcmp(source->streams[i]->topic, file->path) == 0)
-            return true;
-    return false;
+            return source->streams[i];
+    return NULL;
 }
 
 /* Two files begin alike, and the one that was read is still there: a copy, for all that can be known. */
@@ -483,16 +603,17 @@ static void begin_streams(struct source *source)
     for (size_t i = 0; i < follower->count; i++) {
         struct candidate *file = follower->files[i];
         const struct file_mark *mark = file->head_size > 0 ? find_mark(source, file) : NULL;
+        const struct stream *known = find_stream(source, file);
         int64_t offset;
 
-        if (mark)
+        if (mark && !(known && find_replacement(source, known)))
             tell_copy(source, file, mark);
-        if (mark || file->head_size == 0 || is_name_of_stream(source, file))
+        if (mark || file->head_size == 0 || known)
             continue;
         struct stream *stream = add_stream(source, file->path);
         offset = resume(source, stream, true);
         stream->first_offset = offset == OFFSET_NONE ? 0 : offset;
-        add_mark(stream, file, 0);
+        add_mark(source, stream, file, 0);
         open_file(source, stream, file, true);
     }
 }

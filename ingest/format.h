@@ -16,6 +16,7 @@ struct format;
 struct format_context {         /* borrowed while the format lives */
     struct label_names *labels; /* formats may add names while opening, never later */
     const struct node *node;    /* its entry in `formats:`, for messages; NULL: none, or opened again */
+    bool arrival_is_time;       /* of log lines that tell none */
 };
 
 struct format_type {
@@ -45,6 +46,9 @@ struct format_type {
      * decoded as one message. Its answer depends on nothing else. */
     bool (*joins)(const struct format *format);
     bool (*continues)(struct format *format, struct span before, struct span line);
+
+    /* The time of its rows is the arrival of their message. NULL: never. */
+    bool (*undated)(const struct format *format);
 };
 
 /* A name for a type of format with its `preset` set: sources may name it like a type. */
@@ -53,6 +57,9 @@ struct format_preset {
     const struct format_type *type;
     const char *help;
 };
+
+/* A row marked TOMBSTONE, of an empty payload; what decode then answers. */
+enum status format_add_tombstone(struct event_batch *batch);
 
 /* What is wrong with a key of the entry: "FILE:LINE:COLUMN: key: text". Returns STATUS_FATAL. */
 enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,

@@ -1,4 +1,4 @@
-/* The list of formats; one line each. Looked through at load only. */
+/* The list of formats, one line each, looked through at load only; and what several of them do. */
 #include "ingest/line.h"
 
 #include <stdio.h>
@@ -44,6 +44,16 @@ bool format_preset_at(size_t index, struct format_preset *ret_preset)
         return false;
     *ret_preset = (struct format_preset){preset->name, &line_format, preset->help};
     return true;
+}
+
+enum status format_add_tombstone(struct event_batch *batch)
+{
+    uint32_t row = event_batch_add(batch);
+
+    if (row == UINT32_MAX)
+        return STATUS_RETRY;
+    batch->mark[row] = MARK_TOMBSTONE;
+    return STATUS_OK;
 }
 
 enum status format_refuse(const struct format_context *context, const char *key, struct error *ret_error,

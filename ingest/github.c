@@ -8,8 +8,6 @@
  * Payloads of other types carry no time of their own and take that of the arrival. */
 #include "ingest/json.h"
 
-#include <stdio.h>
-
 // clang-format off
 enum target {
     ACTION, REPOSITORY, SENDER, RUN_OBJECT, JOB_OBJECT, CHECK_OBJECT, SUITE_OBJECT, DEPLOYED_OBJECT, SHA,
@@ -167,14 +165,9 @@ static void fill_object(const struct json_item *item, const struct kind *kind)
 static bool fill_action(const struct json_item *item, const char *kind)
 {
     struct span action = item_text(item, ACTION);
-    size_t size = strlen(kind) + 1 + action.size;
-    char *text = arena_take(&item->batch->text, size + 1);
 
-    if (!text)
-        return false;
-    snprintf(text, size + 1, "%s.%.*s", kind, (int)action.size, action.size ? action.data : "");
-    item->batch->action[item->row] = span_make(text, action.size ? size : strlen(kind));
-    return true;
+    item->batch->action[item->row] = span_of(kind);
+    return action.size == 0 || item_join(item, span_of(kind), '.', action, item->batch->action);
 }
 
 static enum json_verdict fill_row(void *owner, const struct json_item *item, const char **ret_reason)

@@ -127,8 +127,10 @@ static void add_processor(struct source *source)
         .user = user + nice, .system = system + irq + softirq, .iowait = iowait, .steal = steal};
     now.all = now.user + now.system + iowait + steal + idle;
     source->processor = now;
-    /* iowait may go back a little (proc(5)) */
-    if (read < 4 || before.all == 0 || now.all <= before.all || now.iowait < before.iowait)
+    /* iowait may go back a little (proc(5)), all of them where a CPU is unplugged or the machine moves */
+    bool goes_back = now.user < before.user || now.system < before.system || now.iowait < before.iowait ||
+                     now.steal < before.steal || now.all <= before.all;
+    if (read < 4 || before.all == 0 || goes_back)
         return;
     double all = (double)(now.all - before.all), user_part = (double)(now.user - before.user),
            system_part = (double)(now.system - before.system),
@@ -179,12 +181,12 @@ static void add_load(struct source *source)
 
 static bool is_disk(const struct mntent *mount)
 {
-    static const char *const images[] = {"squashfs", "iso9660", "erofs", "udf"};
+    static const char *const others[] = {"squashfs", "iso9660", "erofs", "udf", "cifs", "smb3", "autofs"};
 
-    for (size_t i = 0; i < sizeof images / sizeof *images; i++)
-        if (strcmp(mount->mnt_type, images[i]) == 0)
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(mount->mnt_type, others[i]) == 0)
             return false;
-    if (strncmp(mount->mnt_type, "fuse.", strlen("fuse.")) == 0)
+    if (strncmp(mount->mnt_type, "fuse.", strlen("fuse.")) == 0 || strncmp(mount->mnt_fsname, "//", 2) == 0)
         return false;
     return mount->mnt_fsname[0] == '/' || strcmp(mount->mnt_type, "overlay") == 0 ||
            strcmp(mount->mnt_type, "zfs") == 0;

@@ -503,16 +503,6 @@ static const char *parse(struct json_reader *reader, struct span payload, uint32
     return reason;
 }
 
-static enum status add_tombstone(struct event_batch *batch)
-{
-    uint32_t row = event_batch_add(batch);
-
-    if (row == UINT32_MAX)
-        return STATUS_RETRY;
-    batch->mark[row] = MARK_TOMBSTONE;
-    return STATUS_OK;
-}
-
 static bool is_binary(struct span payload, size_t valid)
 {
     const char *blanks = "\t\n\r ";
@@ -552,7 +542,7 @@ enum status json_reader_decode(struct json_reader *reader, const struct message 
     bool retry = false;
 
     if (message->payload.size == 0)
-        return add_tombstone(batch);
+        return format_add_tombstone(batch);
     struct span payload = sniff_json(message->payload);
     *ret_reason = encoding_reason(batch, payload);
     if (*ret_reason)

@@ -95,6 +95,10 @@ struct json_column { /* a text or number that is copied as it is */
 };
 void item_take_texts(const struct json_item *item, const struct json_column *columns, size_t count);
 
+/* Two texts and what parts them, as the row's field. False: no room in the arena. */
+bool item_join(const struct json_item *item, struct span first, char between, struct span second,
+               struct span *column);
+
 struct state_name { /* an engine's word for a state; a list of them ends with a NULL */
     const char *name;
     enum run_state state;
@@ -108,6 +112,13 @@ const char *json_value_integer(const struct json_value *value, int64_t min, int6
                                int64_t *ret_integer);
 const char *json_value_time(const struct json_value *value, enum time_unit unit, int64_t reference_us,
                             int64_t *ret_us);
+
+/* Puts what a value says into the row's field or label; a time may be written in any of the forms. A
+ * negative map_index is none. Returns NULL, or what is wrong with it ("is not a number"), and then leaves the
+ * column as it was. Texts are not copied. */
+const char *field_store(struct event_batch *batch, uint32_t row, struct field_ref ref,
+                        const struct json_value *value, const struct time_form *forms, size_t form_count,
+                        int64_t reference_us);
 
 /* A reason for a malformed row, in batch->text (cut at 255 bytes); static text when there is no room. */
 const char *reason_print(struct event_batch *batch, const char *format, ...)

@@ -5,7 +5,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "ingest/line.h"
 #include "base/memory.h"
-#include "ingest/text_field.h"
+#include "ingest/json.h"
 #include "ingest/trace.h"
 
 #include <assert.h>
@@ -44,8 +44,8 @@ struct format {
     struct group *groups;
     size_t count;
     bool has_time;
-    unsigned facility; /* label of syslog's facility, with is_priority */
-    struct time_form forms[4];
+    unsigned facility;         /* label of syslog's facility, with is_priority */
+    struct time_form forms[5]; /* two layouts of the user's, the usual forms, two layouts of the preset's */
     size_t form_count;
     int64_t year_us; /* the middle of the year that times without one are of; TIME_NONE: the arrival's */
 };
@@ -71,9 +71,8 @@ static const struct option line_options[] = {
     {.name = "time_layout",
      .type = OPTION_TEXTS,
      .offset = offsetof(struct line_settings, time_layouts),
-     .help =
-         "How times are written where it is none of the usual forms, `%d/%b/%Y:%H:%M:%S %z`; at most two, "
-         "the first that fits counts. Directives: %Y %y %m %b %d %H %M %S (with its fraction) %a %z %%."},
+     .help = "How times are written, `%d/%b/%Y:%H:%M:%S %z`, besides the usual forms; at most two, the first "
+             "that fits counts. Directives: %Y %y %m %b %d %H %M %S (with its fraction) %a %z %%."},
     {.name = "time_unit",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct line_settings, time_unit),
@@ -175,6 +174,12 @@ static enum status read_groups(struct format *format, const struct format_contex
     return STATUS_OK;
 }
 
+/* In days since 1970 the middle is half the sum of the ends. */
+static int64_t middle_of_year(int64_t year)
+{
+    return (days_from_civil(year, 1, 1) + days_from_civil(year + 1, 1, 1)) * (86400 / 2) * 1000000;
+}
+
 static enum status read_times(struct format *format, const struct line_settings *settings,
                               const struct format_context *context, struct error *ret_error)
 {
@@ -193,14 +198,14 @@ static enum status read_times(struct format *format, const struct line_settings 
             return format_refuse(context, "time_layout", ret_error, "'%s' %s", form.layout, problem);
         format->forms[format->form_count++] = form;
     }
-    if (format->form_count == 0)
-        format->forms[format->form_count++] = form;
+    form.layout = NULL;
+    format->forms[format->form_count++] = form;
     for (size_t i = 0; format->preset && i < 2 && format->preset->layouts[i]; i++) {
         form.layout = format->preset->layouts[i];
         assert(!time_layout_check(form.layout));
         format->forms[format->form_count++] = form;
     }
-    format->year_us = settings->year ? days_from_civil(settings->year, 7, 2) * 86400 * 1000000 : TIME_NONE;
+    format->year_us = settings->year ? middle_of_year(settings->year) - form.zone_us : TIME_NONE;
     return STATUS_OK;
 }
 
@@ -294,11 +299,12 @@ static const char *store_priority(const struct format *format, struct span text,
 static const char *store(const struct format *format, const struct group *group, struct span text,
                          const struct message *message, struct event_batch *batch, uint32_t row)
 {
+    const struct json_value value = {.type = JSON_TEXT, .text = text};
     int64_t reference_us = format->year_us == TIME_NONE ? message->arrival_us : format->year_us;
 
     if (group->is_priority)
         return store_priority(format, text, batch, row);
-    return text_field_store(batch, row, group->ref, text, format->forms, format->form_count, reference_us);
+    return field_store(batch, row, group->ref, &value, format->forms, format->form_count, reference_us);
 }
 
 /* The lines behind the first go on with the message, which mostly ends where its line does. */
@@ -358,13 +364,6 @@ static const char *fill_row(struct format *format, const struct message *message
     return NULL;
 }
 
-static struct span first_line(struct span payload)
-{
-    const char *newline = memchr(payload.data, '\n', payload.size);
-
-    return newline ? span_make(payload.data, (size_t)(newline - payload.data)) : payload;
-}
-
 static const char *why_no_match(struct format *format, struct span line, int found)
 {
     if (found != PCRE2_ERROR_NOMATCH)
@@ -377,15 +376,15 @@ static const char *why_no_match(struct format *format, struct span line, int fou
 static enum status line_decode(struct format *format, const struct message *message,
                                struct event_batch *batch, const char **ret_reason)
 {
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
     uint32_t row = event_batch_add(batch);
-
     if (row == UINT32_MAX)
         return STATUS_RETRY;
-    if (message->payload.size == 0) {
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
-    struct span line = format->begins ? first_line(message->payload) : message->payload;
+    struct span line = message->payload, rest = line;
+
+    if (format->begins)
+        span_take_line(&rest, &line);
     int found = match(format, format->pattern, line);
     const char *problem =
         found < 0 ? why_no_match(format, line, found) : fill_row(format, message, batch, row);
@@ -413,6 +412,11 @@ static bool line_continues(struct format *format, struct span before, struct spa
     return match(format, format->begins, line) == PCRE2_ERROR_NOMATCH;
 }
 
+static bool line_undated(const struct format *format)
+{
+    return !format->has_time;
+}
+
 const struct format_type line_format = {
     .name = "line",
     .help = "lines of text, taken apart by a pattern or as a well-known program writes them",
@@ -424,4 +428,5 @@ const struct format_type line_format = {
     .close = line_close,
     .joins = line_joins,
     .continues = line_continues,
+    .undated = line_undated,
 };

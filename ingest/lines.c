@@ -21,17 +21,38 @@ enum {
     LINE_BYTES_MAX = EVENT_TEXT_MAX, /* the rest of a longer line is dropped */
     BUFFER_BYTES_KEPT = 4 * BUFFER_BYTES,
     INPUT_BYTES = 128 * 1024,
+    MAGIC_BYTES = 10,
+    BLOCK_BYTES = 16 * 1024,
 };
 
-static bool is_zstd(int descriptor)
+static bool is_zstd(struct span head)
 {
-    unsigned char magic[4];
+    const unsigned char *magic = (const unsigned char *)head.data;
 
-    if (pread(descriptor, magic, sizeof magic, 0) != (ssize_t)sizeof magic)
+    if (head.size < 4)
         return false;
     uint32_t number =
         (uint32_t)magic[0] | (uint32_t)magic[1] << 8 | (uint32_t)magic[2] << 16 | (uint32_t)magic[3] << 24;
     return number == ZSTD_MAGICNUMBER || (number & ZSTD_MAGIC_SKIPPABLE_MASK) == ZSTD_MAGIC_SKIPPABLE_START;
+}
+
+/* By what else than zstd the file is packed; NULL: by nothing known. */
+static const char *find_packer(struct span head)
+{
+    static const struct {
+        const char *name;
+        struct span magic;
+    } packers[] = {
+        {"gzip", SPAN_LITERAL("\x1f\x8b\x08")},
+        {"xz", SPAN_LITERAL("\xfd\x37zXZ\0")},
+        {"bzip2", SPAN_LITERAL("BZh91AY&SY")},
+    };
+
+    for (size_t i = 0; i < sizeof packers / sizeof *packers; i++)
+        if (head.size >= packers[i].magic.size &&
+            memcmp(head.data, packers[i].magic.data, packers[i].magic.size) == 0)
+            return packers[i].name;
+    return NULL;
 }
 
 /* What is left of standard input when a source is closed is for the next one: a reload loses no line. */
@@ -53,6 +74,50 @@ void lines_close(struct lines *lines)
     *lines = (struct lines){.descriptor = -1};
 }
 
+/* A writer that does not append goes on where it was when its file was cut off, behind a hole of NULs, which
+ * may have been filled in copies. More NULs than a line may have are lines. */
+static off_t find_begin(int descriptor)
+{
+    char block[BLOCK_BYTES];
+
+    if (descriptor == STDIN_FILENO)
+        return lseek(descriptor, 0, SEEK_CUR);
+    off_t data = lseek(descriptor, 0, SEEK_DATA), begin = data;
+    ssize_t size, nuls;
+
+    if (data < 0) /* nothing but a hole, or a file system that knows none, as /proc */
+        return lseek(descriptor, 0, errno == ENXIO ? SEEK_END : SEEK_SET);
+    do {
+        size = pread(descriptor, block, sizeof block, begin);
+        for (nuls = 0; nuls < size && block[nuls] == '\0';)
+            nuls++;
+        begin += nuls;
+    } while (nuls > 0 && nuls == size && begin - data < LINE_BYTES_MAX);
+    return lseek(descriptor, begin - data < LINE_BYTES_MAX ? begin : data, SEEK_SET);
+}
+
+static enum status begin_regular(struct lines *lines, struct error *ret_error)
+{
+    char bytes[MAGIC_BYTES];
+
+    lines->begin = find_begin(lines->descriptor);
+    ssize_t size = pread(lines->descriptor, bytes, sizeof bytes, lines->begin);
+    struct span head = span_make(bytes, size > 0 ? (size_t)size : 0);
+    const char *packer = find_packer(head);
+
+    if (packer)
+        return fail(ret_error, "%s: is packed with %s; only plain files and zstd are read", lines->path,
+                    packer);
+    if (is_zstd(head)) {
+        lines->zstd = ZSTD_createDStream();
+        if (!lines->zstd)
+            abort();
+        lines->input = memory_new(INPUT_BYTES);
+        lines->compressed.src = lines->input;
+    }
+    return STATUS_OK;
+}
+
 enum status lines_open(struct lines *lines, const char *path, struct error *ret_error)
 {
     struct stat about;
@@ -71,21 +136,16 @@ enum status lines_open(struct lines *lines, const char *path, struct error *ret_
     if (S_ISDIR(about.st_mode))
         return fail(ret_error, "%s: is a directory", path);
     lines->may_wait = !S_ISREG(about.st_mode);
-    if (!lines->may_wait && is_zstd(descriptor)) {
-        lines->zstd = ZSTD_createDStream();
-        if (!lines->zstd)
-            abort();
-        lines->input = memory_new(INPUT_BYTES);
-        lines->compressed.src = lines->input;
-    }
-    return STATUS_OK;
+    if (lines->may_wait)
+        return STATUS_OK;
+    return begin_regular(lines, ret_error);
 }
 
 void lines_rewind(struct lines *lines)
 {
-    off_t start = lseek(lines->descriptor, 0, SEEK_SET);
+    off_t start = lseek(lines->descriptor, lines->begin, SEEK_SET);
 
-    assert(start == 0);
+    assert(start == lines->begin);
     if (lines->zstd)
         ZSTD_DCtx_reset(lines->zstd, ZSTD_reset_session_only);
     lines->compressed.size = lines->compressed.pos = 0;
@@ -142,7 +202,7 @@ static size_t read_zstd(struct lines *lines, char *bytes, size_t size)
             lines->state = READ_DONE;
         }
         lines->in_frame = result != 0;
-        lines->held_back = plain.pos == plain.size;
+        lines->held_back = lines->in_frame && plain.pos == plain.size;
     }
     return plain.pos;
 }
@@ -152,17 +212,18 @@ static size_t read_plain(struct lines *lines, char *bytes, size_t size)
     return lines->zstd ? read_zstd(lines, bytes, size) : read_bytes(lines, bytes, size);
 }
 
-size_t lines_head(const char *path, char *bytes, size_t size)
+enum status lines_head(const char *path, char *bytes, size_t size, size_t *ret_size, struct error *ret_error)
 {
     struct lines lines;
-    struct error ignored;
     size_t got = 0;
+    enum status status = lines_open(&lines, path, ret_error);
 
-    if (lines_open(&lines, path, &ignored) == STATUS_OK)
-        while (got < size && lines.state == READ_MORE)
-            got += read_plain(&lines, bytes + got, size - got);
+    while (status == STATUS_OK && got < size && lines.state == READ_MORE)
+        got += read_plain(&lines, bytes + got, size - got);
     lines_close(&lines);
-    return got;
+    if (status == STATUS_OK)
+        *ret_size = got;
+    return status;
 }
 
 /* Takes back the room of the lines already given and reads on; grows when one line fills all of it. */
@@ -199,7 +260,16 @@ void lines_fill(struct lines *lines)
     }
 }
 
-/* Drops the rest of a line that was too long; false: it goes on beyond the buffer. */
+bool lines_drop_rest(struct lines *lines)
+{
+    if (lines->start == lines->size)
+        return false;
+    lines->skipping = true;
+    lines->start = lines->searched = lines->size;
+    return true;
+}
+
+/* Drops the rest of a line that is not given; false: it goes on beyond the buffer. */
 static bool lines_skip(struct lines *lines)
 {
     if (!lines->skipping)

@@ -1,8 +1,9 @@
 /* The `logfmt` format: key=value pairs in one line, values with blanks in double quotes, as Go services write
  * them. Keys are looked up in a list of some dozen names per pair: a line has few. Keys that are neither a
- * field nor a label that the pipeline names are passed over. */
+ * field nor a label that the pipeline names are passed over; so are `source`, `state` and `kind`, which mean
+ * something else there (the place in the code, a circuit breaker's state), unless the map names them. */
 #include "base/memory.h"
-#include "ingest/text_field.h"
+#include "ingest/json.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct known { /* a key and where its value goes */
 struct format {
     struct known *known;
     size_t count, capacity;
+    bool arrival_is_time;  /* of lines that tell none */
     unsigned labels_known; /* how many of the pipeline's labels are in `known` */
 };
 
@@ -27,9 +29,10 @@ static const struct option logfmt_options[] = {
      .type = OPTION_PAIRS,
      .offset = offsetof(struct logfmt_settings, map),
      .help =
-         "Field or label to key, `workflow: job`; besides, keys are taken by the fields' own names and by "
-         "the usual ones: ts, timestamp, t, lvl, severity, msg, err, caller, component, hostname, "
-         "trace_id."},
+         "Field or label to key, `workflow: job`; besides, keys are taken by the fields' own names (but "
+         "source, state and kind) and by the usual ones: ts, timestamp, t, lvl, severity, msg, err, caller, "
+         "component, hostname, trace_id. Of keys for the time the first of the map, time, ts, timestamp, t "
+         "that is one counts."},
 };
 
 static const struct usual_key {
@@ -60,6 +63,7 @@ static enum status logfmt_open(const void *settings, const struct format_context
     const struct logfmt_settings *logfmt = settings;
     struct format *format = memory_new(sizeof *format);
 
+    format->arrival_is_time = context->arrival_is_time;
     for (size_t i = 0; i < logfmt->map.count; i++) {
         struct field_ref ref;
 
@@ -71,11 +75,11 @@ static enum status logfmt_open(const void *settings, const struct format_context
         know(format, span_of(logfmt->map.items[i].value), ref, false);
     }
     for (unsigned field = 0; field < FIELD_COUNT; field++)
-        know(format, span_of(field_rows[field].name), (struct field_ref){.field = (enum field)field},
-             field != F_TIME);
+        if (field != F_SOURCE && field != F_STATE && field != F_KIND)
+            know(format, span_of(field_rows[field].name), (struct field_ref){.field = (enum field)field},
+                 true);
     for (size_t i = 0; i < sizeof usual_keys / sizeof *usual_keys; i++)
-        know(format, span_of(usual_keys[i].key), (struct field_ref){.field = usual_keys[i].field},
-             usual_keys[i].field != F_TIME);
+        know(format, span_of(usual_keys[i].key), (struct field_ref){.field = usual_keys[i].field}, true);
     *ret_format = format;
     return STATUS_OK;
 }
@@ -139,19 +143,34 @@ static bool take_quoted(struct pairs *pairs, struct arena *arena, struct span *r
     return true;
 }
 
-static const char *store_pair(const struct format *format, struct span key, struct span value,
-                              const struct message *message, struct event_batch *batch, uint32_t row)
+/* Which of the keys for the time has told it. */
+struct teller {
+    size_t rank;         /* in `known`; SIZE_MAX: none */
+    const char *problem; /* of one that could not; NULL: none */
+};
+
+static const char *store_pair(const struct format *format, struct span key, struct span text,
+                              const struct message *message, struct event_batch *batch, uint32_t row,
+                              struct teller *teller)
 {
     static const struct time_form form = {.unit = TIME_UNIT_AUTO};
+    const struct json_value value = {.type = JSON_TEXT, .text = text};
 
-    for (size_t i = 0; i < format->count && value.size > 0; i++) {
+    for (size_t i = 0; i < format->count && text.size > 0; i++) {
         const struct known *known = &format->known[i];
+        bool is_time = known->ref.field == F_TIME;
 
-        if (!span_equal(known->key, key))
+        if (!span_equal(known->key, key) || (is_time && i > teller->rank))
             continue;
-        const char *problem = text_field_store(batch, row, known->ref, value, &form, 1, message->arrival_us);
+        const char *problem = field_store(batch, row, known->ref, &value, &form, 1, message->arrival_us);
+        if (problem && (is_time || !known->guessed))
+            problem = reason_print(batch, "%.*s: text %s", (int)key.size, key.data, problem);
         if (problem && !known->guessed)
-            return reason_print(batch, "%.*s: text %s", (int)key.size, key.data, problem);
+            return problem;
+        if (is_time && problem)
+            teller->problem = problem;
+        else if (is_time)
+            teller->rank = i;
     }
     return NULL;
 }
@@ -160,6 +179,7 @@ static const char *fill_row(const struct format *format, const struct message *m
                             struct event_batch *batch, uint32_t row)
 {
     struct pairs pairs = {message->payload.data, message->payload.data + message->payload.size};
+    struct teller teller = {.rank = SIZE_MAX};
     const char *problem = NULL;
     bool any = false;
 
@@ -177,26 +197,27 @@ static const char *fill_row(const struct format *format, const struct message *m
             value = take_until(&pairs, " \t");
         else if (!take_quoted(&pairs, &batch->text, &value))
             return "a value in quotes does not end";
-        problem = store_pair(format, key, value, message, batch, row);
+        problem = store_pair(format, key, value, message, batch, row, &teller);
     }
     if (problem)
         return problem;
     if (!any)
         return "has no key=value";
-    return batch->time_us[row] == TIME_NONE ? "no time" : NULL;
+    if (batch->time_us[row] == TIME_NONE && !teller.problem && format->arrival_is_time)
+        batch->time_us[row] = message->arrival_us;
+    if (batch->time_us[row] != TIME_NONE)
+        return NULL;
+    return teller.problem ? teller.problem : "no time";
 }
 
 static enum status logfmt_decode(struct format *format, const struct message *message,
                                  struct event_batch *batch, const char **ret_reason)
 {
+    if (message->payload.size == 0)
+        return format_add_tombstone(batch);
     uint32_t row = event_batch_add(batch);
-
     if (row == UINT32_MAX)
         return STATUS_RETRY;
-    if (message->payload.size == 0) {
-        batch->mark[row] = MARK_TOMBSTONE;
-        return STATUS_OK;
-    }
     if (format->labels_known < batch->label_columns)
         know_new_labels(format, batch);
     const char *problem = fill_row(format, message, batch, row);

@@ -9,6 +9,7 @@
  * otherwise (dbt started by an Airflow task) is a run of its own. The `tasksState` of a DAG's last event
  * is not unrolled: it has no times. */
 #include "ingest/json.h"
+#include "ingest/trace.h"
 
 #include <ctype.h>
 
@@ -149,61 +150,16 @@ static void fill_times(const struct json_item *item, bool is_airflow)
     item_take_time(item, DAG_STARTED, TIME_UNIT_AUTO, batch->started_us);
 }
 
-static bool is_class_char(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '$';
-}
-
-/* The class that a line of a stack trace names: "airflow.exceptions.AirflowException: lease lost",
- * "Caused by: java.io.IOException". Empty for other lines. */
-static struct span class_of_line(struct span line)
-{
-    const struct span cause = SPAN_LITERAL("Caused by: ");
-    uint32_t size = 0;
-
-    if (line.size > cause.size && memcmp(line.data, cause.data, cause.size) == 0)
-        line = span_make(line.data + cause.size, line.size - cause.size);
-    while (size < line.size && is_class_char(line.data[size]))
-        size++;
-    bool ends = size == line.size || line.data[size] == ':';
-    return ends && size > 0 && isalpha((unsigned char)line.data[0]) ? span_make(line.data, size)
-                                                                    : (struct span){0};
-}
-
-/* The last line that names a class is the innermost exception, in Python's traces as in Java's. */
-static struct span class_of_trace(struct span trace)
-{
-    uint32_t end = trace.size;
-
-    while (end > 0) {
-        uint32_t start = end;
-
-        while (start > 0 && trace.data[start - 1] != '\n')
-            start--;
-        struct span line = span_make(trace.data + start, end - start);
-        if (line.size && line.data[line.size - 1] == '\r')
-            line.size--;
-        struct span name = class_of_line(line);
-        if (name.size)
-            return name;
-        end = start ? start - 1 : 0;
-    }
-    return (struct span){0};
-}
-
-/* Python's tracebacks end with the exception; other messages begin with what matters. */
+/* A message that is a Python traceback has what matters behind the frames. */
 static struct span error_line(struct span message)
 {
     const struct span traceback = SPAN_LITERAL("Traceback (most recent call last)");
-    uint32_t end = message.size, start;
+    struct span error, type;
 
-    if (end < traceback.size || memcmp(message.data, traceback.data, traceback.size) != 0)
+    if (message.size < traceback.size || memcmp(message.data, traceback.data, traceback.size) != 0)
         return message;
-    while (end > 0 && isspace((unsigned char)message.data[end - 1]))
-        end--;
-    for (start = end; start > 0 && message.data[start - 1] != '\n';)
-        start--;
-    return span_make(message.data + start, end - start);
+    trace_error(message, &error, &type);
+    return error.size ? error : message;
 }
 
 static bool ends_with(struct span text, struct span end)
@@ -260,6 +216,7 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
 {
     struct event_batch *batch = item->batch;
     uint32_t row = item->row;
+    struct span trace_line;
 
     /* Dataset and job events share the topic and tell of no run. */
     if (item->values[RUN].type == JSON_ABSENT &&
@@ -280,7 +237,7 @@ static enum json_verdict fill_row(void *owner, const struct json_item *item, con
     batch->action[row] = item_text(item, EVENT_TYPE);
     batch->error[row] = error_line(item_text(item, ERROR_MESSAGE));
     batch->stack_trace[row] = item_text(item, STACK_TRACE);
-    batch->error_type[row] = class_of_trace(batch->stack_trace[row]);
+    trace_error(batch->stack_trace[row], &trace_line, &batch->error_type[row]);
     if (is_task && will_be_retried(item, batch->error_type[row]))
         batch->result[row] = SPAN_LITERAL("up_for_retry");
     else if (span_is(item_text(item, PROCESSING), "STREAMING"))

@@ -14,6 +14,7 @@ struct source_context {
     const struct node *node; /* for error messages and paths */
     const char *group;       /* consumer group instead of the source's setting; NULL: the setting */
     bool once;               /* stop at the confirmed end instead of waiting for more */
+    bool receives;           /* the time of reading counts where a message has no other arrival: no replay */
     /* One line for people; may be called from any of the source's calls. */
     void (*warn)(void *owner, const char *text);
     void *owner;
@@ -29,7 +30,7 @@ struct source_context {
     void *resume_owner;
 };
 
-enum { SOURCE_NOTE_MAX = 8192 };
+enum { SOURCE_NOTE_MAX = 40000 };
 
 struct source_partition {
     const char *topic;    /* topic, or path of the file; lives as long as the source */
@@ -74,6 +75,9 @@ struct source_type {
 
     /* Without `once` more may always come, even from partitions that do not exist yet. NULL: never. */
     bool (*endless)(const void *settings);
+
+    /* With `receives` each message has an arrival. NULL: always. */
+    bool (*dates)(const void *settings);
 
     /* Drives connections and timers. New partitions of this worker may appear: `count` only grows. */
     void (*advance)(struct source *source, int64_t now_us);

@@ -6,8 +6,6 @@
  * An element that a process runs through again is the same task: its later passes change nothing. */
 #include "ingest/json.h"
 
-#include <stdio.h>
-
 // clang-format off
 enum target {
     VALUE_TYPE, INTENT, RECORD_TYPE, TIMESTAMP, POSITION, PARTITION, REJECTION, INSTANCE, PARENT, ROOT,
@@ -87,21 +85,11 @@ static enum run_state state_of(const struct json_item *item, bool is_process)
 static bool fill_names(const struct json_item *item)
 {
     struct event_batch *batch = item->batch;
-    struct span type = item_text(item, VALUE_TYPE), intent = item_text(item, INTENT);
     struct span partition = key_of(item, PARTITION), position = key_of(item, POSITION);
-    size_t size = (size_t)type.size + intent.size + 1, id_size = (size_t)partition.size + position.size + 1;
-    char *text = arena_take(&batch->text, size + 1), *id = arena_take(&batch->text, id_size + 1);
 
-    if (!text || !id)
-        return false;
-    snprintf(text, size + 1, "%.*s.%.*s", (int)type.size, type.data, (int)intent.size, intent.data);
-    batch->action[item->row] = span_make(text, size);
-    if (partition.size == 0 || position.size == 0)
-        return true;
-    snprintf(id, id_size + 1, "%.*s-%.*s", (int)partition.size, partition.data, (int)position.size,
-             position.data);
-    batch->id[item->row] = span_make(id, id_size);
-    return true;
+    return item_join(item, item_text(item, VALUE_TYPE), '.', item_text(item, INTENT), batch->action) &&
+           (partition.size == 0 || position.size == 0 ||
+            item_join(item, partition, '-', position, batch->id));
 }
 
 static enum json_verdict fill_row(void *owner, const struct json_item *item, const char **ret_reason)

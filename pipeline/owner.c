@@ -9,7 +9,6 @@ enum {
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,
-    EXPIRE_EVERY_US = 1000 * 1000,
     IDLE_STEP_US = 100 * 1000 /* each step is told to all others */
 };
 
@@ -261,6 +260,7 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     unsigned applied = 0;
     bool all;
 
+    (void)now_us;
     while (applied < ROWS_A_STEP && (first = order_first(&worker->order)) &&
            (first->order_us < worker->events_us || worker->events_final)) {
         runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
@@ -282,10 +282,6 @@ bool stage_apply(struct worker *worker, int64_t now_us)
                                                    .time_us = worker->applied_us,
                                                    .firm_us = worker->firm_us,
                                                    .ended = worker->applied_final});
-    if (now_us >= worker->expire_due_us && !worker->applied_final) {
-        worker->expire_due_us = now_us + EXPIRE_EVERY_US;
-        runs_expire(worker->runs, worker->applied_us);
-    }
     return applied > 0;
 }
 

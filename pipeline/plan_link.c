@@ -415,6 +415,22 @@ static void make_policies(struct plan *plan)
         };
 }
 
+/* Else each of its messages would be a dead letter. */
+static enum status check_dated(const struct plan *plan, unsigned format, struct error *error)
+{
+    for (unsigned i = 0; i < plan->source_count; i++) {
+        const struct plan_source *source = &plan->sources[i];
+
+        if (source->format == format && source->type->dates && !source->type->dates(source->settings))
+            return node_fail(
+                node_find(source->node, "format"), error,
+                "format: '%s' has no group 'time', and the lines of a file have no arrival: follow "
+                "it, or name the file of their arrivals",
+                source->format_name);
+    }
+    return STATUS_OK;
+}
+
 /* Opens and closes what the workers will open again: mistakes show at load, and all label names are known
  * before the first batch is made. */
 static enum status try_parts(struct plan *plan, struct error *error)
@@ -429,7 +445,11 @@ static enum status try_parts(struct plan *plan, struct error *error)
         context.node = format->node;
         if (format->type->open(format->settings, &context, &opened, error) != STATUS_OK)
             return STATUS_FATAL;
+        bool undated = format->type->undated && format->type->undated(opened);
+
         format->type->close(opened);
+        if (undated && check_dated(plan, i, error) != STATUS_OK)
+            return STATUS_FATAL;
     }
     if (cleaner_open(plan->general.clean, &plan->labels, &cleaner, error) != STATUS_OK)
         return STATUS_FATAL;

@@ -214,6 +214,7 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
     case STATE_TABLE:
         return restore_series(restart, workers, count, key, bytes, ret_error);
     case STATE_RUNS:
+    case STATE_PAST_RUNS:
         owner = find_owner(workers, count, key->owner);
         return owner ? runs_restore(owner->runs, key, bytes, ret_error) : not_here(ret_error);
     case STATE_ROWS:

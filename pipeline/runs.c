@@ -34,6 +34,8 @@ struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner)
         /* not the limit of this process: stored runs keep the slots that they had under another one */
         slots_init(&runs->shards[s].slots, SLOT_NONE);
         slots_init(&runs->shards[s].aliases, SLOT_NONE);
+        seen_init(&runs->shards[s].past, runs->shard_limit);
+        runs->shards[s].past.name = (struct state_key){.kind = STATE_PAST_RUNS, .owner = s};
         for (unsigned l = 0; l < LISTS; l++)
             runs->shards[s].lists[l] = (struct run_list){SLOT_NONE, SLOT_NONE};
     }
@@ -50,6 +52,7 @@ void runs_free(struct runs *runs)
         blocks_free(&shard->blocks);
         slots_free(&shard->slots);
         slots_free(&shard->aliases);
+        seen_free(&shard->past);
         free(shard->alias_keys);
         free(shard->entries);
     }
@@ -76,7 +79,7 @@ void run_link(struct run_shard *shard, uint32_t slot)
     struct run_entry *entry = &shard->entries[slot];
     struct run_list *list;
 
-    entry->list = run_state_is_terminal(entry->state) ? LIST_ENDED : LIST_OPEN;
+    entry->list = entry->told && !run_state_is_terminal(entry->state) ? LIST_OPEN : LIST_FADING;
     list = &shard->lists[entry->list];
     entry->next = SLOT_NONE;
     entry->previous = list->last;
@@ -91,6 +94,14 @@ static void list_append(struct run_shard *shard, uint32_t slot)
 {
     shard->entries[slot].place = ++shard->last_place;
     run_link(shard, slot);
+}
+
+static void move_list(struct run_shard *shard, const struct run_entry *entry)
+{
+    uint32_t slot = (uint32_t)(entry - shard->entries);
+
+    list_remove(shard, slot);
+    list_append(shard, slot);
 }
 
 /* Comes before any change of an entry that is stored; list neighbours are not. */
@@ -109,12 +120,25 @@ void run_reserve(struct run_shard *shard, uint32_t slot)
         memset(shard->entries + before, 0, (shard->capacity - before) * sizeof *shard->entries);
 }
 
-static void evict(struct runs *runs, struct run_shard *shard, uint32_t slot)
+/* What was told under an id stays known, so that a rerun goes on with its versions. */
+static void remember(struct run_shard *shard, const struct run_entry *entry)
+{
+    struct seen_entry *past = seen_find(&shard->past, entry->id, INT64_MIN);
+
+    if (!past)
+        past = seen_add(&shard->past, entry->id, entry->first_us);
+    seen_touch(&shard->past, past);
+    past->count = (uint32_t)entry->version;
+}
+
+static void forget(struct runs *runs, struct run_shard *shard, uint32_t slot)
 {
     struct run_entry *entry = &shard->entries[slot];
     uint32_t alias = slots_find(&shard->aliases, entry->alias);
 
     touch(runs, shard, slot);
+    if (entry->identified)
+        remember(shard, entry);
     list_remove(shard, slot);
     slots_remove(&shard->slots, entry->key);
     if (alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key))
@@ -126,10 +150,20 @@ static void evict(struct runs *runs, struct run_shard *shard, uint32_t slot)
 
 void run_evict_oldest(struct runs *runs, struct run_shard *shard)
 {
-    uint32_t ended = shard->lists[LIST_ENDED].first;
+    uint32_t faded = shard->lists[LIST_FADING].first;
 
-    evict(runs, shard, ended != SLOT_NONE ? ended : shard->lists[LIST_OPEN].first);
+    forget(runs, shard, faded != SLOT_NONE ? faded : shard->lists[LIST_OPEN].first);
     runs->figures.evicted++;
+}
+
+/* Before each row, and at no other time: what a row finds depends on the rows before it alone. */
+static void forget_faded(struct runs *runs, struct run_shard *shard, int64_t order_us)
+{
+    uint32_t slot;
+
+    while ((slot = shard->lists[LIST_FADING].first) != SLOT_NONE &&
+           shard->entries[slot].changed_us < order_us - runs->plan->runs.keep)
+        forget(runs, shard, slot);
 }
 
 static void entry_begin(struct runs *runs, struct run_shard *shard, uint32_t slot, struct id128 key,
@@ -184,8 +218,10 @@ struct span *run_texts_copy(const struct span *texts, unsigned count)
     return copies;
 }
 
-/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. */
-static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row)
+/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. An earlier
+ * try's error is not one of what follows it. */
+static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row,
+                        bool drops_error)
 {
     struct span merged[RUN_TEXTS + LABELS_MAX];
     bool changed = false;
@@ -194,11 +230,12 @@ static void learn_texts(const struct runs *runs, struct run_entry *entry, const 
     for (unsigned t = 0; t < runs->text_count; t++) {
         bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
         bool mine = entry->is_task || t != RUN_TASK;
-        bool takes =
-            mine && row->texts[t].size > 0 && !identity && !span_equal(row->texts[t], entry->texts[t]);
+        bool drops = drops_error && (t == RUN_ERROR || t == RUN_ERROR_TYPE);
 
-        merged[t] = takes ? row->texts[t] : entry->texts[t];
-        changed |= takes;
+        merged[t] = drops ? (struct span){0} : entry->texts[t];
+        if (mine && row->texts[t].size > 0 && !identity)
+            merged[t] = row->texts[t];
+        changed |= !span_equal(merged[t], entry->texts[t]);
     }
     if (!changed)
         return;
@@ -217,26 +254,37 @@ static void learn_names(const struct runs *runs, struct run_entry *run, const st
         if (t != RUN_TASK)
             texts[t] = row->texts[t];
     names.texts = texts;
-    learn_texts(runs, run, &names);
+    learn_texts(runs, run, &names, false);
+}
+
+/* A late word of a try that another has followed: it says no more than names. */
+static bool is_earlier_attempt(const struct run_entry *entry, const struct row_record *row)
+{
+    return row->attempt > 0 && row->attempt < entry->attempt;
+}
+
+static bool is_next_attempt(const struct run_entry *entry, const struct row_record *row)
+{
+    return entry->attempt > 0 && row->attempt > entry->attempt;
 }
 
 static bool accepts(const struct run_entry *entry, const struct row_record *row)
 {
     enum run_state before = entry->state, after = row->state;
 
-    if (row->attempt > entry->attempt && entry->attempt > 0)
+    if (is_next_attempt(entry, row))
         return true;
-    if (run_state_is_terminal(before) || after == before)
+    if (after == before)
         return false;
+    if (run_state_is_terminal(before)) /* an engine that numbers all tries alike goes on with the next */
+        return entry->will_retry && row->time_us > entry->ended_us;
     /* an old word about waiting does not undo that it runs */
     return !(before == STATE_RUNNING && (after == STATE_QUEUED || after == STATE_WAITING));
 }
 
 static void learn_times(struct run_entry *entry, const struct row_record *row, bool accepted)
 {
-    bool again = accepted && entry->attempt > 0 && row->attempt > entry->attempt;
-
-    if (again) {
+    if (accepted && (is_next_attempt(entry, row) || run_state_is_terminal(entry->state))) {
         entry->queued_us = entry->started_us = entry->ended_us = TIME_NONE;
         entry->duration_ms = NAN;
     }
@@ -267,7 +315,8 @@ static void learn_times(struct run_entry *entry, const struct row_record *row, b
         entry->started_us = entry->ended_us - (int64_t)(entry->duration_ms * 1000.0);
 }
 
-static void fix_identity(const struct runs *runs, struct run_entry *entry, int64_t time_us)
+static void fix_identity(const struct runs *runs, struct run_shard *shard, struct run_entry *entry,
+                         int64_t time_us)
 {
     const struct span *texts = entry->texts;
     struct run_record record = {
@@ -289,6 +338,11 @@ static void fix_identity(const struct runs *runs, struct run_entry *entry, int64
                       : entry->queued_us != TIME_NONE  ? entry->queued_us
                       : entry->started_us != TIME_NONE ? entry->started_us
                                                        : time_us;
+    struct seen_entry *past = seen_find(&shard->past, entry->id, INT64_MIN);
+    if (past) {
+        entry->first_us = past->end_us;
+        entry->version = past->count;
+    }
 }
 
 static double between_ms(int64_t from_us, int64_t to_us)
@@ -377,21 +431,18 @@ static void append_row(const struct runs *runs, const struct run_entry *entry, c
     }
 }
 
-static void move_list(struct run_shard *shard, struct run_entry *entry)
-{
-    uint32_t slot = (uint32_t)(entry - shard->entries);
-
-    list_remove(shard, slot);
-    list_append(shard, slot);
-}
-
 static void transit(struct runs *runs, struct run_shard *shard, struct run_entry *entry,
                     const struct row_record *row, struct event_batch *transitions)
 {
-    bool accepted = accepts(entry, row), was_terminal = run_state_is_terminal(entry->state);
     enum run_state before = entry->state;
 
-    learn_texts(runs, entry, row);
+    if (is_earlier_attempt(entry, row)) {
+        learn_names(runs, entry, row);
+        runs->figures.ignored++;
+        return;
+    }
+    bool accepted = accepts(entry, row);
+    learn_texts(runs, entry, row, accepted && (row->state == STATE_SUCCESS || is_next_attempt(entry, row)));
     learn_times(entry, row, accepted);
     entry->told = true;
     if (!accepted) {
@@ -399,8 +450,9 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
         return;
     }
     entry->state = row->state;
+    entry->will_retry = row->will_retry;
     entry->changed_us = row->order_us;
-    if (was_terminal || run_state_is_terminal(entry->state))
+    if (entry->list == LIST_FADING || run_state_is_terminal(entry->state))
         move_list(shard, entry);
     if (entry->is_task) {
         uint32_t slot = slots_find(&shard->slots, entry->parent);
@@ -416,7 +468,7 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     /* a workflow not named yet will be: the id waits for it, but not beyond the end */
     if (entry->texts[RUN_WORKFLOW].size == 0 && !run_state_is_terminal(entry->state))
         return;
-    fix_identity(runs, entry, row->time_us);
+    fix_identity(runs, shard, entry, row->time_us);
     entry->version++;
     runs->figures.transitions++;
     emit(runs, entry, row);
@@ -484,15 +536,20 @@ static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, co
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions)
 {
     struct run_shard *shard = &runs->shards[row->shard];
-    struct run_entry *run = find_run(runs, shard, row);
-    struct id128 key = run->key;
     struct id_builder builder;
 
+    forget_faded(runs, shard, row->order_us);
+    struct run_entry *run = find_run(runs, shard, row);
+    struct id128 key = run->key;
     if (row->texts[RUN_TASK].size == 0) {
         transit(runs, shard, run, row, transitions);
         return;
     }
     learn_names(runs, run, row);
+    if (!run->told) {
+        run->changed_us = row->order_us;
+        move_list(shard, run);
+    }
     id_begin(&builder);
     id_add_integer(&builder, (int64_t)key.high);
     id_add_integer(&builder, (int64_t)key.low);
@@ -500,21 +557,14 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
     id_add_integer(&builder, row->map_index);
     id_add_integer(&builder, row->attempt);
     struct run_entry *task = find_entry(runs, shard, id_end(&builder), row);
+    struct row_record word = *row;
     task->is_task = true;
     task->parent = key;
-    transit(runs, shard, task, row, transitions);
-}
-
-void runs_expire(struct runs *runs, int64_t now_us)
-{
-    for (unsigned s = 0; s < SHARDS; s++) {
-        struct run_shard *shard = &runs->shards[s];
-        uint32_t slot;
-
-        while ((slot = shard->lists[LIST_ENDED].first) != SLOT_NONE &&
-               shard->entries[slot].changed_us < now_us - runs->plan->runs.keep)
-            evict(runs, shard, slot);
+    if (row->attempt > 0 && row->state == STATE_RETRYING) { /* the next try is an entry of its own */
+        word.state = STATE_FAILED;
+        word.will_retry = true;
     }
+    transit(runs, shard, task, &word, transitions);
 }
 
 void runs_figures(const struct runs *runs, struct runs_figures *ret_figures)

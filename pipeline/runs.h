@@ -82,15 +82,13 @@ typedef void runs_emit(void *owner, const struct run_record *run); /* borrowed d
 struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner);
 void runs_free(struct runs *runs);
 
-/* Applies the next row in order. A transition is emitted as a record and appended to `transitions` as a row
- * (state, duration, times, texts of the run; texts copied into the batch). The batch must have room for one
- * row. */
+/* Applies the next row in order, after it has forgotten what ended more than runs.keep before the row: that
+ * begins anew, and only its id, version and first time stay known, of the last limits.runs. A transition is
+ * emitted as a record and appended to `transitions` as a row (state, duration, times, texts of the run; texts
+ * copied into the batch). The batch must have room for one row. */
 void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions);
 
-/* Forgets what ended long enough before `now_us` (event time up to which rows have been applied). */
-void runs_expire(struct runs *runs, int64_t now_us);
-
-/* State (base/state.h), as in windows.h. */
+/* State (base/state.h), as in windows.h: STATE_RUNS and STATE_PAST_RUNS. */
 void runs_freeze(struct runs *runs, struct saver *saver);
 bool runs_save(struct runs *runs, size_t budget);
 enum status runs_restore(struct runs *runs, const struct state_key *key, struct span value,

@@ -15,6 +15,7 @@ enum {
     FLAG_IDENTIFIED = 4,
     FLAG_ALIAS = 8, /* the run last told under its alias */
     FLAG_TASK_FAILED = 16,
+    FLAG_WILL_RETRY = 32,
 };
 
 static void pack_entry(const struct runs *runs, const struct run_shard *shard, const struct run_entry *entry,
@@ -25,7 +26,8 @@ static void pack_entry(const struct runs *runs, const struct run_shard *shard, c
 
     pack_u8(out, (uint8_t)((entry->is_task ? FLAG_TASK : 0) | (entry->told ? FLAG_TOLD : 0) |
                            (entry->identified ? FLAG_IDENTIFIED : 0) | (last_told ? FLAG_ALIAS : 0) |
-                           (entry->task_failed ? FLAG_TASK_FAILED : 0)));
+                           (entry->task_failed ? FLAG_TASK_FAILED : 0) |
+                           (entry->will_retry ? FLAG_WILL_RETRY : 0)));
     pack_u8(out, entry->state);
     pack_id(out, entry->key);
     pack_id(out, entry->id);
@@ -73,8 +75,10 @@ void runs_freeze(struct runs *runs, struct saver *saver)
 {
     runs->saver = saver;
     runs->next_frozen = 0;
-    for (unsigned s = 0; s < SHARDS; s++)
+    for (unsigned s = 0; s < SHARDS; s++) {
         blocks_freeze(&runs->shards[s].blocks);
+        seen_freeze(&runs->shards[s].past, saver);
+    }
 }
 
 bool runs_save(struct runs *runs, size_t budget)
@@ -92,6 +96,8 @@ bool runs_save(struct runs *runs, size_t budget)
             size_t taken = runs->saver->taken - before;
             budget -= taken < budget ? taken : budget;
         }
+        if (!seen_save(&shard->past, &budget))
+            return false;
     }
     return true;
 }
@@ -105,7 +111,8 @@ static void unpack_entry(struct unpack *in, const struct run_labels *labels, str
     *ret_entry = (struct run_entry){.is_task = flags & FLAG_TASK,
                                     .told = flags & FLAG_TOLD,
                                     .identified = flags & FLAG_IDENTIFIED,
-                                    .task_failed = flags & FLAG_TASK_FAILED};
+                                    .task_failed = flags & FLAG_TASK_FAILED,
+                                    .will_retry = flags & FLAG_WILL_RETRY};
     ret_entry->state = unpack_u8(in);
     ret_entry->key = unpack_id(in);
     ret_entry->id = unpack_id(in);
@@ -153,6 +160,8 @@ enum status runs_restore(struct runs *runs, const struct state_key *key, struct 
     struct run_labels labels;
     struct unpack in;
 
+    if (key->kind == STATE_PAST_RUNS && key->owner < SHARDS)
+        return seen_restore(&runs->shards[key->owner].past, key->block, value, ret_error);
     if (unpack_layout(value, LAYOUT, &in, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     if (key->owner >= SHARDS || key->block >= BLOCKS_MAX)
@@ -201,6 +210,7 @@ void runs_restored(struct runs *runs)
         struct run_shard *shard = &runs->shards[s];
 
         slots_restored(&shard->slots);
+        seen_restored(&shard->past);
         link_all(shard);
         while (shard->slots.used > runs->shard_limit)
             run_evict_oldest(runs, shard);

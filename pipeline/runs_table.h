@@ -1,13 +1,14 @@
 /* Inside of the run table: what runs.c, which applies rows, shares with rows.c and runs_state.c. Nothing else
  * includes this. */
 #pragma once
-#include "base/slots.h"
 #include "pipeline/runs.h"
+#include "pipeline/seen.h"
 
-enum { LIST_OPEN, LIST_ENDED, LISTS };
+enum { LIST_OPEN, LIST_FADING, LISTS };
 
-/* A run or a task attempt. Lists run through entries by slot number: open ones by birth, ended ones by their
- * end. */
+/* A run or a task attempt. Lists run through entries by slot number: open ones by their first word; by their
+ * last word those that are forgotten when nothing more is heard: the ended, and runs that only their tasks
+ * tell of. */
 struct run_entry {
     struct id128 key, id, parent; /* table key; document id; key of a task's run */
     struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
@@ -23,6 +24,7 @@ struct run_entry {
     uint8_t state, list;
     bool is_task, told, identified; /* told: a row of its own was seen; identified: id is fixed */
     bool task_failed;               /* a run: one of its tasks has failed for good */
+    bool will_retry;                /* it failed, and the engine will try again */
 };
 
 struct run_list {
@@ -39,6 +41,7 @@ struct run_shard {
     struct run_list lists[LISTS];
     uint64_t last_place;
     struct blocks blocks; /* of entries */
+    struct seen past;     /* ids of what is forgotten: count = version, end_us = first time */
 };
 
 struct runs {
@@ -65,7 +68,7 @@ void run_link(struct run_shard *shard, uint32_t slot);
 
 void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry);
 
-/* Forgets what ended first, else what began first. */
+/* Forgets what has faded for longest, else what began first. */
 void run_evict_oldest(struct runs *runs, struct run_shard *shard);
 
 /* In one allocation. */

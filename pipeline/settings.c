@@ -45,7 +45,7 @@ static const struct option time_options[] = {
     {"skew", OPTION_CHOICE, AT(struct plan_time, skew), .default_text = "repair", .choices = skew_choices, .help = "What becomes of a row more than max_skew ahead of its arrival: its time is set to the arrival, or it is a dead letter."},
 };
 static const struct option runs_options[] = {
-    {"keep", OPTION_DURATION, AT(struct plan_runs, keep), .default_text = "10m", .min = 1, .max = 86400 * 30, .help = "How long a finished run is remembered for events that come after its end."},
+    {"keep", OPTION_DURATION, AT(struct plan_runs, keep), .default_text = "10m", .min = 1, .max = 86400 * 30, .help = "How long a finished run is remembered for events that come after its end; later ones begin it anew."},
 };
 static const struct option limits_options[] = {
     {"series", OPTION_INTEGER, AT(struct plan_limits, series), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most series (measure group and key) kept; rows of further keys are counted and left out."},

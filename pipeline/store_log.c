@@ -44,6 +44,7 @@ static const char *const run_upgrades[] = {
     " version INTEGER NOT NULL, told_us INTEGER NOT NULL, line BLOB NOT NULL, checksum INTEGER NOT NULL,"
     " PRIMARY KEY (first_us, id_high, id_low)) WITHOUT ROWID;"
     STORE_TOTALS("runs", LINE_SIZE, LINE_SIZE),
+    "CREATE INDEX runs_told ON runs (told_us)",
 };
 static const char *const audit_upgrades[] = {
     "CREATE TABLE audit (time_us INTEGER NOT NULL, what TEXT NOT NULL, detail BLOB NOT NULL,"
@@ -86,9 +87,8 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
                 " told_us = excluded.told_us, line = excluded.line, checksum = excluded.checksum WHERE excluded.version >= version",
     [RUN_REMOVE] = "DELETE FROM runs WHERE first_us = ?1 AND id_high = ?2 AND id_low = ?3",
     [RUN_READ] = "SELECT * FROM runs ORDER BY first_us, id_high, id_low",
-    [RUN_FORGET] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM (SELECT * FROM runs ORDER BY " RUN_KEY " LIMIT ?2)"
-                   " WHERE told_us < ?1) RETURNING " RUN_KEY,
-    [RUN_OLDEST] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM runs ORDER BY " RUN_KEY " LIMIT ?1) RETURNING " RUN_KEY,
+    [RUN_FORGET] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM runs WHERE told_us < ?1 LIMIT ?2) RETURNING " RUN_KEY,
+    [RUN_OLDEST] = "DELETE FROM runs WHERE (" RUN_KEY ") IN (SELECT " RUN_KEY " FROM runs ORDER BY told_us LIMIT ?1) RETURNING " RUN_KEY,
     [AUDIT_PUT] = "INSERT INTO audit VALUES (?1, ?2, ?3, ?4)",
     [AUDIT_READ] = "SELECT * FROM audit ORDER BY time_us DESC, rowid DESC LIMIT ?1",
     [AUDIT_FORGET] = FORGET("audit", "time_us", "rowid"),

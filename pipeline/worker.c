@@ -69,6 +69,7 @@ static enum status open_inputs(struct worker *worker, bool once, const struct de
                                          .node = source->node,
                                          .group = worker->shared->task ? plan->cluster.application_id : NULL,
                                          .once = once,
+                                         .receives = !deliver->collect,
                                          .warn = deliver->warn,
                                          .owner = deliver->owner,
                                          .resume = resume,

@@ -129,7 +129,6 @@ struct worker {
     int64_t rows_us, firm_us, runs_us; /* all rows before it are here; not provisional; all transitions */
     int64_t events_us;                 /* what rows before it gave is here; rows_us without unique_step */
     int64_t applied_us, watched_us, closed_us, notified_us;
-    int64_t expire_due_us;
     uint64_t committed_cut; /* its offsets have been handed to the sources */
     bool rows_final, events_final, runs_final, applied_final, watched_final, closed_final, notified_final;
 

@@ -41,6 +41,8 @@ class Run:
         self.queued = self.started = self.ended = self.duration = None
 
     def take(self, state, time, attempt=0, queued=None, started=None, duration=None):
+        if 0 < attempt < self.attempt:
+            return
         again = attempt > self.attempt > 0
         accepted = again or not (self.state in ENDS or state == self.state or
                                  (self.state == "running" and state in ("queued", "waiting")))

@@ -151,6 +151,21 @@ def several_in_one_measure(folder):
                 raise AssertionError(f"other buckets with {sources} {options}")
 
 
+def many_files(folder):
+    """More files than the soft limit of open ones allows, which is raised."""
+    rows = [event(n, n) for n in range(200)]
+    for n, row in enumerate(rows):
+        write(os.path.join(folder, f"many-{n}.jsonl"), row)
+    config = os.path.join(folder, "many.yaml")
+    for follow in (False, True):
+        write(config, json.dumps(configuration(folder, [{"name": f"all{follow}", "type": "file", "follow": follow,
+                                                         "path": os.path.join(folder, "many-*.jsonl")}])))
+        subprocess.run(["sh", "-c", 'ulimit -S -n 100 && exec "$0" run "$1" --once', services.program(), config],
+                       check=True, capture_output=True, timeout=30)
+    if len(lines(folder, "events")) != 2 * len(rows):
+        raise AssertionError(f"{len(lines(folder, 'events'))} rows of {len(rows)} files, read twice")
+
+
 def slowest_source_decides(folder):
     """Live: what one source has not reached is not told, however far the other is."""
     fast, slow = os.path.join(folder, "fast.jsonl"), os.path.join(folder, "slow.jsonl")
@@ -310,6 +325,25 @@ def mirrored_under_kills(folder):
         raise AssertionError(f"only {kills} kills")
 
 
+def received(folder):
+    """What is read as it comes has an arrival, which is the time of lines that tell none; a file at rest has none."""
+    log, undated = os.path.join(folder, "app.log"), [{"name": "text", "type": "line", "pattern": "(?<message>.*)"}]
+    begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    for source in ({"type": "stdin"}, {"type": "file", "path": log, "follow": True}):
+        settings = configuration(folder, [{"name": "log", "format": "text", **source}])
+        settings["formats"] = undated
+        config = os.path.join(folder, "received.yaml")
+        write(config, json.dumps(settings))
+        write(log, "followed\n")
+        for leftover in ("events.jsonl", "weir.db"):
+            if os.path.exists(os.path.join(folder, leftover)):
+                os.unlink(os.path.join(folder, leftover))
+        subprocess.run([services.program(), "run", config, "--once"], input="piped\n", text=True, check=True, timeout=20)
+        told = lines(folder, "events")
+        if len(told) != 1 or not begun <= told[0]["@timestamp"] <= stamp(time.time() + 1 - START_S):
+            raise AssertionError(f"{source}: told {told}")
+
+
 def refused(folder):
     """What an entry says wrongly is told with file, line and key."""
     path = os.path.join(folder, "wrong.yaml")
@@ -322,6 +356,7 @@ def refused(folder):
           for start, text in (("yesterday", "yesterday"), ("1h", "1h"), ("'2026-13-01T00:00:00Z'", "2026-13-01T00:00:00Z"),
                               ("-1h30", "-1h30"), ("''", ""), ("Earliest", "Earliest"))),
         ("{name: a, type: kafka, brokers: 'b:1', topics: ['^a.*']}", "topics: '^a.*' is no exact name"),
+        ("{name: a, type: file, path: x, format: text}", "format: 'text' has no group 'time'"),
         ("{name: a, type: file, path: x, folow: true}", "did you mean 'follow'"),
     )
     for clean, rest, said in (
@@ -333,14 +368,14 @@ def refused(folder):
         if answer.returncode != 2 or said not in answer.stderr or f"{path}:3:" not in answer.stderr:
             raise AssertionError(f"{clean}: exit {answer.returncode}, {answer.stderr}")
     for entry, said in wrong:
-        write(path, f"name: wrong\nsources:\n  - {entry}\n")
+        write(path, f"name: wrong\nsources:\n  - {entry}\nformats: [{{name: text, type: line, pattern: '(?<message>.*)'}}]\n")
         answer = subprocess.run([services.program(), "check", path], capture_output=True, text=True, timeout=20)
         if answer.returncode != 2 or said not in answer.stderr or f"{path}:3:" not in answer.stderr:
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, slowest_source_decides, labels, label_keys, marks_and_letters, mirrored,
-         mirrored_under_kills, refused)
+CASES = (follow_under_kills, several_in_one_measure, many_files, slowest_source_decides, labels, label_keys, marks_and_letters, mirrored,
+         mirrored_under_kills, received, refused)
 
 
 def run(report, names):

@@ -77,11 +77,13 @@ static void take(struct lifecycle *lifecycle, struct condition condition)
 
 static void take_script(struct lifecycle *lifecycle, const char *script)
 {
-    while (*script) {
+    for (int64_t offset = 0; *script; offset++) {
         char outcome = *script++, *end;
         long at_s = strtol(script, &end, 10);
+        struct condition condition = condition_of(*end, outcome == 'T', at_s);
 
-        take(lifecycle, condition_of(*end, outcome == 'T', at_s));
+        condition.offset = offset;
+        take(lifecycle, condition);
         script = end + 1;
         script += *script == ' ';
     }
@@ -102,6 +104,13 @@ static const struct script_case {
     {"false alone", 0, 0, 0, false, "F10a", 100, true, ""},
     {"again is a new episode", 0, 0, 0, false, "T10a F20a T30a", 100, true,
      "a:firing@10 a:resolved@20/condition a:firing@30"},
+    {"again at the same moment is not", 0, 0, 0, false, "T10a F10a F10a T10a T10b F20a", 100, true,
+     "a:firing@10 b:firing@10 a:resolved@20/condition"},
+    {"over at the moment of its beginning", 0, 0, 0, false, "T10a F10a T10b F10b F10b", 100, true,
+     "a:firing@10 a:resolved@10/condition b:firing@10 b:resolved@10/condition"},
+    {"an older one ends, and another begins there once", 0, 0, 0, false, "T5a F10a T10a F10a T10a", 100, true,
+     "a:firing@5 a:resolved@10/condition a:firing@10"},
+    {"pending again at the same moment is not", 20, 0, 0, false, "T10a F10a T10a T30a", 100, true, "a:pending@10 a:firing@30"},
     {"for", 20, 0, 0, false, "T10a T20a T30a F40a", 100, false, "a:pending@10 a:firing@30 a:resolved@40/condition"},
     {"for, not long enough", 20, 0, 0, false, "T10a F20a", 100, false, "a:pending@10 a:resolved@20/condition"},
     {"for, told late", 20, 0, 0, false, "T10a T35a", 100, true, "a:pending@10 a:firing@35"},

@@ -91,7 +91,7 @@ static void test_malformed_items(void **state)
     rig_assert_malformed(&rig, ONE("{\"pipeline\":\"p\"}"), "no time");
     rig_assert_malformed(&rig, ONE("{\"ts\":null}"), "no time");
     rig_assert_malformed(&rig, ONE("{\"ts\":{}}"), "time: object is not a time");
-    rig_assert_malformed(&rig, ONE("{\"ts\":\"soon\"}"), "time: text is not a time");
+    rig_assert_malformed(&rig, ONE("{\"ts\":\"soon\"}"), "time: text is not a time, or one without a year");
     rig_assert_malformed(&rig, ONE("{\"ts\":true}"), "time: bool is not a time");
     rig_assert_malformed(&rig, ONE("{\"ts\":1e999}"), "time: number is not a time");
     rig_assert_malformed(&rig, ONE("{\"ts\":1,\"pipeline\":[]}"), "workflow: array is not a text");
@@ -149,7 +149,38 @@ static void test_without_map(void **state)
     assert_true(batch->time_us[0] == 1000000 && batch->time_us[1] == 4000000);
     rig_decode_text(&rig, "{\"time\":1,\"labels.team\":5}");
     assert_span(label_of(&rig, 0, team.label), "5");
-    rig_assert_malformed(&rig, "{\"time\":1,\"value\":\"high\"}", "value: text is not a number");
+
+    /* nobody asked for these: a wrong one is passed over, and of times the first that is one counts */
+    rig_decode_text(
+        &rig, "{\"time\":\"35ms\",\"ts\":2,\"value\":\"high\",\"attempt\":\"2/5\",\"source\":\"stdout\","
+              "\"map_index\":-1,\"message\":\"retry\"}");
+    assert_int_equal(batch->mark[0], MARK_OK);
+    assert_true(batch->time_us[0] == 2000000);
+    assert_true(isnan(batch->value[0]) && batch->attempt[0] == 0 && batch->map_index[0] == INT32_MIN);
+    assert_int_equal(batch->source[0].size, 0);
+    assert_span(batch->message[0], "retry");
+    rig_assert_malformed(&rig, "{\"time\":\"soon\",\"ts\":true}",
+                         "time: text is not a time, or one without a year");
+    rig_close(&rig);
+}
+
+/* Labels that no path leads to leave no value to look for behind the others. */
+static void test_labels_that_are_no_paths(void **state)
+{
+    static const char *const names[] = {"labels.a..b", "labels.team.",
+                                        "labels.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p", "labels.zone", "labels..x"};
+    struct rig rig;
+    struct field_ref ref;
+
+    rig_open(&rig, "fields", NULL);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_true(field_ref_parse(span_of(names[i]), &rig.labels, &ref));
+    event_batch_free(&rig.batch);
+    event_batch_init(&rig.batch, 16, &rig.labels);
+    rig_decode_text(&rig, "{\"time\":1,\"labels\":{\"zone\":\"b\",\"team.\":\"red\"}}");
+    assert_int_equal(rig.batch.mark[0], MARK_OK);
+    for (unsigned label = 0; label < rig.labels.count; label++)
+        assert_span(label_of(&rig, 0, label), label == 3 ? "b" : "");
     rig_close(&rig);
 }
 
@@ -282,7 +313,7 @@ int main(void)
         cmocka_unit_test(test_malformed_items), cmocka_unit_test(test_without_map),
         cmocka_unit_test(test_units),           cmocka_unit_test(test_configuration_errors),
         cmocka_unit_test(test_batch_limits),    cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_mutations),       cmocka_unit_test(test_labels_that_are_no_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,7 @@ static struct source *open_file(char *path, char *arrivals, struct warnings *war
     struct error error;
 
     context.resume = resume;
+    context.receives = true; /* and yet a file at rest has no arrivals of its own */
     if (warnings) {
         context.warn = take_warning;
         context.owner = warnings;
@@ -348,6 +349,23 @@ static void test_recorded_arrivals(void **state)
     file_type()->close(source);
 }
 
+/* A frame that ends where the room for its bytes does is whole. */
+static void test_full_buffer(void **state)
+{
+    size_t size = 512 * 1024;
+    char *data = memory_new(size);
+
+    memset(data, 'x', size);
+    for (size_t i = 63; i < size; i += 64)
+        data[i] = '\n';
+    char *path = write_file(0, data, size, 1);
+    struct source *source = open_file(path, NULL, NULL); /* nobody warns */
+    check_lines(source, data, size, 64);
+    file_type()->close(source);
+    unlink(path);
+    free(data);
+}
+
 static void test_damaged_zstd(void **state)
 {
     static char noise[100000]; /* more than a block, so that a block's head is hit */
@@ -383,6 +401,19 @@ static void test_damaged_zstd(void **state)
     free(data);
 }
 
+/* Of the system, where no file has holes or a size. */
+static void test_proc(void **state)
+{
+    static char path[] = "/proc/self/status";
+    struct source *source = open_file(path, NULL, NULL);
+    struct message message;
+    enum poll_state poll_state;
+
+    assert_int_equal(file_type()->poll(source, 0, &message, 1, &poll_state), 1);
+    assert_int_equal(memcmp(message.payload.data, "Name:", 5), 0);
+    file_type()->close(source);
+}
+
 static void assert_open_fails(char *path, char *arrivals, const char *reason)
 {
     const struct file_settings settings = {.path = path, .arrivals = arrivals};
@@ -408,6 +439,11 @@ static void test_open(void **state)
     assert_open_fails(device, missing, "/nowhere/events.jsonl: No such file or directory");
     assert_open_fails(device, device, "/dev/null: arrival times are read from a regular file only");
 
+    char *packed = write_file(0, "\x1f\x8b\x08\x08", 4, 0), reason[128];
+    snprintf(reason, sizeof reason, "%s: is packed with gzip; only plain files and zstd are read", packed);
+    assert_open_fails(packed, NULL, reason);
+    unlink(packed);
+
     /* the file is the first worker's; the others do not even open it */
     context.worker = 1;
     context.workers = 2;
@@ -431,6 +467,7 @@ static void test_stdin(void **state)
     assert_true(dup2(pipes[0], STDIN_FILENO) == STDIN_FILENO);
     close(pipes[0]);
     context.resume = resume;
+    context.receives = true;
     resume_at = 70; /* lines that are gone: only the numbers go on */
     assert_int_equal(type->open(NULL, &context, &source, &error), STATUS_OK);
     type->advance(source, 0);
@@ -440,11 +477,12 @@ static void test_stdin(void **state)
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 1);
     assert_int_equal(poll_state, POLL_MORE);
     assert_span(messages[0].payload, "one");
+    assert_true(messages[0].arrival_us == 0);
     type->release(source, 0, messages, 1);
     type->close(source); /* a reload: what was read and not given is for the next source */
     resume_at = 71;
     assert_int_equal(type->open(NULL, &context, &source, &error), STATUS_OK);
-    type->advance(source, 0);
+    type->advance(source, 1234567);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_END);
     assert_int_equal(write(pipes[1], "o", 1), 1);
@@ -455,6 +493,7 @@ static void test_stdin(void **state)
     assert_int_equal(count, 1);
     assert_span(messages[0].payload, "two");
     assert_true(messages[0].offset == 71);
+    assert_true(messages[0].arrival_us == 1234567);
     assert_int_equal(type->poll(source, 0, messages, 8, &poll_state), 0);
     assert_int_equal(poll_state, POLL_DONE);
     type->close(source);
@@ -473,7 +512,9 @@ int main(void)
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_at_end_and_beyond),
         cmocka_unit_test(test_recorded_arrivals),
+        cmocka_unit_test(test_full_buffer),
         cmocka_unit_test(test_damaged_zstd),
+        cmocka_unit_test(test_proc),
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_stdin),
     };

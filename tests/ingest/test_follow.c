@@ -34,7 +34,8 @@ struct world {
     int64_t now_us;
     uint64_t random;
     int written, rotations; /* lines; names are app.log, app.log.1 (newest), ... */
-    bool half;              /* the last line has no end yet */
+    bool once;
+    bool half; /* the last line has no end yet */
     uint8_t given[LINES_MAX], given_at_cut[LINES_MAX];
     struct topic *topics;
     size_t topic_count;
@@ -91,6 +92,7 @@ static void begin_source(struct world *world, bool once)
     struct source_context context = {.name = "test",
                                      .workers = 1,
                                      .once = once,
+                                     .receives = !once,
                                      .warn = take_warning,
                                      .owner = world,
                                      .resume = resume,
@@ -98,6 +100,7 @@ static void begin_source(struct world *world, bool once)
                                      .resume_owner = world};
     struct error error;
 
+    world->once = once;
     settings = (struct file_settings){.path = world->pattern, .follow = true};
     if (type->open(&settings, &context, &world->source, &error))
         fail_msg("%s", error.text);
@@ -175,6 +178,7 @@ static void take_line(struct world *world, struct topic *topic, const struct mes
     if (sscanf(text, "this is line %d", &line) != 1)
         fail_msg("not a line: '%s'", text);
     assert_in_range(line, 0, world->written - 1);
+    assert_true(message->arrival_us == (world->once ? TIME_NONE : world->now_us));
     if (topic->next != OFFSET_NONE && message->offset < topic->next) { /* again, after a restart */
         assert_int_equal(topic->line_of[message->offset], line);
         return;
@@ -402,6 +406,195 @@ static void test_rename(void **state)
     world_free(world);
 }
 
+/* What is written and read between copy and cut is not in the copy, and nothing of it is read again. */
+static void test_copied_early(void **state)
+{
+    for (unsigned restarted = 0; restarted < 2; restarted++) {
+        struct world *world = world_new("app.log*", 10);
+
+        write_lines(world, "app.log", 100);
+        pass_seconds(world, 10);
+        copy_file(world, "app.log", "app.log.1", false);
+        write_lines(world, "app.log", 20);
+        pass_seconds(world, 5);
+        cut(world);
+        world->topics[0].kept_low = 90; /* lines that the copy has, and others */
+        if (restarted)
+            stop(world);
+        assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+        write_lines(world, "app.log", 20);
+        if (restarted)
+            begin_source(world, false);
+        check_all_given(world);
+        assert_int_equal(type->partition_count(world->source), 1);
+        world_free(world);
+    }
+}
+
+/* Cut off and written alike while nobody read, with lines still owed: the new ones get new offsets. */
+static void test_rewritten(void **state)
+{
+    struct world *world = world_new("app.log", 11);
+
+    write_lines(world, "app.log", 100);
+    write_lines(world, "app.log", 0);
+    pass_seconds(world, 10);
+    cut(world);
+    world->topics[0].kept_low = 95;
+    stop(world);
+    assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+    world->written = 0;
+    memset(world->given, 0, sizeof world->given);
+    write_lines(world, "app.log", 90);
+    begin_source(world, false);
+    check_all_given(world);
+    assert_int_equal(world->topics[0].line_of[100], 0);
+    assert_non_null(strstr(world->warning, "is read from its beginning"));
+    world_free(world);
+}
+
+/* Replaced by a file that begins the same and has more, as by rsync; the old one is removed or kept. */
+static void test_replaced(void **state)
+{
+    struct world *world = world_new("app.log", 12);
+
+    write_lines(world, "app.log", 2);
+    for (unsigned i = 0; i < 12; i++) {
+        pass_seconds(world, i == 4 ? 1 : 12);
+        copy_file(world, "app.log", "new", false);
+        write_lines(world, "new", 1 + 10 * i);
+        if (i % 2)
+            assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "old")), 0);
+        assert_int_equal(rename(path_of(world, "new"), path_of(world, "app.log")), 0);
+        write_lines(world, "app.log", i % 3);
+    }
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, world->written - world->half);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
+/* More old files are kept than marks of files that are gone; none of them is read again. */
+static void test_many_kept(void **state)
+{
+    struct world *world = world_new("app.log*", 14);
+    char name[32], line[64];
+
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(line, sizeof line, "this is line %d\n", world->written++);
+        append(world, "app.log", line);
+        pass_seconds(world, 8);
+        if (i % 150 == 149) {
+            cut(world);
+            world->topics[0].kept_low = world->topics[0].kept_next;
+            stop(world);
+            begin_source(world, false);
+            pass_seconds(world, 2);
+        }
+        snprintf(name, sizeof name, "app.log.%u", i);
+        assert_int_equal(rename(path_of(world, "app.log"), path_of(world, name)), 0);
+        if (i < 50)
+            unlink(path_of(world, name));
+        pass_seconds(world, 1);
+    }
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_in_range(type->partition(world->source, 0)->note.size, 250 * 36, 270 * 36);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
+/* A writer that does not append: what it writes after a cut stands behind a hole, which reads as NULs. */
+static void test_hole(void **state)
+{
+    struct world *world = world_new("app.log*", 17);
+    int file = open(path_of(world, "app.log"), O_WRONLY | O_CREAT, 0600);
+
+    for (unsigned i = 0; i < 6; i++) {
+        for (unsigned line = 0; line < (i == 2 ? 2000 : 150); line++)
+            dprintf(file, "this is line %d\n", world->written++);
+        pass_seconds(world, 30);
+        shift_names(world);
+        copy_file(world, "app.log", "app.log.1", false);
+        assert_int_equal(truncate(path_of(world, "app.log"), 0), 0);
+        pass_seconds(world, i % 2 ? 0 : 3);
+    }
+    dprintf(file, "this is line %d\n", world->written++);
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_int_equal(world->topics[0].next, world->written);
+    assert_int_equal(world->warnings, 0);
+    close(file);
+    world_free(world);
+}
+
+/* A file that may not be read is said once, and read when it may be. */
+static void test_unreadable(void **state)
+{
+    struct world *world = world_new("app.log", 15);
+
+    assert_int_equal(chmod(world->folder, 0755), 0);
+    write_lines(world, "app.log", 30);
+    assert_int_equal(chmod(path_of(world, "app.log"), 0), 0);
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(65534), 0); /* root may read everything */
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "app.log: Permission denied"));
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(path_of(world, "app.log"), 0644), 0);
+    check_all_given(world);
+    assert_int_equal(world->warnings, 1);
+    world_free(world);
+}
+
+/* What is packed otherwise than by zstd is said once and left out. */
+static void test_packed(void **state)
+{
+    static const char gzip[] = "\x1f\x8b\x08\x08 and so on\n", xz[] = "\xfd\x37zXZ\0 and so on\n";
+    struct world *world = world_new("app.log*", 16);
+
+    append(world, "app.log.2.gz", gzip);
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "app.log.2.gz: is packed with gzip"));
+    append(world, "app.log.3.bz2", "BZh91AY&SY and so on\n");
+    pass_seconds(world, 5);
+    assert_int_equal(world->warnings, 2);
+    assert_non_null(strstr(world->warning, "app.log.3.bz2: is packed with bzip2"));
+    FILE *file = fopen(path_of(world, "app.log.4.xz"), "w");
+    assert_int_equal(fwrite(xz, 1, sizeof xz, file), sizeof xz);
+    fclose(file);
+    write_lines(world, "app.log", 30);
+    check_all_given(world);
+    assert_int_equal(type->partition_count(world->source), 1);
+    assert_int_equal(world->warnings, 3);
+    world_free(world);
+}
+
+/* Of more files than can be followed the newest ones are, whatever their names. */
+static void test_too_many(void **state)
+{
+    struct world *world = world_new("*.log", 18);
+    char name[32];
+
+    for (int i = 0; i < 1000; i++) {
+        struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+
+        snprintf(name, sizeof name, "a%d.log", i);
+        append(world, name, "");
+        assert_int_equal(utimensat(AT_FDCWD, path_of(world, name), times, 0), 0);
+    }
+    pass_seconds(world, 2);
+    assert_int_equal(world->warnings, 0);
+    write_lines(world, "b.log", 10);
+    check_all_given(world);
+    assert_int_equal(world->warnings, 1);
+    assert_non_null(strstr(world->warning, "more than 1000 files match"));
+    world_free(world);
+}
+
 /* Removed and written again; a file cut off without a copy. */
 static void test_gone(void **state)
 {
@@ -486,12 +679,29 @@ static void test_several(void **state)
     world_free(world);
 }
 
-/* With --once a followed file ends, the marks kept from before. */
+static void read_once(struct world *world)
+{
+    struct message messages[8];
+    enum poll_state poll_state = POLL_MORE;
+
+    begin_source(world, true);
+    for (unsigned i = 0; i < 40 && poll_state != POLL_DONE; i++) {
+        type->advance(world->source, world->now_us += SECOND_US / 10);
+        if (type->partition_count(world->source) == 0)
+            continue;
+        struct topic *topic = topic_of(world, span_of(type->partition(world->source, 0)->topic));
+        size_t count = type->poll(world->source, 0, messages, 8, &poll_state);
+        for (size_t m = 0; m < count; m++)
+            take_line(world, topic, &messages[m]);
+    }
+    assert_int_equal(poll_state, POLL_DONE);
+}
+
+/* With --once a followed file ends, the marks kept from before; a last line without its end is given, and not
+ * given again. */
 static void test_once(void **state)
 {
     struct world *world = world_new("app.log*", 9);
-    struct message messages[8];
-    enum poll_state poll_state = POLL_MORE;
 
     append(world, "app.log", "this is line 0\nthis is line 1\n");
     world->written = 2;
@@ -503,26 +713,83 @@ static void test_once(void **state)
     assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "app.log.1")), 0);
     append(world, "app.log", "this is line 3\nthis is line 4");
     world->written = 5;
-    begin_source(world, true);
-    for (unsigned i = 0; i < 40 && poll_state != POLL_DONE; i++) {
-        type->advance(world->source, world->now_us += SECOND_US / 10);
-        if (type->partition_count(world->source) == 0)
-            continue;
-        size_t count = type->poll(world->source, 0, messages, 8, &poll_state);
-        for (size_t m = 0; m < count; m++)
-            take_line(world, &world->topics[0], &messages[m]);
-    }
-    assert_int_equal(poll_state, POLL_DONE);
+    read_once(world);
     assert_int_equal(world->topics[0].next, 5);
     assert_int_equal(world->given[4], 1);
+    cut(world);
+    world->topics[0].kept_low = 5;
+    stop(world);
+    begin_source(world, false);
+    pass_seconds(world, 5);
+    append(world, "app.log", "\nthis is line 5\n");
+    world->written = 6;
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, 6);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
+/* A kill when the last line of a renamed file is given, without its end, and the next file not yet begun. */
+static void test_killed_between(void **state)
+{
+    struct world *world = world_new("app.log*", 19);
+
+    append(world, "app.log", "this is line 0\nthis is line 1\nthis is line 2");
+    world->written = 3;
+    pass_seconds(world, 2);
+    assert_int_equal(rename(path_of(world, "app.log"), path_of(world, "app.log.1")), 0);
+    append(world, "app.log", "this is line 3\n");
+    while (world->given[2] == 0) {
+        type->advance(world->source, world->now_us += SECOND_US / 4);
+        read_some(world);
+    }
+    world->written = 4;
+    assert_int_equal(type->partition(world->source, 0)->note.size, 1 + 36); /* one file */
+    cut(world);
+    world->topics[0].kept_low = 3;
+    stop(world);
+    begin_source(world, false);
+    check_all_given(world);
+    assert_int_equal(world->topics[0].next, 4);
+    assert_int_equal(world->warnings, 0);
+    world_free(world);
+}
+
+/* One line, and that without its end. */
+static void test_half_a_line(void **state)
+{
+    struct world *world = world_new("app.log", 13);
+
+    append(world, "app.log", "this is line 0");
+    world->written = 1;
+    pass_seconds(world, 5);
+    assert_int_equal(world->given[0], 0);
+    stop(world);
+    read_once(world);
+    assert_int_equal(world->given[0], 1);
+    cut(world);
+    world->topics[0].kept_low = 1;
+    stop(world);
+    begin_source(world, false);
+    pass_seconds(world, 5);
+    append(world, "app.log", "\nthis is line 1\n");
+    world->written = 2;
+    check_all_given(world);
+    assert_int_equal(world->warnings, 0);
     world_free(world);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random), cmocka_unit_test(test_rename),  cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_lost),   cmocka_unit_test(test_several), cmocka_unit_test(test_once),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_gone),           cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_several),        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_copied_early),   cmocka_unit_test(test_rewritten),
+        cmocka_unit_test(test_replaced),       cmocka_unit_test(test_half_a_line),
+        cmocka_unit_test(test_killed_between), cmocka_unit_test(test_many_kept),
+        cmocka_unit_test(test_hole),           cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_packed),         cmocka_unit_test(test_too_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

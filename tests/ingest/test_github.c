@@ -120,6 +120,18 @@ static void test_arrival(void **state)
     rig_close(&rig);
 }
 
+/* An action goes on behind a null byte. */
+static void test_null_byte(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "github", NULL);
+    rig_decode_text(&rig, "{\"action\":\"a\\u0000b\",\"repository\":{\"full_name\":\"o/r\"},\"workflow_job\":"
+                          "{\"created_at\":\"2026-01-01T00:00:00Z\"}}");
+    assert_true(span_equal(rig.batch.action[0], SPAN_LITERAL("workflow_job.a\0b")));
+    rig_close(&rig);
+}
+
 static void test_bad_input(void **state)
 {
     check_json_format("github", JOB("completed", "\"failure\"", ",\"labels\":[\"a\"]"));
@@ -132,10 +144,8 @@ static void test_bad_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples),
-        cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_arrival),
-        cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_samples),   cmocka_unit_test(test_fields),    cmocka_unit_test(test_arrival),
+        cmocka_unit_test(test_null_byte), cmocka_unit_test(test_bad_input),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,7 +229,7 @@ static void test_more_fields(void **state)
     rig_preset(&rig, "airflow3_text");
     assert_int_equal(rig_decode_text(&rig, examples[3].line), STATUS_OK);
     assert_int_equal(rig.batch.attempt[0], 2);
-    assert_int_equal(rig.batch.map_index[0], -1);
+    assert_int_equal(rig.batch.map_index[0], INT32_MIN); /* -1 is a task that is not mapped */
     rig_close(&rig);
     rig_preset(&rig, "combined");
     assert_int_equal(rig_decode_text(&rig, examples[20].line), STATUS_OK);
@@ -348,6 +348,49 @@ static void test_year_of_the_arrival(void **state)
     rig_close(&rig);
 }
 
+/* The given year is that of the line's own clock, from its first second to its last. */
+static void test_given_year(void **state)
+{
+    static const struct {
+        const char *settings, *first, *last;
+    } cases[] = {
+        {"year: 2023\n", "2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"},
+        {"year: 2024\n", "2024-01-01T00:00:00Z", "2024-12-31T23:59:59Z"},
+        {"year: 2023\ntime_zone: '+14:00'\n", "2022-12-31T10:00:00Z", "2023-12-31T09:59:59Z"},
+        {"year: 2024\ntime_zone: '+02:00'\n", "2023-12-31T22:00:00Z", "2024-12-31T21:59:59Z"},
+        {"year: 2024\ntime_zone: '-05:00'\n", "2024-01-01T05:00:00Z", "2025-01-01T04:59:59Z"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char yaml[128];
+        struct rig rig;
+
+        snprintf(yaml, sizeof yaml, "preset: syslog\n%s", cases[i].settings);
+        rig_open(&rig, "line", yaml);
+        assert_int_equal(rig_decode_text(&rig, "Jan  1 00:00:00 a b: c"), STATUS_OK);
+        assert_true(rig.batch.time_us[0] == time_of(cases[i].first));
+        assert_int_equal(rig_decode_text(&rig, "Dec 31 23:59:59 a b: c"), STATUS_OK);
+        assert_true(rig.batch.time_us[0] == time_of(cases[i].last));
+        rig_close(&rig);
+    }
+}
+
+/* The usual forms and the preset's are taken beside the user's. */
+static void test_layout_is_an_addition(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "line",
+             "preset: log4j\ntime_zone: '+02:00'\ntime_layout: ['%m/%d/%y %H:%M:%S', '%Y/%m/%d %H:%M:%S']\n");
+    assert_int_equal(rig_decode_text(&rig, "2023-01-01 02:00:00,123 INFO [main] a.B: x"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == time_of("2023-01-01T00:00:00.123Z"));
+    assert_int_equal(rig_decode_text(&rig, "12/31/22 02:00:00 INFO [main] a.B: x"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == time_of("2022-12-31T00:00:00Z"));
+    assert_int_equal(rig_decode_text(&rig, "230101 020000 7 INFO a.B: x"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == time_of("2023-01-01T00:00:00Z"));
+    rig_close(&rig);
+}
+
 static void test_refused_settings(void **state)
 {
     static const struct {
@@ -425,6 +468,8 @@ int main(void)
         cmocka_unit_test(test_own_pattern),
         cmocka_unit_test(test_without_a_time),
         cmocka_unit_test(test_year_of_the_arrival),
+        cmocka_unit_test(test_given_year),
+        cmocka_unit_test(test_layout_is_an_addition),
         cmocka_unit_test(test_refused_settings),
         cmocka_unit_test(test_pattern_without_end),
         cmocka_unit_test(test_bad_lines),

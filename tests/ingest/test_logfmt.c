@@ -23,11 +23,39 @@ static void test_usual_names(void **state)
     assert_int_equal(batch->error[0].size, 0);
     assert_int_equal(rig_decode_text(&rig, "time=1795252618 level=info msg=plain"), STATUS_OK);
     assert_span(batch->message[0], "plain");
+    /* no source of ours, no state of a run; a text of the wrong type is passed over */
+    assert_int_equal(rig_decode_text(&rig, "ts=1 source=main.go:97 state=open kind=metric attempt=2/5"),
+                     STATUS_OK);
+    assert_int_equal(batch->source[0].size, 0);
+    assert_int_equal(batch->state[0], STATE_NONE);
+    assert_int_equal(batch->kind[0], KIND_EVENT);
+    assert_int_equal(batch->attempt[0], 0);
     rig_assert_skipped(&rig, "just words", "has no key=value");
     rig_assert_skipped(&rig, "level=info msg=x", "no time");
     rig_assert_skipped(&rig, "ts=soon msg=x", "ts: text is not a time, or one without a year");
     rig_assert_skipped(&rig, "ts=1 msg=\"x", "a value in quotes does not end");
     rig_assert_skipped(&rig, "ts=1 msg=\"x\\", "a value in quotes does not end");
+    rig_close(&rig);
+}
+
+/* The first in the list of names that is a time counts, wherever it stands. */
+static void test_several_times(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "logfmt", NULL);
+    assert_int_equal(rig_decode_text(&rig, "ts=5 t=35ms msg=x"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == 5000000);
+    assert_int_equal(rig_decode_text(&rig, "t=7 time=35ms timestamp=6"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == 6000000);
+    rig_assert_skipped(&rig, "msg=x t=35ms", "t: text is not a time, or one without a year");
+    rig_close(&rig);
+    rig_open(&rig, "logfmt", "map: {time: at, state: state, source: app}\n");
+    assert_int_equal(rig_decode_text(&rig, "ts=5 at=4 time=6 state=failed app=a"), STATUS_OK);
+    assert_true(rig.batch.time_us[0] == 4000000);
+    assert_int_equal(rig.batch.state[0], STATE_FAILED);
+    assert_span(rig.batch.source[0], "a");
+    rig_assert_skipped(&rig, "ts=5 at=35ms", "at: text is not a time, or one without a year");
     rig_close(&rig);
 }
 
@@ -66,6 +94,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usual_names),
+        cmocka_unit_test(test_several_times),
         cmocka_unit_test(test_map_and_labels),
         cmocka_unit_test(test_bad_lines),
     };

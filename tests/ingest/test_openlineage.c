@@ -269,6 +269,40 @@ static void test_states(void **state)
     rig_close(&rig);
 }
 
+/* What stands behind the line that names the exception is no exception. */
+static void test_tracebacks(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "openlineage", NULL);
+    const struct event_batch *batch = &rig.batch;
+
+    rig_decode_text(&rig,
+                    EVENT("\"eventType\":\"FAIL\",",
+                          "\"errorMessage\":{\"message\":\"Traceback (most recent call last):\\n  File x\\n"
+                          "KeyError: 'day'\\n\"}",
+                          "\"name\":\"j\""));
+    assert_span(batch->error[0], "KeyError: 'day'");
+    rig_decode_text(&rig,
+                    EVENT("",
+                          "\"errorMessage\":{\"message\":\"Traceback (most recent call last):\\n  File x\\n"
+                          "p.errors.UniqueViolation: duplicate key\\nDETAIL:  Key (id)=(1)\\n\\n(Background "
+                          "on this error at: x)\\n\",\"stackTrace\":\"Traceback (most recent call last):\\n  "
+                          "File x\\nKeyError: 1\\n\\nDuring handling of the above exception, another "
+                          "exception occurred:\\n\\nTraceback (most recent call last):\\n  File y\\n"
+                          "p.errors.UniqueViolation: duplicate key\\nDETAIL:  Key (id)=(1)\\nstatus:\\n\"}",
+                          "\"name\":\"j\""));
+    assert_span(batch->error[0], "p.errors.UniqueViolation: duplicate key");
+    assert_span(batch->error_type[0], "p.errors.UniqueViolation");
+    rig_decode_text(&rig,
+                    EVENT("", "\"errorMessage\":{\"message\":\"Traceback (most recent call last):\\n  cut\"}",
+                          "\"name\":\"j\""));
+    assert_span(batch->error[0], "Traceback (most recent call last):\n  cut");
+    rig_decode_text(&rig, EVENT("", "\"errorMessage\":{\"message\":\"two\\nlines\"}", "\"name\":\"j\""));
+    assert_span(batch->error[0], "two\nlines");
+    rig_close(&rig);
+}
+
 static void test_facets(void **state)
 {
     struct rig rig;
@@ -299,15 +333,6 @@ static void test_facets(void **state)
     assert_span(rig.batch.result[0], "");
     rig_decode_text(&rig, EVENT("", "", "\"name\":\"j\",\"facets\":{\"jobType\":{\"integration\":\"DBT\"}}"));
     assert_span(batch->engine[0], "dbt");
-
-    rig_decode_text(&rig,
-                    EVENT("\"eventType\":\"FAIL\",",
-                          "\"errorMessage\":{\"message\":\"Traceback (most recent call last):\\n  File x\\n"
-                          "KeyError: 'day'\\n\"}",
-                          "\"name\":\"j\""));
-    assert_span(batch->error[0], "KeyError: 'day'");
-    rig_decode_text(&rig, EVENT("", "\"errorMessage\":{\"message\":\"two\\nlines\"}", "\"name\":\"j\""));
-    assert_span(batch->error[0], "two\nlines");
 
     /* facets of the wrong type are passed over */
     rig_decode_text(
@@ -350,6 +375,12 @@ static void test_retries(void **state)
     FAILED("FAIL", "1", "{}", "ValueError");
     assert_int_equal(rig.batch.result[0].size, 0);
     FAILED("FAIL", "1", "3", "airflow.exceptions.AirflowFailException");
+    assert_int_equal(rig.batch.result[0].size, 0);
+    FAILED("FAIL", "1", "3",
+           "Traceback (most recent call last):\\n  File x\\nairflow.exceptions.AirflowFailException: load "
+           "failed\\n"
+           "status: 500\\nrequest");
+    assert_span(rig.batch.error_type[0], "airflow.exceptions.AirflowFailException");
     assert_int_equal(rig.batch.result[0].size, 0);
     FAILED("START", "1", "3", "ValueError");
     assert_int_equal(rig.batch.result[0].size, 0);
@@ -410,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_identity_without_airflow_facets),
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_facets),
+        cmocka_unit_test(test_tracebacks),
         cmocka_unit_test(test_retries),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_mutations),

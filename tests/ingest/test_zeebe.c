@@ -100,6 +100,19 @@ static void test_fields(void **state)
     rig_close(&rig);
 }
 
+/* A text goes on behind a null byte. */
+static void test_null_bytes(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "zeebe", NULL);
+    state_of(&rig, "{\"valueType\":\"J\\u0000B\",\"intent\":\"\\u0000\",\"timestamp\":1,"
+                   "\"partitionId\":\"1\\u00002\",\"position\":\"3\\u0000\"}");
+    assert_true(span_equal(rig.batch.action[0], SPAN_LITERAL("J\0B.\0")));
+    assert_true(span_equal(rig.batch.id[0], SPAN_LITERAL("1\0002-3\0")));
+    rig_close(&rig);
+}
+
 static void test_bad_input(void **state)
 {
     check_json_format("zeebe", RECORD("JOB", "FAILED", INSTANCE ",\"retries\":1,\"errorMessage\":\"m\""));
@@ -111,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recording),
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_null_bytes),
         cmocka_unit_test(test_bad_input),
     };
 

@@ -1,4 +1,4 @@
-/* The run table: what each order of events of an engine makes of a run, eviction and expiry. Rows go the real
+/* The run table: what each order of events of an engine makes of a run, eviction and reruns. Rows go the real
  * way: batch, rows_send, exchange, order, runs_apply. */
 #include "base/memory.h"
 #include "pipeline/order.h"
@@ -30,9 +30,9 @@ struct rig {
     struct buffer told;
     struct id128 last_id;
     uint64_t last_version;
-    struct run_record last; /* its texts are gone */
-    struct span result;     /* of the next rows */
-    uint32_t shard;         /* of the last row */
+    struct run_record last;                /* its texts are gone */
+    struct span result, error, error_type; /* of the next rows */
+    uint32_t shard;                        /* of the last row */
 };
 
 /* "workflow/task#attempt=state(duration ms){task counts}" */
@@ -48,6 +48,10 @@ static void tell(void *owner, const struct run_record *run)
     if (run->attempt)
         buffer_print(out, "#%u", run->attempt);
     buffer_print(out, "=%s", run_state_names[run->state]);
+    if (run->error.size)
+        buffer_print(out, "!%.*s", (int)run->error.size, run->error.data);
+    if (run->error_type.size)
+        buffer_print(out, "!%.*s", (int)run->error_type.size, run->error_type.data);
     if (!isnan(run->duration_ms))
         buffer_print(out, "(%g)", run->duration_ms);
     for (int state = 0; state < STATE_COUNT; state++)
@@ -135,6 +139,8 @@ static void send(struct rig *rig, const struct step *step, int64_t watermark_us,
     rig->batch.task[0] = span_of(step->task);
     rig->batch.attempt[0] = step->attempt;
     rig->batch.result[0] = rig->result;
+    rig->batch.error[0] = rig->error;
+    rig->batch.error_type[0] = rig->error_type;
     rig->batch.duration_ms[0] = step->duration_ms > 0 ? step->duration_ms : NAN;
     rows_send(rig->plan, &rig->batch, rig->port, 1);
 }
@@ -196,6 +202,24 @@ static const struct run_case {
      {{1, STATE_QUEUED, NULL, "r", NULL, 0, 0}, {2, STATE_RUNNING, "a", "r", NULL, 0, 0},
       {3, STATE_RUNNING, "b", "r", NULL, 0, 0}, {7, STATE_SUCCESS, "a", "r", NULL, 0, 0}},
      "a=running b=running a=success(5000)"},
+    {"a late word of an earlier try",
+     {{1, STATE_RUNNING, "w", "r", NULL, 1, 0}, {3, STATE_RUNNING, NULL, "r", NULL, 2, 0},
+      {4, STATE_FAILED, "w", "r", NULL, 1, 0}, {5, STATE_SUCCESS, NULL, "r", NULL, 2, 0}},
+     "w#1=running w#2=running w#2=success(2000)"},
+    {"a numbered attempt ends when it is to be retried",
+     {{0, STATE_RUNNING, "d", "r", NULL, 0, 0}, {1, STATE_RUNNING, "d", "r", "t", 1, 0},
+      {3, STATE_RETRYING, "d", "r", "t", 1, 0}, {4, STATE_RUNNING, "d", "r", "t", 2, 0},
+      {9, STATE_SUCCESS, "d", "r", "t", 2, 0}, {10, STATE_SUCCESS, "d", "r", NULL, 0, 0}},
+     "d=running d/t#1=running d/t#1=failed(2000) d/t#2=running d/t#2=success(5000) d=success(10000){success:1}{failed:1}"},
+    {"all tries have one number",
+     {{1, STATE_RUNNING, "d", "r", "t", 3, 0}, {3, STATE_RETRYING, "d", "r", "t", 3, 0},
+      {3, STATE_RUNNING, "d", "r", "t", 3, 0}, {4, STATE_RUNNING, "d", "r", "t", 3, 0},
+      {9, STATE_SUCCESS, "d", "r", "t", 3, 0}, {10, STATE_FAILED, "d", "r", "t", 3, 0}},
+     "d/t#3=running d/t#3=failed(2000) d/t#3=running d/t#3=success(5000)"},
+    {"the tries have no number",
+     {{1, STATE_RUNNING, "d", "r", "t", 0, 0}, {3, STATE_RETRYING, "d", "r", "t", 0, 0},
+      {4, STATE_RUNNING, "d", "r", "t", 0, 0}, {9, STATE_SUCCESS, "d", "r", "t", 0, 0}},
+     "d/t=running d/t=retrying d/t=running d/t=success(5000)"},
     {"a task alone does not tell of its run", {{1, STATE_RUNNING, "d", "r", "t", 0, 0}, {2, STATE_SUCCESS, "d", "r", "t", 0, 0}},
      "d/t=running d/t=success(1000)"},
 };
@@ -245,6 +269,30 @@ static void test_final_failures(void **state)
     rig.result = SPAN_LITERAL("streaming");
     step_now(&rig, &(struct step){4, STATE_RUNNING, "s", "r", NULL, 0, 0});
     assert_true(rig.last.is_endless && !rig.last.task_failed);
+    rig_close(&rig);
+}
+
+/* The error of a try stays with it: neither a success has it, nor the next try. */
+static void test_errors(void **state)
+{
+    const struct step steps[] = {
+        {1, STATE_RUNNING, "w", "r", NULL, 1, 0},  {2, STATE_RETRYING, NULL, "r", NULL, 0, 0},
+        {3, STATE_RUNNING, NULL, "r", NULL, 2, 0}, {4, STATE_RETRYING, NULL, "r", NULL, 0, 0},
+        {5, STATE_RUNNING, NULL, "r", NULL, 0, 0}, {6, STATE_SUCCESS, NULL, "r", NULL, 0, 0}};
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, "");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        bool failed = steps[i].state == STATE_RETRYING;
+
+        rig.error = failed ? SPAN_LITERAL("no disk") : (struct span){0};
+        rig.error_type = failed ? SPAN_LITERAL("OSError") : (struct span){0};
+        step_now(&rig, &steps[i]);
+    }
+    assert_true(span_is(buffer_span(&rig.told),
+                        "w#1=running w#1=retrying!no disk!OSError w#2=running w#2=retrying!no disk!OSError "
+                        "w#2=running!no disk!OSError w#2=success(1000)"));
     rig_close(&rig);
 }
 
@@ -338,8 +386,6 @@ static void test_many_runs(void **state)
                      &(struct step){i, (enum run_state)(1 + random_below(&random, STATE_COUNT - 1)),
                                     workflows[random_below(&random, 3)], name,
                                     tasks[random_below(&random, 4)], (uint16_t)random_below(&random, 3), 0});
-            if (i % 500 == 499)
-                runs_expire(rig.runs, i * (int64_t)SECOND);
         }
         runs_figures(rig.runs, &figures);
         assert_true(figures.entries <= limit && figures.evicted > 0);
@@ -347,33 +393,90 @@ static void test_many_runs(void **state)
     }
 }
 
-static void test_expiry(void **state)
+static void assert_entries(const struct rig *rig, size_t entries, uint64_t evicted)
 {
     struct runs_figures figures;
+
+    runs_figures(rig->runs, &figures);
+    assert_int_equal(figures.entries, entries);
+    assert_int_equal(figures.evicted, evicted);
+}
+
+/* A run that is over for longer than it is kept begins anew, exactly then, under the same id: its version and
+ * its first time go on. */
+static void test_rerun(void **state)
+{
     struct rig rig;
 
     rig_open(&rig, "runs: {keep: 10s}\n");
-    step_now(&rig, &(struct step){1, STATE_RUNNING, "w", "open", NULL, 0, 0});
-    step_now(&rig, &(struct step){2, STATE_SUCCESS, "w", "first", NULL, 0, 0});
-    step_now(&rig, &(struct step){5, STATE_SUCCESS, "w", "second", NULL, 0, 0});
-    runs_expire(rig.runs, 12 * SECOND);
-    runs_figures(rig.runs, &figures);
-    assert_int_equal(figures.entries, 3);
-    runs_expire(rig.runs, 13 * SECOND);
-    runs_figures(rig.runs, &figures);
-    assert_int_equal(figures.entries, 2);
-    runs_expire(rig.runs, 1000 * SECOND);
-    runs_figures(rig.runs, &figures);
-    assert_int_equal(figures.entries, 1);
-    assert_int_equal(figures.evicted, 0);
+    step_now(&rig, &(struct step){1, STATE_RUNNING, "w", "r", NULL, 0, 0});
+    step_now(&rig, &(struct step){2, STATE_FAILED, "w", "r", NULL, 0, 0});
+    struct run_record first = rig.last;
+    step_now(&rig, &(struct step){12, STATE_RUNNING, "w", "r", NULL, 0, 0});
+    assert_int_equal(rig.last.state, STATE_FAILED);
+    step_now(&rig, &(struct step){13, STATE_RUNNING, "w", "r", NULL, 0, 0});
+    step_now(&rig, &(struct step){17, STATE_SUCCESS, NULL, "r", NULL, 0, 0});
+    assert_true(id_equal(rig.last.id, first.id) && rig.last.version == first.version + 2);
+    assert_true(rig.last.first_us == first.first_us && rig.last.duration_ms == 4000);
+    step_now(&rig, &(struct step){40, STATE_RUNNING, NULL, "r", NULL, 0, 0});
+    assert_true(id_equal(rig.last.id, first.id) &&
+                rig.last.version == first.version + 2); /* it has no name */
+    step_now(&rig, &(struct step){41, STATE_FAILED, "w", "r", NULL, 0, 0});
+    assert_true(id_equal(rig.last.id, first.id) && rig.last.version == first.version + 3);
+    assert_entries(&rig, 1, 0);
+    rig_close(&rig);
+}
+
+/* So does what was pushed out. */
+static void test_rerun_of_evicted(void **state)
+{
+    char names[3][16];
+    struct rig rig;
+
+    rig_open(&rig, "limits: {runs: 512}\n");
+    find_neighbours(&rig, names);
+    for (int i = 0; i < 3; i++)
+        step_now(&rig, &(struct step){1 + i, STATE_RUNNING, "w", names[i], NULL, 0, 0});
+    step_now(&rig, &(struct step){5, STATE_SUCCESS, "w", names[0], NULL, 0, 0});
+    assert_true(rig.last.version == 3 && rig.last.first_us == 1 * SECOND);
+    step_now(&rig, &(struct step){6, STATE_SUCCESS, "w", names[1], NULL, 0, 0});
+    assert_true(rig.last.version == 3 && rig.last.first_us == 2 * SECOND);
+    step_now(&rig, &(struct step){7, STATE_FAILED, "w", names[0], NULL, 0, 0});
+    assert_true(rig.last.version == 4 && rig.last.first_us == 1 * SECOND);
+    assert_entries(&rig, 2, 4);
+    rig_close(&rig);
+}
+
+/* A run that only its tasks tell of is forgotten when they are silent; one that has told itself is not. */
+static void test_untold(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "runs: {keep: 10s}\n");
+    step_now(&rig, &(struct step){1, STATE_SUCCESS, "w", "r", "t", 0, 0});
+    step_now(&rig, &(struct step){9, STATE_SUCCESS, "w", "r", "u", 0, 0});
+    step_now(&rig, &(struct step){19, STATE_RUNNING, "w", "r", NULL, 0, 0});
+    assert_int_equal(rig.last.tasks[STATE_SUCCESS], 2);
+    assert_entries(&rig, 2, 0); /* the run and one of its tasks */
+    step_now(&rig, &(struct step){40, STATE_SUCCESS, "w", "r", "v", 0, 0});
+    step_now(&rig, &(struct step){41, STATE_SUCCESS, "w", "r", NULL, 0, 0});
+    assert_int_equal(rig.last.tasks[STATE_SUCCESS], 3);
+    step_now(&rig, &(struct step){60, STATE_SUCCESS, "w", "r", "t", 0, 0});
+    assert_entries(&rig, 2, 0);
+    step_now(&rig, &(struct step){80, STATE_RUNNING, "w", "r", NULL, 0, 0});
+    assert_entries(&rig, 1, 0);
+    assert_int_equal(rig.last.tasks[STATE_SUCCESS], 0);
     rig_close(&rig);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),    cmocka_unit_test(test_final_failures), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),      cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_cases),    cmocka_unit_test(test_final_failures),
+        cmocka_unit_test(test_times),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_rerun),    cmocka_unit_test(test_rerun_of_evicted),
+        cmocka_unit_test(test_untold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

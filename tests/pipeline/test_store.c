@@ -587,6 +587,33 @@ static void the_newest_word_of_an_ended_run_is_kept(void **state)
     tear_down(&fixture);
 }
 
+/* Runs of years ago that are told today keep nothing from being forgotten. */
+static void a_backfill_goes_when_its_time_has_come(void **state)
+{
+    enum { BACKFILL = 600 };
+    struct ended_run runs[BACKFILL + 1];
+    struct fixture fixture;
+    struct store_figures figures;
+
+    for (unsigned i = 0; i < BACKFILL; i++)
+        runs[i] = (struct ended_run){
+            .first_us = i, .id = {1, i}, .version = 2, .told_us = 100, .line = SPAN_LITERAL("young")};
+    runs[BACKFILL] = (struct ended_run){
+        .first_us = 2000, .id = {2, 1}, .version = 2, .told_us = 50, .line = SPAN_LITERAL("old")};
+    set_up(&fixture);
+    assert_status(&fixture, store_runs_put(fixture.store, runs, BACKFILL + 1, &fixture.error), STATUS_OK);
+    fixture.options.history_us = 40;
+    reopen(&fixture);
+    while (store_tidy(fixture.store, 91))
+        ;
+    assert_status(&fixture, store_figures(fixture.store, &figures, &fixture.error), STATUS_OK);
+    assert_int_equal(figures.runs, BACKFILL);
+    while (store_tidy(fixture.store, 141))
+        ;
+    assert_runs(&fixture, "");
+    tear_down(&fixture);
+}
+
 /* As the first version made it: without a history of runs. */
 static void an_older_store_gets_its_run_history(void **state)
 {
@@ -741,6 +768,7 @@ int main(void)
         cmocka_unit_test(the_outbox_keeps_its_order),
         cmocka_unit_test(logs_come_back_in_their_order),
         cmocka_unit_test(the_newest_word_of_an_ended_run_is_kept),
+        cmocka_unit_test(a_backfill_goes_when_its_time_has_come),
         cmocka_unit_test(an_older_store_gets_its_run_history),
         cmocka_unit_test(a_full_disk_is_told_and_keeps_nothing_half),
         cmocka_unit_test(a_busy_file_is_told),

@@ -200,6 +200,20 @@ static int compare_order(const void *left, const void *right)
     return (a->row->offset > b->row->offset) - (a->row->offset < b->row->offset);
 }
 
+/* The newest transition of the row's run; NULL: none, or it is over for too long to be known. */
+static const struct good *find_last(const struct reference *reference, const struct good *row)
+{
+    const struct good *last = NULL;
+
+    for (size_t t = 0; t < reference->transition_count; t++)
+        if (strcmp(reference->transitions[t].row->run, row->row->run) == 0)
+            last = &reference->transitions[t];
+    if (last && run_state_is_terminal(last->row->state) &&
+        last->order_us < row->order_us - reference->scenario->keep_us)
+        return NULL;
+    return last;
+}
+
 /* A terminal state stays; queued does not undo running. */
 static void take_transitions(struct reference *reference)
 {
@@ -208,16 +222,16 @@ static void take_transitions(struct reference *reference)
     if (reference->row_count)
         qsort(rows, reference->row_count, sizeof *rows, compare_order);
     for (size_t i = 0; i < reference->row_count; i++) {
-        enum run_state before = STATE_NONE, after = rows[i].row->state;
-
         if (!rows[i].row->run[0] || rows[i].order_us >= reference->heard_us)
             continue;
-        for (size_t t = 0; t < reference->transition_count; t++)
-            if (strcmp(reference->transitions[t].row->run, rows[i].row->run) == 0)
-                before = reference->transitions[t].row->state;
+        const struct good *last = find_last(reference, &rows[i]);
+        enum run_state before = last ? last->row->state : STATE_NONE, after = rows[i].row->state;
         if (run_state_is_terminal(before) || after == before ||
             (before == STATE_RUNNING && after == STATE_QUEUED))
             continue;
+        rows[i].started_us = last ? last->started_us : INT64_MAX;
+        if (after == STATE_RUNNING)
+            rows[i].started_us = rows[i].time_us;
         reference->transitions =
             memory_reserve(reference->transitions, &reference->transition_capacity,
                            reference->transition_count + 1, sizeof *reference->transitions);
@@ -375,7 +389,8 @@ static void end_due(struct reference *reference, unsigned rule, unsigned workflo
 }
 
 static void apply_condition(struct reference *reference, unsigned rule, unsigned workflow,
-                            struct episode *episode, const struct condition_fact *condition)
+                            struct episode *episode, const struct condition_fact *condition,
+                            const struct condition_fact *next)
 {
     int64_t at = condition->at_us, keep = rules[rule].keep_s * SIM_SECOND_US;
 
@@ -387,6 +402,8 @@ static void apply_condition(struct reference *reference, unsigned rule, unsigned
             episode->due_us = at + keep;
             return;
         }
+        if (episode->since_us == at && next && next->at_us == at)
+            return;
         tell_alert(reference, rule, workflow, episode, "resolved", at, "condition");
         *episode = (struct episode){0};
         return;
@@ -421,7 +438,8 @@ static void take_alerts(struct reference *reference, unsigned rule, unsigned wor
         qsort(conditions->items, conditions->count, sizeof *conditions->items, compare_conditions);
     for (size_t i = 0; i < conditions->count; i++) {
         end_due(reference, rule, workflow, &episode, conditions->items[i].at_us);
-        apply_condition(reference, rule, workflow, &episode, &conditions->items[i]);
+        apply_condition(reference, rule, workflow, &episode, &conditions->items[i],
+                        i + 1 < conditions->count ? &conditions->items[i + 1] : NULL);
     }
     end_due(reference, rule, workflow, &episode, reference->until_us + !reference->scenario->live);
     free(conditions->items);

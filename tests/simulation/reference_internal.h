@@ -19,6 +19,7 @@ struct good {
     int64_t time_us, watermark_us, order_us; /* watermark: of its partition just before it */
     uint32_t number;                         /* of its partition, for the order of equal rows */
     uint64_t version;                        /* of a transition: which one of its run */
+    int64_t started_us;                      /* of a transition: since when it runs; INT64_MAX: unknown */
 };
 
 struct beat { /* what a row says of its source or host: not when it is a duplicate */

@@ -185,25 +185,14 @@ static void end_attempt(struct reference *reference, unsigned workflow, struct t
     }
 }
 
-/* When the run began, by its transitions; INT64_MAX: it never did. */
-static int64_t start_of(const struct reference *reference, const char *run)
-{
-    for (size_t i = 0; i < reference->transition_count; i++)
-        if (strcmp(reference->transitions[i].row->run, run) == 0 &&
-            reference->transitions[i].row->state == STATE_RUNNING)
-            return reference->transitions[i].time_us;
-    return INT64_MAX;
-}
-
 static void learn_success(struct reference *reference, unsigned workflow, struct task *task,
                           const struct good *word)
 {
-    int64_t started_us = start_of(reference, word->row->run);
-    double run_us = (double)(word->time_us - started_us) / 1000.0 * 1000;
+    double run_us = (double)(word->time_us - word->started_us) / 1000.0 * 1000;
     bool slow = task->count >= KNOWN && run_us > SLOW * task->mean_us &&
                 run_us > task->mean_us + (double)(EXCESS_S * SIM_SECOND_US);
 
-    if (word->time_us < started_us)
+    if (word->time_us < word->started_us)
         return;
     if (slow || task->slow)
         reference_condition(reference, RULE_SLOW, workflow, word->order_us, slow);

@@ -22,7 +22,7 @@ static const char yaml_format[] =
     "store: {path: '%s', checkpoint: %dms}\n"
     "time: {lateness: %ds, idle_after: 1d, max_skew: %ds, max_skew_ahead: 2m, correct_for: 1d,\n"
     "       late: %s, skew: %s}\n"
-    "runs: {keep: 7d}\n"
+    "runs: {keep: %ds}\n"
     "%s\n"
     "watch: %s\n"
     "clean: [%s%s%s]\n"
@@ -76,8 +76,9 @@ static void write_yaml(struct scenario *scenario, const char *store_path, uint64
     snprintf(scenario->yaml, sizeof scenario->yaml, yaml_format, store_path,
              checkpoints_ms[random_below(random, 4)], (int)(scenario->lateness_us / SIM_SECOND_US),
              (int)(scenario->max_skew_us / SIM_SECOND_US), late_names[scenario->late],
-             scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter", place,
-             scenario->watch ? "true" : "false", scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
+             scenario->skew == SKEW_REPAIR ? "repair" : "dead_letter",
+             (int)(scenario->keep_us / SIM_SECOND_US), place, scenario->watch ? "true" : "false",
+             scenario->dedupe ? "{dedupe: [id], within: 30s}" : "",
              scenario->dedupe && scenario->throttle ? ", " : "",
              scenario->throttle ? "{throttle: [workflow], limit: 6, per: 10s}" : "");
 }
@@ -323,6 +324,9 @@ void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_s
     choose_cluster(scenario);
     scenario->watch = (seed * 3266489917u >> 8) % 2;
     scenario->is_text = !scenario->watch && random_below(&(uint64_t){seed * 3266489917u + 5}, 5) < 2;
+    /* the lines of a cluster are told apart by their text, which a rerun by repeated rows would share */
+    bool reruns = !scenario->is_cluster && (seed * 3266489917u >> 9) % 3 == 0;
+    scenario->keep_us = (reruns ? (int64_t)(1 + seed % 40) : 604800) * SIM_SECOND_US;
     write_yaml(scenario, store_path, &random);
     for (unsigned i = 0; i < scenario->queue_count; i++) {
         struct queue *queue = &scenario->queues[i];

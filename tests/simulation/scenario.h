@@ -42,8 +42,8 @@ struct scenario {
     int64_t flush_us;         /* live: one last row a partition, so that all buckets of the others close */
     bool live, backlog;       /* backlog: all rows have arrived before the first start */
     bool dedupe, throttle, poison, watch;
-    bool is_text; /* lines, some records of several messages; else JSON */
-    int64_t lateness_us, max_skew_us;
+    bool is_text;                              /* lines, some records of several messages; else JSON */
+    int64_t lateness_us, max_skew_us, keep_us; /* keep: of runs that are over */
     enum late_policy late;
     enum skew_policy skew;
     bool has_crashes, has_stops, has_full_disk, has_slow_sinks, has_unreachable_source, has_starving;

@@ -29,7 +29,8 @@ struct world {
     size_t trail_size, trail_capacity;
     uint64_t random;
 
-    /* What to answer instead: a request's status (0: go on; -1: cut; -2: no answer), an item's status (0: store it). */
+    /* What to answer instead: a request's status (0: go on; -1: cut; -2: no answer), an item's status (0:
+     * store it). */
     int (*request_trouble)(struct world *world, const struct fake_request *request, bool gzip, size_t items);
     int (*item_trouble)(struct world *world, const struct world_item *item);
     const char *request_headers; /* sent with a request's trouble; NULL: none */
