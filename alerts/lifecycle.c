@@ -84,6 +84,19 @@ bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup)
     return slots_find(&lifecycle->slots, dedup) != SLOT_NONE;
 }
 
+size_t lifecycle_open_lines(const struct lifecycle *lifecycle, size_t limit, struct id128 *ret_lines)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < lifecycle->slots.next && count < limit; i++) {
+        const struct episode *episode = &lifecycle->episodes[i];
+
+        if (episode->open && episode->revision)
+            ret_lines[count++] = alert_line_id(episode->id, episode->revision - 1);
+    }
+    return count;
+}
+
 void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup, int64_t known_us)
 {
     prompts_told(&lifecycle->prompts, dedup, known_us);
@@ -242,6 +255,20 @@ static void begin(struct lifecycle *lifecycle, struct episode *episode, struct h
     lifecycle->figures.pending++;
 }
 
+/* The evidence takes the place of the episode's. Severity and kind stay those that receivers know it by, also
+ * when the configuration has others since. A cut may share the evidence. */
+static void succeed(struct episode *episode, struct held *evidence)
+{
+    const struct alert *known = &episode->latest->condition.evidence;
+    struct condition copy = evidence->condition;
+
+    copy.evidence.severity = known->severity;
+    copy.evidence.kind = known->kind;
+    held_release(episode->latest);
+    episode->latest = held_new(&copy);
+    held_release(evidence);
+}
+
 /* Takes over the evidence. */
 static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
 {
@@ -261,8 +288,7 @@ static void apply_true(struct lifecycle *lifecycle, struct held *evidence)
     if (is_new) {
         begin(lifecycle, episode, evidence);
     } else {
-        held_release(episode->latest);
-        episode->latest = evidence;
+        succeed(episode, evidence);
     }
     if (episode->phase == PHASE_KEPT)
         episode->phase = PHASE_FIRING;

@@ -78,6 +78,9 @@ void lifecycle_told(struct lifecycle *lifecycle, struct id128 dedup, int64_t kno
 
 bool lifecycle_is_open(const struct lifecycle *lifecycle, struct id128 dedup);
 
+/* Ids of the last lines of open episodes, at most `limit`. Returns how many. */
+size_t lifecycle_open_lines(const struct lifecycle *lifecycle, size_t limit, struct id128 *ret_lines);
+
 struct lifecycle_figures {
     size_t pending, firing, held; /* episodes by state; conditions not applied yet */
 };

@@ -59,6 +59,12 @@ void buffer_put_span(struct buffer *buffer, struct span text)
     buffer_put(buffer, text.data, text.size);
 }
 
+void buffer_put_plain(struct buffer *buffer, struct span text)
+{
+    while (text.size)
+        buffer_put_span(buffer, span_take_plain(&text));
+}
+
 void buffer_put_char(struct buffer *buffer, char c)
 {
     buffer_put(buffer, &c, 1);

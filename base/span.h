@@ -80,3 +80,17 @@ static inline size_t utf8_sequence_size(const unsigned char *at, size_t left)
             return 0;
     return size;
 }
+
+/* Takes the first character off a stranger's text, as a terminal may show it: '?' for control characters,
+ * of the second set (U+0080 to U+009F) too, and for each byte that is not UTF-8. */
+static inline struct span span_take_plain(struct span *text)
+{
+    const unsigned char *at = (const unsigned char *)text->data;
+    size_t size = at[0] < 0x80 ? 1 : utf8_sequence_size(at, text->size);
+    bool hidden = !size || at[0] < ' ' || at[0] == 0x7F || (at[0] == 0xC2 && at[1] < 0xA0);
+    struct span taken = hidden ? SPAN_LITERAL("?") : span_make(text->data, size);
+
+    size = size ? size : 1;
+    *text = span_make(text->data + size, text->size - size);
+    return taken;
+}

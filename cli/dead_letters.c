@@ -36,16 +36,6 @@ struct writer {
     bool json, found;
 };
 
-/* A text from outside, for a terminal: no control characters, so no escape sequences. */
-static void put_plain(struct buffer *out, struct span text)
-{
-    for (uint32_t i = 0; i < text.size; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-
-        buffer_put_char(out, c < ' ' || c == 0x7f ? '?' : text.data[i]);
-    }
-}
-
 static void put_json(struct buffer *out, const struct stored_letter *stored, bool whole)
 {
     const struct dead_letter *letter = &stored->letter;
@@ -84,15 +74,15 @@ static void put_line(struct buffer *out, const struct stored_letter *stored)
     buffer_print(out, "  %s", letter->stage);
     if (letter->sink.size) {
         buffer_put_char(out, ':');
-        put_plain(out, letter->sink);
+        buffer_put_plain(out, letter->sink);
     }
     buffer_put_text(out, "  ");
-    put_plain(out, letter->topic.size ? letter->topic : letter->source);
+    buffer_put_plain(out, letter->topic.size ? letter->topic : letter->source);
     buffer_print(out, "/%d@%lld", letter->partition, (long long)letter->offset);
     if (letter->item)
         buffer_print(out, "#%u", letter->item);
     buffer_print(out, "  %lld bytes  ", (long long)stored->payload_size);
-    put_plain(out, letter->reason);
+    buffer_put_plain(out, letter->reason);
     buffer_put_char(out, '\n');
 }
 

@@ -76,20 +76,24 @@ static char *ask(struct top *top, const char *path)
 
 static void take_sample(struct top *top)
 {
-    char *metrics, *alerts = NULL;
+    char *metrics, *alerts = NULL, *health = NULL;
 
     top->trouble[0] = '\0';
     metrics = ask(top, "/metrics");
     if (metrics)
         alerts = ask(top, "/api/alerts?limit=1000");
-    if (!alerts) {
+    if (alerts)
+        health = ask(top, "/api/health");
+    if (!health) {
         free(metrics);
+        free(alerts);
         return;
     }
     top_sample_free(&top->before);
     top->before = top->now;
     top->now = (struct top_sample){.metrics = metrics,
                                    .alerts = alerts,
+                                   .health = health,
                                    .wall_us = clock_us(CLOCK_REALTIME),
                                    .at_us = clock_us(CLOCK_MONOTONIC)};
 }

@@ -1,5 +1,5 @@
-/* Three parts: figures of the whole; stages on the left beside sources and sinks; open alerts in what rows
- * are left. Composed of plain lines, so that it is tested as text. */
+/* Three parts: figures of the whole; stages on the left beside sources and sinks; what is wrong and open
+ * alerts in what rows are left. Composed of plain lines, so that it is tested as text. */
 #include "cli/top_screen.h"
 
 #include "base/memory.h"
@@ -46,6 +46,7 @@ void top_sample_free(struct top_sample *sample)
 {
     free(sample->metrics);
     free(sample->alerts);
+    free(sample->health);
     *sample = (struct top_sample){0};
 }
 
@@ -112,7 +113,7 @@ static double labelled(const struct screen *screen, double (*of)(const struct sc
     return of(screen, name);
 }
 
-/* The values that a label of a family has, in their order. */
+/* The values that a label of a family has, in their order, with their escapes. */
 static void label_values(const char *metrics, const char *family, const char *label, struct names *ret_names)
 {
     char key[NAME_BYTES * 2];
@@ -122,10 +123,13 @@ static void label_values(const char *metrics, const char *family, const char *la
     for (const char *line = metrics; line && *line && ret_names->count < NAMES_MAX;
          line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
         size_t length = strcspn(line, "\n");
-        const char *end = length > size ? memchr(line + size, '"', length - size) : NULL;
-        size_t name_size = end ? (size_t)(end - line) - size : NAME_BYTES;
+        size_t name_size = 0;
 
-        if (strncmp(line, key, size) != 0 || name_size >= NAME_BYTES)
+        if (length <= size || strncmp(line, key, size) != 0)
+            continue;
+        while (size + name_size < length && line[size + name_size] != '"')
+            name_size += line[size + name_size] == '\\' ? 2 : 1;
+        if (name_size >= NAME_BYTES)
             continue;
         char *name = ret_names->items[ret_names->count++];
         memcpy(name, line + size, name_size);
@@ -163,7 +167,8 @@ static void add_head(const struct screen *screen, struct lines *lines, const cha
 {
     char a[24], b[24], c[24], time[TIME_TEXT_SIZE + 1];
     struct names pipeline;
-    double watermark, dropped = rate(screen, "rows_dropped_total{reason=\"malformed\"}");
+    double watermark, dropped = rate(screen, "rows_dropped_total{reason=\"malformed\"}") +
+                                rate(screen, "rows_dropped_total{reason=\"refused\"}");
 
     label_values(screen->now->metrics, "info", "pipeline", &pipeline);
     time[time_format(screen->now->wall_us, time)] = '\0';
@@ -177,11 +182,7 @@ static void add_head(const struct screen *screen, struct lines *lines, const cha
              known ? short_age((double)screen->now->wall_us / 1e6 - watermark, a) : "not yet",
              known ? " old" : "", short_number(metric(screen, "lag_messages"), b),
              short_number(metric(screen, "dead_letters_total"), c), short_number(dropped, (char[24]){0}));
-    if (trouble[0])
-        add_line(lines, "NO ANSWER: %s", trouble);
-    else
-        add_line(lines, "%s",
-                 metric(screen, "store_holding") > 0 ? "THE STORE TAKES NOTHING: the input is held" : "");
+    add_line(lines, "%s%s", trouble[0] ? "NO ANSWER: " : "", trouble);
 }
 
 static int compare_shares(const void *a, const void *b)
@@ -254,6 +255,21 @@ static const char *summary_of(yajl_val alert)
     return summary ? YAJL_GET_STRING(summary) : "";
 }
 
+/* What /api/health says is wrong: why a sink is paused, that the store takes nothing. */
+static void add_problems(const struct screen *screen, struct lines *lines)
+{
+    const char *path[] = {"problems", NULL};
+    yajl_val root = yajl_tree_parse(screen->now->health, NULL, 0);
+    yajl_val problems = yajl_tree_get(root, path, yajl_t_array);
+
+    for (size_t i = 0; problems && i < problems->u.array.len; i++) {
+        yajl_val problem = problems->u.array.values[i];
+
+        add_line(lines, "%-8.8s %s", text_at(problem, "severity"), text_at(problem, "text"));
+    }
+    yajl_tree_free(root);
+}
+
 static void add_alerts(const struct screen *screen, struct lines *lines)
 {
     yajl_val root = yajl_tree_parse(screen->now->alerts, NULL, 0);
@@ -310,6 +326,7 @@ void top_screen(const struct top_sample *before, const struct top_sample *now, c
     add_head(&screen, &head, url, trouble);
     add_stages(&screen, &left);
     add_places(&screen, &right);
+    add_problems(&screen, &alerts);
     add_alerts(&screen, &alerts);
     unsigned middle = left.count > right.count ? left.count : right.count;
     unsigned wanted = alerts.count < ALERT_ROWS_MIN ? alerts.count : ALERT_ROWS_MIN;

@@ -2,9 +2,9 @@
 #pragma once
 #include "base/buffer.h"
 
-struct top_sample {         /* all NULL and 0: none yet */
-    char *metrics, *alerts; /* the answers' texts, malloc'ed */
-    int64_t wall_us, at_us; /* when; by the wall clock, by one that never goes back */
+struct top_sample {                  /* all NULL and 0: none yet */
+    char *metrics, *alerts, *health; /* the answers' texts, malloc'ed */
+    int64_t wall_us, at_us;          /* when; by the wall clock, by one that never goes back */
 };
 
 void top_sample_free(struct top_sample *sample);

@@ -130,7 +130,7 @@ void clean_redact_apply(struct cleaner *cleaner, struct clean_step *step, struct
             figures->errors++;
             column[row] = redaction->with;
         } else if (!arena_copy(&batch->text, buffer_span(&redaction->out), &column[row])) {
-            batch->mark[row] = MARK_MALFORMED;
+            batch->mark[row] = MARK_REFUSED;
             batch->reason[row] = "the texts of one batch take more than 64 MiB";
         }
     }

@@ -13,7 +13,7 @@ struct dead_letter {
     int32_t partition;
     int64_t offset;
     uint16_t item;
-    const char *stage; /* decode, clean, late, sink */
+    const char *stage; /* decode, clean (and time), late, sink */
     struct span sink;  /* stage sink: its name */
     struct span reason;
     struct span payload;  /* the original bytes */

@@ -188,18 +188,40 @@ static bool keep_line(void *owner, const struct history_line *line)
     return shown->count < HISTORY_SHOWN;
 }
 
-/* The page begins with the alerts of earlier processes. */
+static bool show_line(void *view, const struct history_line *line)
+{
+    view_put(view, &(struct view_line){.kind = DOC_ALERT,
+                                       .group = line->episode,
+                                       .time_us = line->at_us,
+                                       .version = line->revision + 1,
+                                       .text = line->line});
+    return true;
+}
+
+/* However long ago they were told. */
+static enum status show_open(struct engine *engine, struct error *error)
+{
+    struct id128 *lines = memory_new(VIEW_ALERTS_MAX * sizeof *lines);
+    size_t count =
+        lifecycle_open_lines(engine->workers[ALERT_OWNER].worker.lifecycle, VIEW_ALERTS_MAX, lines);
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        status = store_history_line(engine->store, lines[i], show_line, engine->options.view, error);
+    free(lines);
+    return status;
+}
+
+/* The page begins with the alerts of earlier processes: what is open, and the newest. */
 static enum status show_history(struct engine *engine, struct error *error)
 {
     struct shown *shown = memory_new(sizeof *shown);
     enum status status = store_history(engine->store, HISTORY_SHOWN, keep_line, shown, error);
 
+    if (status == STATUS_OK && engine->shared.first == ALERT_OWNER)
+        status = show_open(engine, error);
     for (size_t i = shown->count; i-- > 0; free((char *)shown->lines[i].line.data))
-        view_put(engine->options.view, &(struct view_line){.kind = DOC_ALERT,
-                                                           .group = shown->lines[i].episode,
-                                                           .time_us = shown->lines[i].at_us,
-                                                           .version = shown->lines[i].revision + 1,
-                                                           .text = shown->lines[i].line});
+        show_line(engine->options.view, &shown->lines[i]);
     free(shown);
     return status;
 }

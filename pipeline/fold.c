@@ -456,6 +456,7 @@ static void fold_row(struct fold *fold, struct group_fold *group, struct event_b
         return;
     }
     if (correct) {
+        batch->notes[row] |= NOTE_CORRECTED;
         send_correction(fold, group, batch, row, start, on_time, key, texts);
         return;
     }

@@ -5,23 +5,22 @@ static uint64_t identity_end(struct id_builder *id)
     return id_end(id).high;
 }
 
-static void add_fields(const struct plan *plan, const struct field_ref *fields, unsigned count,
-                       struct id_builder *id)
+static void add_names(const struct option_texts *names, struct id_builder *id)
 {
-    id_add_integer(id, count);
-    for (unsigned i = 0; i < count; i++)
-        id_add_text(id, span_of(field_ref_name(fields[i], &plan->labels)));
+    id_add_integer(id, (int64_t)names->count);
+    for (size_t i = 0; i < names->count; i++)
+        id_add_text(id, span_of(names->items[i]));
 }
 
 /* Measures with the same key and window may fill more than one group: `nth` tells those apart. */
-static uint64_t group_identity(const struct plan *plan, const struct plan_group *group, unsigned nth)
+static uint64_t group_identity(const struct plan_group *group, unsigned nth)
 {
     struct id_builder id;
 
     id_begin(&id);
     id_add_text(&id, span_of("group"));
     id_add_integer(&id, group->on_run);
-    add_fields(plan, group->by, group->by_count, &id);
+    add_names(group->by_names, &id);
     id_add_integer(&id, group->every_us);
     id_add_integer(&id, group->window_us);
     id_add_integer(&id, nth);
@@ -70,7 +69,7 @@ static uint64_t rule_identity(const struct plan *plan, const struct plan_rule *r
     id_add_text(&id, span_of(rule->when));
     if (rule->on == RULE_BUCKET)
         id_add_integer(&id, (int64_t)plan->measures[rule->measure].identity);
-    add_fields(plan, rule->by_refs, rule->by_count, &id);
+    add_names(&rule->by, &id);
     return identity_end(&id);
 }
 
@@ -91,10 +90,10 @@ void plan_identify(struct plan *plan)
         struct plan_group *group = &plan->groups[i];
         unsigned nth = 0;
 
-        group->identity = group_identity(plan, group, nth);
+        group->identity = group_identity(group, nth);
         for (unsigned k = 0; k < i; k++)
             if (plan->groups[k].identity == group->identity)
-                group->identity = group_identity(plan, group, ++nth);
+                group->identity = group_identity(group, ++nth);
     }
     for (unsigned i = 0; i < plan->measure_count; i++)
         plan->measures[i].identity = measure_identity(plan, &plan->measures[i]);

@@ -355,7 +355,7 @@ static bool settle_time(struct worker *worker, uint32_t row)
 
     if (arrival != TIME_NONE && batch->time_us[row] > arrival + skew) {
         if (worker->plan->time.skew == SKEW_DEAD_LETTER) {
-            batch->mark[row] = MARK_MALFORMED;
+            batch->mark[row] = MARK_REFUSED;
             batch->reason[row] = "event time is further ahead of the arrival than time.max_skew";
             return false;
         }
@@ -406,7 +406,7 @@ bool stage_time(struct worker *worker, int64_t now_us)
         if (batch->mark[row] != MARK_OK)
             continue;
         if (batch->time_us[row] == TIME_NONE) {
-            batch->mark[row] = MARK_MALFORMED;
+            batch->mark[row] = MARK_REFUSED;
             batch->reason[row] = "no time";
             continue;
         }
@@ -513,6 +513,8 @@ bool stage_encode(struct worker *worker, int64_t now_us)
                                                                               (late ? LEDGER_TOO_LATE : 0))});
         if (batch->mark[row] == MARK_MALFORMED)
             bury_row(worker, row, "decode", batch->reason[row], now_us);
+        if (batch->mark[row] == MARK_REFUSED)
+            bury_row(worker, row, "clean", batch->reason[row], now_us);
         if (batch->mark[row] != MARK_OK)
             continue;
         worker->figures.late_rows += late;

@@ -81,13 +81,13 @@ struct id128 condition_key(const struct plan *plan, const char *rule, const stru
     return id_end(&builder);
 }
 
-/* The key as labels, and the names that an alert has members of its own for. */
-static void fill_key(const struct plan *plan, struct alert *alert, const struct field_ref *refs,
-                     const struct span *key, unsigned count)
+/* The key as labels, called as in the configuration, and the names that an alert has members for. */
+static void fill_key(struct alert *alert, const struct field_ref *refs, const struct option_texts *names,
+                     const struct span *key)
 {
-    alert->label_count = count;
-    for (unsigned i = 0; i < count; i++) {
-        alert->labels[i].name = span_of(field_ref_name(refs[i], &plan->labels));
+    alert->label_count = (unsigned)names->count;
+    for (unsigned i = 0; i < names->count; i++) {
+        alert->labels[i].name = span_of(names->items[i]);
         alert->labels[i].value = key[i];
         switch (refs[i].field) {
         case F_WORKFLOW:
@@ -235,7 +235,7 @@ static void judge_row(struct judge *judge, const struct plan_rule *rule, struct 
     alert->host = batch->host[row];
     alert->url = batch->url[row];
     alert->attempt = batch->attempt[row];
-    fill_key(judge->plan, alert, rule->by_refs, key, rule->by_count);
+    fill_key(alert, rule->by_refs, &rule->by, key);
     if (outcome == CONDITION_TRUE)
         fill_texts(judge, alert, &rule->annotations, &scope,
                    batch->error[row].size ? "{{target}}: {{error}}" : "{{target}}: {{state}}");
@@ -312,7 +312,7 @@ static void send_bucket(struct judge *judge, const struct judged *judged, const 
     condition->at_us = judged->end_us;
     alert->dedup = condition_key(judge->plan, rule, judged->key, group->by_count);
     alert->provisional = judged->provisional;
-    fill_key(judge->plan, alert, group->by, judged->key, group->by_count);
+    fill_key(alert, group->by, group->by_names, judged->key);
     if (condition->outcome == CONDITION_TRUE)
         fill_texts(judge, alert, texts, &scope, fallback);
     condition_send(condition, judge->port);

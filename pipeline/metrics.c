@@ -29,6 +29,7 @@ static const struct metric {
     {{"bytes_total", NULL, COUNTER_TOTAL, "payload bytes taken from sources"}, AT(worker.bytes)},
     {{"rows_total", NULL, COUNTER_TOTAL, "rows decoded from messages"}, AT(worker.rows)},
     {{"rows_dropped_total", "reason=\"malformed\"", COUNTER_TOTAL, "rows that were not processed, by reason"}, AT(worker.marked[MARK_MALFORMED])},
+    {{"rows_dropped_total", "reason=\"refused\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_REFUSED])},
     {{"rows_dropped_total", "reason=\"filtered\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_FILTERED])},
     {{"rows_dropped_total", "reason=\"duplicate\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_DUPLICATE])},
     {{"rows_dropped_total", "reason=\"tombstone\"", COUNTER_TOTAL, NULL}, AT(worker.marked[MARK_TOMBSTONE])},
@@ -225,13 +226,22 @@ static void write_head(const struct counter_row *row, struct buffer *out)
                      row->kind == COUNTER_TOTAL ? "counter" : "gauge");
 }
 
+/* The first part of a sample's line, up to the value. JSON's escapes are those of label values. */
+static void write_labelled(const char *name, const char *label, const char *value, struct buffer *out)
+{
+    buffer_print(out, "weir_%s{%s=", name, label);
+    json_put_text(out, span_of(value));
+    buffer_put_text(out, "} ");
+}
+
 static void write_sinks(const struct metrics_source *source, struct buffer *out)
 {
     for (size_t k = 0; k < SINK_METRICS; k++) {
         write_head(&sink_metrics[k], out);
-        for (unsigned i = 0; i < source->plan->sink_count; i++)
-            buffer_print(out, "weir_%s{sink=\"%s\"} %llu\n", sink_metrics[k].name,
-                         source->plan->sinks[i].name, total(source, FIRST_SINK + i * SINK_METRICS + k));
+        for (unsigned i = 0; i < source->plan->sink_count; i++) {
+            write_labelled(sink_metrics[k].name, "sink", source->plan->sinks[i].name, out);
+            buffer_print(out, "%llu\n", total(source, FIRST_SINK + i * SINK_METRICS + k));
+        }
     }
 }
 
@@ -241,9 +251,10 @@ static void write_sources(const struct metrics_source *source, struct buffer *ou
 
     for (size_t k = 0; k < SOURCE_METRICS; k++) {
         write_head(&source_metrics[k], out);
-        for (unsigned i = 0; i < plan->source_count; i++)
-            buffer_print(out, "weir_%s{source=\"%s\"} %llu\n", source_metrics[k].name, plan->sources[i].name,
-                         total(source, first_source(plan) + i * SOURCE_METRICS + k));
+        for (unsigned i = 0; i < plan->source_count; i++) {
+            write_labelled(source_metrics[k].name, "source", plan->sources[i].name, out);
+            buffer_print(out, "%llu\n", total(source, first_source(plan) + i * SOURCE_METRICS + k));
+        }
     }
 }
 

@@ -100,6 +100,7 @@ struct plan_group {
     bool on_run;
     unsigned by_count;
     struct field_ref by[KEY_FIELDS_MAX];
+    const struct option_texts *by_names;  /* those of its first measure */
     int64_t every_us, window_us, pane_us; /* pane = gcd(every, window) */
     unsigned measures[PLAN_GROUP_MEASURES_MAX], measure_count;
     unsigned *detectors, detector_count; /* indices into plan.detectors */

@@ -161,6 +161,7 @@ static void join_group(struct plan *plan, unsigned index)
         group->window_us = shape->window_us;
         group->pane_us = greatest_common_divisor(shape->every_us, shape->window_us);
         group->by_count = shape->by_count;
+        group->by_names = &measure->by;
         memcpy(group->by, shape->by, sizeof group->by);
     }
     measure->group = g;

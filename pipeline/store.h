@@ -164,6 +164,9 @@ enum status store_history_put(struct store *store, const struct history_line *li
 typedef bool history_visit(void *owner, const struct history_line *line);
 enum status store_history(struct store *store, int64_t limit, history_visit *visit, void *owner,
                           struct error *ret_error); /* newest first */
+/* The line of that id, if it is there. */
+enum status store_history_line(struct store *store, struct id128 id, history_visit *visit, void *owner,
+                               struct error *ret_error);
 
 /* A run or task attempt that has ended, as it was told last. */
 struct ended_run {

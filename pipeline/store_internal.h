@@ -30,6 +30,7 @@ enum store_statement {
     HISTORY_PUT,
     HISTORY_REMOVE,
     HISTORY_READ,
+    HISTORY_FIND,
     HISTORY_FORGET,
     HISTORY_OLDEST,
     RUN_PUT,

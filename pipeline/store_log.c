@@ -80,6 +80,7 @@ const char *const store_log_sql[STORE_STATEMENTS] = {
     [HISTORY_PUT] = "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
     [HISTORY_REMOVE] = "DELETE FROM history WHERE id_high = ?1 AND id_low = ?2",
     [HISTORY_READ] = "SELECT * FROM history ORDER BY at_us DESC, rowid DESC LIMIT ?1",
+    [HISTORY_FIND] = "SELECT * FROM history WHERE id_high = ?1 AND id_low = ?2",
     [HISTORY_FORGET] = FORGET("history", "told_us", "id_high, id_low"),
     [HISTORY_OLDEST] = OLDEST("history", "told_us", "", "id_high, id_low"),
     [RUN_PUT] = "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version,"
@@ -387,6 +388,16 @@ enum status store_history(struct store *store, int64_t limit, history_visit *vis
 
     sqlite3_bind_int64(store->statements[HISTORY_READ], 1, limit);
     return visit_rows(store, HISTORY_READ, "history", 2, take_line, &visitor, ret_error);
+}
+
+enum status store_history_line(struct store *store, struct id128 id, history_visit *visit, void *owner,
+                               struct error *ret_error)
+{
+    struct history_visitor visitor = {.visit = visit, .owner = owner};
+
+    sqlite3_bind_int64(store->statements[HISTORY_FIND], 1, (int64_t)id.high);
+    sqlite3_bind_int64(store->statements[HISTORY_FIND], 2, (int64_t)id.low);
+    return visit_rows(store, HISTORY_FIND, "history", 2, take_line, &visitor, ret_error);
 }
 
 static enum status put_run(struct store *store, const struct ended_run *run, struct error *ret_error)

@@ -316,7 +316,7 @@ static void put_field(struct json_writer *json, const struct event_batch *batch,
 /* The one row of the batch, whose mark may have been hidden from the redact steps. */
 static void put_row(const struct tap *tap, const struct event_batch *batch, uint8_t mark, struct buffer *out)
 {
-    static const char *const marks[] = {"ok", "filtered", "duplicate", "malformed", "tombstone"};
+    static const char *const marks[] = {"ok", "filtered", "duplicate", "malformed", "tombstone", "refused"};
     struct json_writer json;
 
     json_begin(&json, out);
@@ -324,7 +324,7 @@ static void put_row(const struct tap *tap, const struct event_batch *batch, uint
     json_integer(&json, "schema", SCHEMA_VERSION);
     json_text(&json, "stage", span_of(stages[tap->stage].name));
     json_text(&json, "mark", span_of(marks[mark]));
-    if (mark == MARK_MALFORMED && batch->reason[0])
+    if (batch->reason[0])
         json_text(&json, "reason", span_of(batch->reason[0]));
     json_integer(&json, "offset", batch->offset[0]);
     json_integer(&json, "item", batch->item[0]);

@@ -20,6 +20,7 @@ struct line {
     int64_t time_us;
     uint64_t version;
     bool anomaly;
+    bool open; /* of an alert: it is not resolved */
     uint32_t size;
     char data[];
 };
@@ -59,7 +60,8 @@ struct view {
 
 static struct line *line_new(const struct view_line *given)
 {
-    static const char anomaly[] = "\"anomaly\":true"; /* a quote in a text is escaped, so this is a key */
+    /* a quote in a text is escaped, so these are keys */
+    static const char anomaly[] = "\"anomaly\":true", resolved[] = "\"state\":\"resolved\"";
     struct span text = given->text;
     struct line *line = memory_new(sizeof *line + text.size);
 
@@ -69,6 +71,7 @@ static struct line *line_new(const struct view_line *given)
     line->version = given->version;
     line->size = text.size;
     line->anomaly = memmem(text.data, text.size, anomaly, sizeof anomaly - 1) != NULL;
+    line->open = given->kind == DOC_ALERT && !memmem(text.data, text.size, resolved, sizeof resolved - 1);
     memcpy(line->data, text.data, text.size);
     return line;
 }
@@ -176,6 +179,15 @@ static void line_succeed(struct line *line, struct line *old, unsigned history)
     last->earlier = NULL;
 }
 
+/* The oldest one that is not open, else the oldest. */
+static size_t board_least(const struct shelf *shelf)
+{
+    for (size_t i = 0; i < shelf->count; i++)
+        if (!shelf->lines[i]->open)
+            return i;
+    return 0;
+}
+
 static void board_put(struct board *board, struct line *line)
 {
     bool is_new;
@@ -198,8 +210,10 @@ static void board_put(struct board *board, struct line *line)
     board->of_slot[slot] = line;
     shelf_insert(shelf, line);
     while (shelf->count > board->limit || shelf->bytes > VIEW_LINES_BYTES) {
-        slots_remove(&board->slots, shelf->lines[0]->group);
-        shelf_remove(shelf, 0);
+        size_t least = board_least(shelf);
+
+        slots_remove(&board->slots, shelf->lines[least]->group);
+        shelf_remove(shelf, least);
     }
 }
 

@@ -1,6 +1,7 @@
 /* What the page shows: the newest lines of alerts, runs and buckets, kept in memory for readers of the
  * HTTP API. Written by the workers, and in a cluster with what other processes tell (cluster_page.h); read by
- * the server's threads; one mutex, held for a copy. Bounded: the oldest give way. */
+ * the server's threads; one mutex, held for a copy. Bounded: the oldest give way, of alerts those
+ * that are resolved first. */
 #pragma once
 #include "schemas/encode.h"
 

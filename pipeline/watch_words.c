@@ -150,7 +150,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
         int64_t order_us = time > watermark ? time : watermark, second = floor_div(order_us, SECOND_US);
         struct span action = batch->action[row], source = batch->source[row], host = batch->host[row];
 
-        if (batch->mark[row] == MARK_MALFORMED || batch->mark[row] == MARK_TOMBSTONE)
+        if (batch->mark[row] == MARK_MALFORMED || batch->mark[row] == MARK_TOMBSTONE ||
+            batch->mark[row] == MARK_REFUSED)
             continue;
         say_source(watch, source, second);
         if (batch->mark[row] != MARK_OK || host.size == 0)

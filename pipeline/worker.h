@@ -81,7 +81,7 @@ struct input { /* a source as this worker sees it */
 
 struct worker_figures {
     uint64_t messages, bytes, rows, malformed, tombstones, late_rows, repaired, commits, steps;
-    uint64_t marked[MARK_TOMBSTONE + 1];
+    uint64_t marked[MARK_COUNT];
     struct clean_figures clean;
 };
 

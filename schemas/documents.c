@@ -308,8 +308,7 @@ static void key_of_bucket(const struct bucket *bucket, struct document_key *ret_
         add_key(ret_key, (int)shape->by[i].field, span_of(shape->by_names[i]), bucket->key[i]);
 }
 
-/* The key fields of an object that is open. Texts of number fields come from event_text and are JSON
- * numbers. */
+/* The key fields of an object that is open. */
 static void write_key_fields(struct json_writer *json, const struct object *object,
                              const struct document_key *key)
 {
@@ -319,7 +318,7 @@ static void write_key_fields(struct json_writer *json, const struct object *obje
         if (!key->texts[i].size)
             continue;
         if (type == FIELD_NUMBER || type == FIELD_INTEGER || type == FIELD_SMALL)
-            json_raw(json, key_of(object, i), key->texts[i]);
+            json_number_if(json, key_of(object, i), number_of_text(key->texts[i]));
         else
             json_text(json, key_of(object, i), key->texts[i]);
     }

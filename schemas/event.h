@@ -11,8 +11,10 @@ enum row_mark {
     MARK_OK,
     MARK_FILTERED,  /* dropped by a clean step: counted, not an error */
     MARK_DUPLICATE, /* dropped by dedupe */
-    MARK_MALFORMED, /* goes to the dead letters with the batch's `reason` */
+    MARK_MALFORMED, /* cannot be decoded: goes to the dead letters with the batch's `reason` */
     MARK_TOMBSTONE, /* an empty Kafka value: counted, not an error */
+    MARK_REFUSED,   /* its time or a clean step's outcome cannot be: as malformed */
+    MARK_COUNT,
 };
 
 /* what was done to a row that is processed; bits of `notes`, names in weir.marks */
@@ -102,7 +104,7 @@ struct event_batch {
     int64_t *arrival_us;   /* TIME_NONE when unknown */
     int64_t *watermark_us; /* of its partition just before the row; INT64_MIN before the first */
     struct span *payload;  /* the whole message, valid while the batch holds it */
-    const char **reason;   /* why it is malformed: static text or in the arena */
+    const char **reason;   /* why it is malformed or refused: static text or in the arena */
     struct arena text;     /* texts that outlive their message */
 };
 
@@ -148,6 +150,9 @@ const char *field_ref_name(struct field_ref ref, const struct label_names *label
 /* The value as text: times RFC 3339, numbers in shortest form, written to the arena when needed. False:
  * arena full. */
 bool event_text(struct event_batch *batch, uint32_t row, struct field_ref ref, struct span *ret_text);
+
+/* A whole decimal number and nothing else, else NaN. */
+double number_of_text(struct span text);
 
 /* The value as number: NaN when absent or not a number; times in seconds since 1970; a text that is wholly
  * a decimal number is that number. */

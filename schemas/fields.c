@@ -231,9 +231,8 @@ bool event_text(struct event_batch *batch, uint32_t row, struct field_ref ref, s
     }
 }
 
-/* A whole decimal number and nothing else; strtod alone would also take blanks, hexadecimal, "inf" and
- * "nan". */
-static double number_of_text(struct span text)
+/* strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
+double number_of_text(struct span text)
 {
     char copy[SCALAR_TEXT_MAX], *end;
 

@@ -12,18 +12,6 @@ static struct span text_of(yajl_val alert, const char *first, const char *second
     return span_of(YAJL_GET_STRING(yajl_tree_get(alert, path, yajl_t_string)));
 }
 
-static void put_clean(struct buffer *out, struct span text)
-{
-    for (uint32_t i = 0; i < text.size; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        bool second_set =
-            c == 0xC2 && i + 1 < text.size && (unsigned char)text.data[i + 1] < 0xA0; /* U+0080-U+009F */
-
-        buffer_put_char(out, c < ' ' || c == 0x7F || second_set ? '?' : (char)c);
-        i += second_set;
-    }
-}
-
 static const char *colour_of(struct span state, struct span severity)
 {
     if (span_is(state, "resolved"))
@@ -35,7 +23,7 @@ static const char *colour_of(struct span state, struct span severity)
 
 static void put_padded(struct buffer *out, struct span text, uint32_t width)
 {
-    put_clean(out, text);
+    buffer_put_plain(out, text);
     for (uint32_t i = text.size; i < width; i++)
         buffer_put_char(out, ' ');
     buffer_put_char(out, ' ');
@@ -66,7 +54,7 @@ bool terminal_put_alert(struct span line, bool colour, struct buffer *out)
     if (colour)
         buffer_put_text(out, "\033[0m");
     put_padded(out, text_of(alert, "target", NULL), 0);
-    put_clean(out, text_of(alert, "annotations", "summary"));
+    buffer_put_plain(out, text_of(alert, "annotations", "summary"));
     buffer_put_char(out, '\n');
     yajl_tree_free(alert);
     return true;

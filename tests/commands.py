@@ -224,6 +224,9 @@ def top(folder):
             services.wait_until(lambda: terminal.shows(lambda lines: re.search(r"messages [1-9]", lines[1])), 20, "a rate")
             screen = "\n".join(terminal.screens()[-1])
             must_have(screen, "weir live", live.url, "workers", "watermark", "lag 0", "dead letters 0", "slowest", "q quits")
+            os.write(live.pipe, b"no event\n")
+            services.wait_until(lambda: terminal.shows(lambda lines: "warning  1 message could not" in "\n".join(lines)), 20,
+                                "what is wrong")
             for pattern in (r"SOURCE +MESSAGES/S +LAG$", r"events +\d+ +0", r"SINK +DOCS/S +QUEUE", r"kept +\d", r"^clean +[0-9.]+%",
                             r"^ +\d+s +error +firing +broken +w"):
                 must_match(screen, pattern)

@@ -692,6 +692,28 @@ def reload_by_page(bench):
     pipeline.must_equal_calm()
 
 
+def open_after_restart(bench):
+    """An alert that fires is on the page of the next process, however many have come and gone since."""
+    pipeline, port = Pipeline(bench, os.path.join(bench.folder, "flood.jsonl")), services.free_port()
+    times = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_767_225_600 + second)) for second in range(700)]
+    with open(pipeline.configuration["sources"][0]["path"], "w", encoding="utf-8") as file:
+        for number, at in enumerate(times):
+            file.write(json.dumps({"time": at, "id": number, "workflow": "old" if number == 0 else f"w{number}", "state": "failed"}) + "\n")
+    rule = {"on": "event", "by": ["workflow"]}
+    pipeline.configuration.update(detectors=[], measures=[], rules=[
+        {"name": "lasts", "when": 'workflow == "old"', "keep_firing_for": "1h", **rule},
+        {"name": "comes", "when": 'workflow != "old"', "keep_firing_for": "1s", **rule}])
+    pipeline.run()
+    pipeline.configuration["http"]["listen"] = f"127.0.0.1:{port}"
+    weir = pipeline.begin()
+    services.wait_until(lambda: weir.must_run() or answer(port, "/api/alerts")[0] == 200, 10, "the page")
+    alerts = json.loads(answer(port, "/api/alerts?limit=1000")[1])
+    lasting = [(alert["state"], alert["workflow"]) for alert in alerts if alert["rule"] == "lasts"]
+    if lasting != [("firing", "old")] or len(alerts) < 200:
+        raise AssertionError(f"open: {lasting}, of {len(alerts)} alerts on the page")
+    weir.stop()
+
+
 # weir state.
 
 def state_elsewhere(bench):
@@ -781,7 +803,7 @@ def service(bench):
 
 CASES = (damaged_state, damaged_logs, damaged_header, newer_version, older_version, read_only, full_disk, kills, stop_and_go_on,
          stop_drains, dead_letters_under_way, second_process, waiting_stops, reload_same, reload_invalid, reload_rules, reload_detector,
-         reload_by_page, state_elsewhere, state_reset, service)
+         reload_by_page, open_after_restart, state_elsewhere, state_reset, service)
 
 
 def run(report, names):

@@ -309,7 +309,7 @@ def worked_example():
         raise AssertionError(f"{found}, expected {WORKED_FIGURES}")
 
 
-NAMES = ['plain', 'a,"b"\nc', '<script>alert(1)</script>', '\x1b[2Jx', 'ünï' * 40]
+NAMES = ['plain', 'a,"b"\nc', '<script>alert(1)</script>', '\x1b[2Jx', '\x9b2Jx', 'ünï' * 40, 'ü' * 48]
 
 
 def hostile_names():
@@ -326,7 +326,9 @@ def hostile_names():
     if "<script" in page or "<b>& report" in page or "&lt;script&gt;" not in page or "http" in page:
         raise AssertionError("a name is no text of the page, or the page needs another")
     text = weir("report", path)
-    if "\x1b" in text or len(text.splitlines()) != 3 + 2 * len(NAMES):
+    if "?2Jx" not in text or f"{'ü' * 48} " not in text:
+        raise AssertionError(f"no plain names: {text[:500]!r}")
+    if "\x1b" in text or "\x9b" in text or len(text.splitlines()) != 3 + 2 * len(NAMES):
         raise AssertionError(f"{len(text.splitlines())} lines: {text[:500]!r}")
     by = {level: {group[3] != "" for group in told_report(path, "--by", level)} for level in ("workflow", "task")}
     if by != {"workflow": {False}, "task": {True}}:

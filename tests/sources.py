@@ -47,16 +47,21 @@ def lines(folder, kind):
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-def replayed(folder, settings, *options):
-    """The buckets, as (key, start, count, sum)."""
+def replay(folder, settings, kind, *options):
+    """The lines of `kind`."""
     path = os.path.join(folder, "replay.yaml")
     write(path, json.dumps(settings))
-    answer = subprocess.run([services.program(), "replay", path, "--buckets", "-", *options], capture_output=True, text=True,
+    answer = subprocess.run([services.program(), "replay", path, kind, "-", *options], capture_output=True, text=True,
                             timeout=60)
     if answer.returncode:
         raise AssertionError(f"exit {answer.returncode}: {answer.stderr[-1000:]}")
-    found = [json.loads(line) for line in answer.stdout.splitlines()]
-    return sorted((sorted(bucket["key"].items()), bucket["start"], bucket["count"], bucket["sum"]) for bucket in found)
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def replayed(folder, settings, *options):
+    """The buckets, as (key, start, count, sum)."""
+    return sorted((sorted(bucket["key"].items()), bucket["start"], bucket["count"], bucket["sum"])
+                  for bucket in replay(folder, settings, "--buckets", *options))
 
 
 def rotate(folder, dice):
@@ -206,6 +211,44 @@ def labels(folder):
             raise AssertionError(f"labels {document['labels']} of source {document['weir']['source']}")
 
 
+def label_keys(folder):
+    """An alert calls a label of its key labels.NAME, as buckets do: one of a field's name is not taken for the field."""
+    own = {"workflow": "etl", "value": '1}}\n{"index":{}}', "queued": "soon"}
+    names = ["workflow", *(f"labels.{name}" for name in own)]
+    key = {"workflow": "w", **{f"labels.{name}": value for name, value in own.items()}}
+    path = os.path.join(folder, "events.jsonl")
+    write(path, "".join(json.dumps({"time": stamp(n), "workflow": "w", "value": 1, "labels": own}) + "\n" for n in range(200)))
+    settings = configuration(folder, [{"name": "all", "type": "file", "path": path}])
+    settings["measures"] = [{"name": "load", "by": names, "every": "1m"}]
+    text = {"summary": "{{workflow}} {{labels.workflow}} {{labels.queued}}"}
+    settings["rules"] = [{"name": "rows", "on": "event", "by": names, "when": "true", "annotations": text},
+                         {"name": "minutes", "on": "bucket", "measure": "load", "when": "count > 0.0", "annotations": text}]
+    alerts = replay(folder, settings, "--alerts")
+    if {alert["rule"] for alert in alerts} != {"rows", "minutes"}:
+        raise AssertionError(f"alerts: {alerts}")
+    for alert in alerts:
+        if alert["labels"] != key or alert["workflow"] != "w" or alert["annotations"].get("summary") != "w etl soon":
+            raise AssertionError(f"{alert['rule']}: labels {alert['labels']}, annotations {alert['annotations']}")
+
+
+def marks_and_letters(folder):
+    """An event that corrects a bucket says so; what cannot be decoded and what has no believable time are told apart."""
+    path, arrivals = os.path.join(folder, "in.jsonl"), os.path.join(folder, "arrivals")
+    write(path, "".join(event(n, n) for n in range(200)) + event(200, 5) + "no event\n" + event(202, 9000))
+    write(arrivals, "".join(f"{(START_S + min(n, 200)) * 1000}\n" for n in range(203)))
+    settings = configuration(folder, [{"name": "all", "type": "file", "path": path, "arrivals": arrivals}])
+    settings["time"].update(late="correct", correct_for="10m", max_skew="1h", skew="dead_letter")
+    services.Weir(folder, settings, "--once").wait(20)
+    marks = {document["event"]["id"]: document["weir"]["marks"] for document in lines(folder, "events") if "marks" in document["weir"]}
+    if marks != {"e200": ["late", "corrected"]}:
+        raise AssertionError(f"marks: {marks}")
+    said = subprocess.run([services.program(), "dead-letters", "list", "--store", os.path.join(folder, "weir.db"), "--json"],
+                          capture_output=True, text=True, timeout=20).stdout
+    letters = [json.loads(line) for line in said.splitlines()]
+    if sorted((letter["offset"], letter["stage"]) for letter in letters) != [(201, "decode"), (202, "clean")]:
+        raise AssertionError(f"dead letters: {said}")
+
+
 def mirror(folder, rows):
     """The same events in two files, each in an order of its own within the lateness, at first only in one of them; a copy
     has another `value`, so that it shows which one counts, and may be some seconds later."""
@@ -331,7 +374,8 @@ def refused(folder):
             raise AssertionError(f"{entry}: exit {answer.returncode}, {answer.stderr}")
 
 
-CASES = (follow_under_kills, several_in_one_measure, many_files, slowest_source_decides, labels, mirrored, mirrored_under_kills, received, refused)
+CASES = (follow_under_kills, several_in_one_measure, many_files, slowest_source_decides, labels, label_keys, marks_and_letters, mirrored,
+         mirrored_under_kills, received, refused)
 
 
 def run(report, names):

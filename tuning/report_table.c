@@ -155,21 +155,21 @@ static unsigned columns_of(struct span text)
 /* A name for people: no control characters, not longer than the limit. */
 static void put_plain_name(const struct report *report, const struct report_group *group, struct buffer *out)
 {
-    size_t start = out->size;
-    unsigned columns = 0;
+    struct buffer name;
 
-    report_put_name(report, group, out);
-    for (size_t i = start; i < out->size; i++) {
-        unsigned char byte = (unsigned char)out->data[i];
+    buffer_init(&name, out->limit);
+    report_put_name(report, group, &name);
+    struct span left = buffer_span(&name);
+    for (unsigned columns = 1; left.size; columns++) {
+        struct span character = span_take_plain(&left);
 
-        if (byte < 0x20 || byte == 0x7F)
-            out->data[i] = '?';
-        columns += (byte & 0xC0) != 0x80;
-        if (columns == NAME_COLUMNS_MAX && i + 1 < out->size) {
-            buffer_truncate(out, i);
+        if (columns == NAME_COLUMNS_MAX && left.size) {
             buffer_put_text(out, "~");
+            break;
         }
+        buffer_put_span(out, character);
     }
+    buffer_free(&name);
 }
 
 struct cells { /* texts of a table, rows after the header, one after the other */

@@ -52,7 +52,9 @@ const rangeText = (range) => range.map((value) => number.format(value)).join(" t
 /* The series that the alert is about: that of its rule's measure with the alert's labels. */
 function seriesOf(alert, rules, series) {
   const rule = rules.find((one) => one.name === alert.rule);
-  const same = (one) => Object.entries(one.key).every(([name, value]) => alert.labels?.[name] === value);
+  const labels = alert.labels || {}, names = Object.keys(labels);
+  const same = ({key}) =>
+      Object.keys(key).length === names.length && names.every((name) => labels[name] === key[name]);
   const found = rule && series.find((one) => one.measure === rule.measure && same(one));
   return found && {...found, statistic: rule.statistic};
 }
@@ -180,15 +182,24 @@ function showDetail(detail, values) {
   });
 }
 
+/* Open ones are shown however old they are, beside the newest. */
+async function loadList({text, state, severity, workflow}, limit) {
+  const asked = {text, severity, workflow};
+  const [newest, open] = await Promise.all([
+    ask("/api/alerts?" + query({...asked, state, limit})),
+    state ? undefined : ask("/api/alerts?" + query({...asked, limit: 1000}) + "&state=firing&state=pending")
+  ]);
+  const lines = [...newest.told, ...(open?.told || [])];
+  const list = [...new Map(lines.map((line) => [line.episode, line])).values()];
+  return {list: list.sort(compare), total: newest.total};
+}
+
 export const alerts = {
   section,
   amount: new Amount(),
 
   async load(values, amount) {
-    const {text, state, severity, workflow} = values;
-    const {told: list, total} = await ask(
-        "/api/alerts?" + query({text, state, severity, workflow, limit: Math.min(1000, amount.rows)}));
-    list.sort(compare);
+    const {list, total} = await loadList(values, Math.min(1000, amount.rows));
     const id = values.id || (isWide() ? list[0]?.episode : undefined);
     return {list, total, detail: id ? await loadDetail(id) : undefined};
   },

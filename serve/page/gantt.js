@@ -61,8 +61,15 @@ function axis(frame) {
   }));
 }
 
+/* The last time that is told of, for when event time is not known. */
+function latest(runs) {
+  const told = runs.flatMap((run) => [run.queued_at, run.started_at, run.ended_at].map(at));
+  return Math.max(...told.filter(Number.isFinite));
+}
+
 /* Nodes; none when no attempt has a time. */
-export function gantt(runs, now, chosen) {
+export function gantt(runs, watermark, chosen) {
+  const now = Number.isFinite(watermark) ? watermark : latest(runs);
   const timed =
       runs.map((run) => ({...run, times: times(run, now)})).filter((run) => Number.isFinite(run.times.from));
   if (!timed.length) return [];

@@ -165,6 +165,31 @@ static void test_scripts(void **state)
     }
 }
 
+static void keep_severity(void *owner, const struct alert *alert)
+{
+    enum severity *last = owner;
+
+    *last = alert->severity;
+}
+
+/* Receivers know an episode by its severity: another one in the configuration is that of the next. */
+static void test_severity_stays(void **state)
+{
+    const struct alert_policy policy = {.name = SPAN_LITERAL("rule")};
+    struct lifecycle *lifecycle = lifecycle_new(&policy, 1);
+    enum severity last = SEVERITY_INFO;
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct condition condition = condition_of('a', i % 3 < 2, 10 + i);
+
+        condition.evidence.severity = i ? SEVERITY_CRITICAL : SEVERITY_WARNING;
+        lifecycle_take(lifecycle, &condition);
+        lifecycle_advance(lifecycle, (11 + i) * SECOND, false, keep_severity, &last);
+        assert_int_equal(last, i < 3 ? SEVERITY_WARNING : SEVERITY_CRITICAL);
+    }
+    lifecycle_free(lifecycle);
+}
+
 static void test_figures(void **state)
 {
     const struct alert_policy policy = {.name = SPAN_LITERAL("rule"), .for_us = 20 * SECOND};
@@ -179,11 +204,15 @@ static void test_figures(void **state)
     assert_int_equal(figures.pending, 1);
     assert_int_equal(figures.firing, 1);
     assert_int_equal(figures.held, 1);
+    struct id128 lines[4];
+    assert_int_equal(lifecycle_open_lines(lifecycle, 4, lines), 2);
+    assert_int_equal(lifecycle_open_lines(lifecycle, 1, lines), 1);
     take_script(lifecycle, "F60a F60b");
     lifecycle_advance(lifecycle, 80 * SECOND, false, tell, &told);
     lifecycle_figures(lifecycle, &figures);
     assert_int_equal(figures.pending, 0);
     assert_int_equal(figures.firing, 0);
+    assert_int_equal(lifecycle_open_lines(lifecycle, 4, lines), 0);
     lifecycle_free(lifecycle);
     buffer_free(&told.text);
 }
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_prompt),
         cmocka_unit_test(test_prompt_for_another),
         cmocka_unit_test(test_expected),
+        cmocka_unit_test(test_severity_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,16 @@ static void holds_what_is_put(void **state)
     assert_int_equal(buffer.limit, 1000);
 }
 
+static void a_terminal_gets_no_control_characters(void **state)
+{
+    struct buffer buffer;
+
+    buffer_init(&buffer, 100);
+    buffer_put_plain(&buffer, SPAN_LITERAL("a\x1b[\xc2\x9b\x7f\n\xc3\xa9\xc2\xa0\x9b\xc3"));
+    assert_true(span_is(buffer_span(&buffer), "a?[???\xc3\xa9\xc2\xa0??"));
+    buffer_free(&buffer);
+}
+
 static void fills_to_the_limit_and_no_further(void **state)
 {
     struct buffer buffer;
@@ -103,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(holds_what_is_put),
+        cmocka_unit_test(a_terminal_gets_no_control_characters),
         cmocka_unit_test(fills_to_the_limit_and_no_further),
         cmocka_unit_test(agrees_with_a_plain_array),
     };

@@ -253,7 +253,7 @@ static void test_redact_without_room(void **state)
         fixture.batch.message[add_row(&fixture, i)] = SPAN_LITERAL("xaaa");
     apply(&fixture);
     assert_int_equal(fixture.batch.mark[0], MARK_OK);
-    assert_int_equal(fixture.batch.mark[2], MARK_MALFORMED);
+    assert_int_equal(fixture.batch.mark[2], MARK_REFUSED);
     assert_non_null(fixture.batch.reason[2]);
     tear_down(&fixture);
 }

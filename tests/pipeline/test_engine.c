@@ -287,11 +287,12 @@ static void test_corrections(void **state)
     folder_open(&folder);
     put_rows(&folder, "one.jsonl", 1500, 3, &bad);
     snprintf(yaml, sizeof yaml,
-             "name: test\nsources: [{name: one, type: file, path: one.jsonl}]\n"
+             "name: test\nsources: [{name: 'o\"n\\e', type: file, path: one.jsonl}]\n"
              "time: {lateness: 2s, late: correct, correct_for: 1m}\n%s",
              strstr(rules_yaml, "measures:"));
     replay_all_ways(&folder, yaml, &outputs);
     assert_true(metric(&outputs, "bucket_corrections_total") > 0);
+    assert_int_equal(metric(&outputs, "source_messages_total{source=\"o\\\"n\\\\e\"}"), 1500 + bad);
     outputs_free(&outputs);
     folder_close(&folder);
 }

@@ -190,6 +190,20 @@ static void test_links(void **state)
     plan_free(plan);
 }
 
+/* A field and the label of its name are different keys, also of stored state. */
+static void test_identities(void **state)
+{
+    struct plan *field = plan_of(BASE "measures: [{name: m, by: [workflow]}]\n"
+                                      "rules: [{name: r, when: 'true', by: [workflow]}]\n");
+    struct plan *label = plan_of(BASE "measures: [{name: m, by: [labels.workflow]}]\n"
+                                      "rules: [{name: r, when: 'true', by: [labels.workflow]}]\n");
+
+    assert_int_not_equal(field->groups[0].identity, label->groups[0].identity);
+    assert_int_not_equal(field->rules[0].identity, label->rules[0].identity);
+    plan_free(label);
+    plan_free(field);
+}
+
 static void test_watch(void **state)
 {
     struct plan *plan = plan_of(BASE "http: {listen: \"\"}\nwatch: true\nalerts: {rest: 3m}\n"
@@ -268,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_watch_expires_late),
         cmocka_unit_test(test_receivers),
+        cmocka_unit_test(test_identities),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -497,7 +497,7 @@ static void logs_come_back_in_their_order(void **state)
     struct fixture fixture;
     struct notification told = {
         .sink = 1, .line = {1, 1}, .at_us = 20, .told_us = 50, .body = SPAN_LITERAL("x")};
-    struct loaded notifications = {0}, history = {0}, audit = {0}, kept = {0};
+    struct loaded notifications = {0}, history = {0}, audit = {0}, kept = {0}, found = {0};
 
     set_up(&fixture);
     assert_status(&fixture, store_notify(fixture.store, &told, 1, &fixture.error), STATUS_OK);
@@ -516,6 +516,9 @@ static void logs_come_back_in_their_order(void **state)
     assert_status(&fixture, store_history_put(fixture.store, lines, 3, &fixture.error), STATUS_OK);
     store_history(fixture.store, 10, read_line, &history, &fixture.error);
     assert_string_equal(history.text, "new old ");
+    store_history_line(fixture.store, (struct id128){1, 1}, read_line, &found, &fixture.error);
+    store_history_line(fixture.store, (struct id128){1, 3}, read_line, &found, &fixture.error);
+    assert_string_equal(found.text, "old ");
     store_audit(fixture.store, 55, "first", SPAN_LITERAL("{}"), &fixture.error);
     store_audit(fixture.store, 56, "second", (struct span){0}, &fixture.error);
     store_audits(fixture.store, 10, read_audit, &audit, &fixture.error);

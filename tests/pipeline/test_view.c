@@ -172,6 +172,34 @@ static void runs_are_bounded_by_number_and_by_bytes(void **state)
     view_free(view);
 }
 
+/* Alerts that are open stay when others come, and give way only to open ones. */
+static void an_open_alert_outlasts_resolved_ones(void **state)
+{
+    const struct span resolved = SPAN_LITERAL("{\"state\":\"resolved\"}"),
+                      firing =
+                          SPAN_LITERAL("{\"state\":\"firing\",\"text\":\"\\\"state\\\":\\\"resolved\\\"\"}");
+    struct view *view = view_new();
+    struct buffer out;
+
+    buffer_init(&out, OUT_LIMIT);
+    put(view, DOC_ALERT, 0, 0, firing);
+    for (unsigned i = 1; i <= 2 * VIEW_ALERTS_MAX; i++)
+        put(view, DOC_ALERT, i, i, resolved);
+    assert_true(view_history(view, group_id(0), &out));
+    assert_false(view_history(view, group_id(VIEW_ALERTS_MAX), &out));
+    assert_true(view_history(view, group_id(VIEW_ALERTS_MAX + 2), &out));
+    put(view, DOC_ALERT, 0, 1, resolved);
+    put(view, DOC_ALERT, 1, 2, firing);
+    assert_false(view_history(view, group_id(0), &out));
+    for (unsigned i = 2; i <= VIEW_ALERTS_MAX; i++)
+        put(view, DOC_ALERT, i, i, firing);
+    assert_true(view_history(view, group_id(1), &out));
+    put(view, DOC_ALERT, 0, VIEW_ALERTS_MAX + 1, firing);
+    assert_false(view_history(view, group_id(1), &out));
+    buffer_free(&out);
+    view_free(view);
+}
+
 static void points_come_in_order_of_time_and_replace(void **state)
 {
     struct view *view = view_new();
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(lists_agree_with_a_sorted_array),
         cmocka_unit_test(kinds_are_kept_apart_and_others_ignored),
         cmocka_unit_test(runs_are_bounded_by_number_and_by_bytes),
+        cmocka_unit_test(an_open_alert_outlasts_resolved_ones),
         cmocka_unit_test(points_come_in_order_of_time_and_replace),
         cmocka_unit_test(series_tell_what_they_are),
         cmocka_unit_test(only_a_quiet_series_gives_way),

@@ -537,6 +537,27 @@ static void an_alert_in_full(void **state)
     assert_document(write_alert, &alert, expected);
 }
 
+/* A label of a field's name stays a label; and a text that is no number does not become one. */
+static void an_alert_with_odd_labels(void **state)
+{
+    struct alert alert = example_alert();
+    struct flat_expected expected[sizeof full_alert / sizeof *full_alert];
+    size_t count = 0;
+
+    alert.labels[2] =
+        (struct alert_label){SPAN_LITERAL("labels.value"), SPAN_LITERAL("1}}\n{\"index\":{}}\n")};
+    alert.labels[3] = (struct alert_label){SPAN_LITERAL("value"), SPAN_LITERAL("1}}\n{\"index\":{}}\n")};
+    for (size_t i = 0; i < sizeof full_alert / sizeof *full_alert; i++) {
+        if (full_alert[i].path && strcmp(full_alert[i].path, "weir.queue") == 0)
+            continue;
+        expected[count] = full_alert[i];
+        if (expected[count].path && strcmp(expected[count].path, "labels.unit") == 0)
+            expected[count] = (struct flat_expected){"labels.value", "\"1}}\n{\"index\":{}}\n\""};
+        count++;
+    }
+    assert_document(write_alert, &alert, expected);
+}
+
 static const struct flat_expected full_metric[] = {
     {"@timestamp", "\"2026-11-21T09:40:20.097Z\""},
     {"weir.schema", "1"},
@@ -587,6 +608,7 @@ int main(void)
         cmocka_unit_test(a_signal_in_full),
         cmocka_unit_test(a_run_and_a_task_that_is_under_way),
         cmocka_unit_test(an_alert_in_full),
+        cmocka_unit_test(an_alert_with_odd_labels),
         cmocka_unit_test(a_metric_in_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,18 @@ found.attempt = [texts(".detail h2")[0], texts(".error")[0], all(".gantt a[aria-
 found.overflow = overflow();
 """
 
+# Without event time, and with an open alert older than all that the list asks for.
+FLOOD = """
+await go("alerts");
+found.first = texts(".row")[0];
+found.amount = texts(".shown")[0];
+await go("alerts?id=00000002000000000000000000000000");
+found.charts = all("figure:not([hidden])").length;
+await go("runs?id=00000005000000000000000000000000");
+found.widths = all(".bar").map((bar) => parseFloat(bar.style.width));
+found.overflow = overflow();
+"""
+
 MEASURES = """
 await go("measures?id=00000008000000000000000000000001");
 const svg = shown().querySelector("svg"), tooltip = shown().querySelector(".tooltip");
@@ -305,6 +317,14 @@ class Page(unittest.TestCase):
             self.assertEqual(found["outside"], 0)
             self.assertEqual(found["attempt"], ["orders_daily / load_warehouse, attempt 2",
                                                 "connection refused by warehouse-2:5432", 1])
+
+    def test_flood(self):
+        for _, found in self.visits(FLOOD, "flood"):
+            self.assertRegex(found["first"], "^orders_daily / join .* firing")
+            self.assertEqual(found["amount"], "201 of 250")
+            self.assertEqual(found["charts"], 0, "a series with fewer fields in its key is another one")
+            self.assertGreater(len(found["widths"]), 10)
+            self.assertTrue(all(0 <= width <= 100 for width in found["widths"]), found["widths"])
 
     def test_measures(self):
         for _, found in self.visits(MEASURES):

@@ -74,7 +74,8 @@ void process_health(struct process *process, int64_t now_us, struct buffer *out)
     json_unsigned(&json, "workers", 4);
     json_unsigned(&json, "rows", atomic_fetch_add(&process->rows, 2500));
     json_unsigned(&json, "lag", 120);
-    json_time(&json, "watermark", watermark_us);
+    if (watermark_us)
+        json_time(&json, "watermark", watermark_us);
     json_raw(&json, "outbox", span_of("{\"documents\":310,\"bytes\":90112}"));
     json_open_list(&json, "sources");
     json_raw(&json, NULL, span_of("{\"name\":\"lineage\",\"type\":\"kafka\",\"partitions\":["));

@@ -6,7 +6,7 @@
 struct process {
     _Atomic bool ready;
     _Atomic uint64_t rows;
-    double watermark_s;
+    double watermark_s; /* 0: none yet */
     const char *name;
     const char *cluster, *problems; /* of /api/health: JSON; NULL: no cluster, nothing wrong */
     struct dead_letters *dead_letters;

@@ -1,6 +1,7 @@
 /* A real server with a sample view and dead letters, for page_test.py: prints its address, serves until its
  * input ends; a line `reload` takes the process away, any other gives it back. Arguments: the file for dead
- * letters; `empty` leaves all empty; `cluster` is one process of several. Times end at 2026-11-21T10:00Z. */
+ * letters; `empty` leaves all empty; `cluster` is one process of several; `flood`: no
+ * watermark yet, and many alerts newer than an open one. Times end at 2026-11-21T10:00Z. */
 #include "pipeline/dead_letters.h"
 #include "serve/server.h"
 #include "tests/serve/process_stand_in.h"
@@ -101,6 +102,29 @@ static void put_alerts(struct sample *sample)
         alert.state = rows[i].state;
         alert.ends_us = resolved ? alert.at_us + 7 * (int64_t)MINUTE_US : TIME_NONE;
         alert.at_us = resolved ? alert.ends_us : alert.at_us + (int64_t)MINUTE_US;
+        put_alert(sample, &alert);
+    }
+}
+
+/* One that is open, then many that are resolved; its key has one more field than that of the series. */
+static void put_flood(struct sample *sample)
+{
+    for (unsigned i = 0; i < 250; i++) {
+        struct alert alert = {.id = number_id(1, i),
+                              .episode = number_id(2, i),
+                              .at_us = END_US + i,
+                              .starts_us = END_US + i,
+                              .ends_us = i ? END_US + i : TIME_NONE,
+                              .state = i ? ALERT_RESOLVED : ALERT_FIRING,
+                              .kind = ALERT_DURATION,
+                              .severity = SEVERITY_WARNING,
+                              .rule = SPAN_LITERAL("slow"),
+                              .workflow = SPAN_LITERAL("orders_daily"),
+                              .task = i ? SPAN_LITERAL("other") : SPAN_LITERAL("join"),
+                              .labels = {{SPAN_LITERAL("workflow"), SPAN_LITERAL("orders_daily")},
+                                         {SPAN_LITERAL("task"), SPAN_LITERAL("join")}},
+                              .label_count = 2};
+
         put_alert(sample, &alert);
     }
 }
@@ -270,10 +294,11 @@ static void serve(struct server *server, struct process *process)
 int main(int argc, char **argv)
 {
     bool empty = argc > 2 && strcmp(argv[2], "empty") == 0,
-         many = argc > 2 && strcmp(argv[2], "cluster") == 0;
+         many = argc > 2 && strcmp(argv[2], "cluster") == 0,
+         flood = argc > 2 && strcmp(argv[2], "flood") == 0;
     struct process process = {.ready = true,
                               .name = "airflow",
-                              .watermark_s = END_US / 1e6,
+                              .watermark_s = flood ? 0 : END_US / 1e6,
                               .cluster = many ? cluster : NULL,
                               .problems = empty ? NULL : problems};
     struct sample sample = {.view = view_new()};
@@ -285,7 +310,10 @@ int main(int argc, char **argv)
         return 2;
     if (!empty) {
         buffer_init(&sample.line, 1 << 16);
-        put_alerts(&sample);
+        if (flood)
+            put_flood(&sample);
+        else
+            put_alerts(&sample);
         put_runs(&sample);
         put_whole_run(&sample);
         put_buckets(&sample);

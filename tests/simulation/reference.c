@@ -142,7 +142,7 @@ static void take_row(struct reference *reference, struct cleaning *cleaning, uns
         return;
     if (good.time_us > row->arrival_us + scenario->max_skew_us) {
         if (scenario->skew == SKEW_DEAD_LETTER) {
-            tell_letter(reference, "decode", queue, row);
+            tell_letter(reference, "clean", queue, row);
             return;
         }
         good.time_us = row->arrival_us;
