@@ -38,8 +38,8 @@ PATCHES = {
         "if (batch->watermark_us[row] != INT64_MIN &&\n"
         "        batch->watermark_us[row] - fold->plan->time.lateness >= first_end) {", None),
     "alerts_depend_on_the_number_of_workers": (
-        "pipeline/owner.c", "until = scored < worker->rows_us ? scored : worker->rows_us;",
-        "until = scored == INT64_MIN ? scored : worker->rows_us;", None),
+        "pipeline/owner.c", "until = scored < worker->events_us ? scored : worker->events_us;",
+        "until = scored == INT64_MIN ? scored : worker->events_us;", None),
     "full_rings_wait_for_each_other": (
         "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && (block",
         "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
