@@ -253,6 +253,8 @@ static bool is_confirmed(const struct worker *worker, int64_t now_us)
 
 bool stage_poll(struct worker *worker, int64_t now_us)
 {
+    uint64_t before = worker->figures.messages;
+
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
     find_partitions(worker, now_us);
@@ -280,7 +282,7 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         if (poll_partition(worker, partition, now_us))
             return true;
     }
-    return false;
+    return worker->figures.messages > before; /* lines of a record that is not whole yet */
 }
 
 static void place_row(struct worker *worker, const struct message *message, uint32_t row)
