@@ -69,7 +69,8 @@ static bool serve(struct fake_server *server, struct connection *connection)
         pthread_mutex_unlock(&server->lock);
         if (!reply.cut)
             write_all(connection->socket, reply.raw.data, reply.raw.size);
-        bool closes = reply.cut || memmem(reply.raw.data, reply.raw.size, "connection: close", 17);
+        bool closes =
+            reply.cut || (reply.raw.size && memmem(reply.raw.data, reply.raw.size, "connection: close", 17));
         buffer_free(&reply.raw);
         if (closes)
             return false;
