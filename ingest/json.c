@@ -1,56 +1,21 @@
-/* The callbacks run about 330 times an event of Airflow's OpenLineage, so what nobody asked for must
+/* The events run about 330 times a message of Airflow's OpenLineage, so what nobody asked for must
  * cost next to nothing: a value at a place that no path leads to is recognised by one comparison. Values
  * are collected by target instead of handed over one by one, because formats decide by several of them
  * at once and their order in the text means nothing.
- * Tried and dropped: yajl's tree, which allocates each value; yajl's own UTF-8 check, which lets
- * overlong forms and surrogates pass. */
-#include "ingest/json.h"
+ * Two parsers make the events. The walk over simdjson's index is the fast one; it takes good messages only,
+ * and what it does not take yajl reads again, which knows what is wrong. */
+#include "ingest/json_events.h"
 
 #include "base/memory.h"
-#include "ingest/paths.h"
 #include "ingest/sniff.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <yajl/yajl_parse.h>
 
-enum {
-    REASON_BYTES_MAX = 256,
-    LARGE_MESSAGE = 1024 * 1024, /* after a larger one yajl's buffers are given back */
-};
+enum { REASON_BYTES_MAX = 256 };
 
 const char *const json_type_names[] = {"nothing", "null", "bool", "number", "text", "object", "array"};
-
-struct level { /* one open object or array */
-    uint32_t place;
-    int32_t index; /* of the element last seen */
-    bool is_array;
-    bool unrolled; /* an array whose elements stand in its own place */
-};
-
-enum stop { STOP_NONE, STOP_DEPTH, STOP_SECOND, STOP_SHAPE, STOP_ROWS, STOP_FULL };
-
-struct json_reader {
-    struct paths paths;
-    struct json_value *values; /* by target */
-    size_t item_targets;       /* targets of items; the others are outside of them */
-    uint32_t item_place;       /* where an item stands */
-    yajl_handle yajl;          /* NULL: to be made */
-
-    /* the message being read */
-    struct level levels[JSON_DEPTH_MAX];
-    unsigned depth;
-    uint32_t pending; /* place of the value that the last key announced */
-    unsigned roots;   /* values begun at the root */
-    size_t root_end;  /* bytes up to the end of the first; 0 before */
-    uint32_t items;
-    bool item_place_seen;
-    enum stop stop;
-    struct json_item item;
-    json_row *row;
-    void *owner;
-};
 
 struct format { /* json_format_open */
     struct json_reader *reader;
@@ -77,8 +42,8 @@ void json_reader_free(struct json_reader *reader)
 {
     if (!reader)
         return;
-    if (reader->yajl)
-        yajl_free(reader->yajl);
+    json_yajl_free(reader);
+    json_walk_free(reader);
     paths_free(&reader->paths);
     free(reader->values);
     free(reader);
@@ -147,7 +112,7 @@ struct json_reader *json_reader_of(const char *each, const char *const *paths, u
     return reader;
 }
 
-static bool stop(struct json_reader *reader, enum stop why)
+static bool stop(struct json_reader *reader, enum json_stop why)
 {
     reader->stop = why;
     return false;
@@ -159,7 +124,7 @@ static uint32_t next_place(struct json_reader *reader)
     if (reader->depth == 0)
         return PLACE_ROOT;
 
-    struct level *level = &reader->levels[reader->depth - 1];
+    struct json_level *level = &reader->levels[reader->depth - 1];
     if (!level->is_array)
         return reader->pending;
     level->index++;
@@ -245,7 +210,7 @@ static bool item_is_no_object(struct json_reader *reader)
     return true;
 }
 
-static bool push(struct json_reader *reader, struct level level)
+static bool push(struct json_reader *reader, struct json_level level)
 {
     if (reader->depth == JSON_DEPTH_MAX)
         return stop(reader, STOP_DEPTH);
@@ -258,7 +223,7 @@ static bool begin_root(struct json_reader *reader)
     return reader->depth > 0 || reader->roots++ == 0 || stop(reader, STOP_SECOND);
 }
 
-static bool scalar(struct json_reader *reader, enum json_type type, struct span text)
+bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span text)
 {
     if (!begin_root(reader))
         return false;
@@ -271,30 +236,8 @@ static bool scalar(struct json_reader *reader, enum json_type type, struct span 
     return deliver(reader, place, type, text);
 }
 
-static int on_null(void *context)
+bool json_on_object(struct json_reader *reader)
 {
-    return scalar(context, JSON_NULL, (struct span){0});
-}
-
-static int on_boolean(void *context, int truth)
-{
-    return scalar(context, JSON_BOOL, truth ? SPAN_LITERAL("true") : SPAN_LITERAL("false"));
-}
-
-static int on_number(void *context, const char *digits, size_t size)
-{
-    return scalar(context, JSON_NUMBER, span_make(digits, size));
-}
-
-static int on_string(void *context, const unsigned char *text, size_t size)
-{
-    return scalar(context, JSON_TEXT, span_make((const char *)text, size));
-}
-
-static int on_start_map(void *context)
-{
-    struct json_reader *reader = context;
-
     if (!begin_root(reader))
         return false;
     uint32_t place = next_place(reader);
@@ -305,45 +248,32 @@ static int on_start_map(void *context)
     } else if (place != PLACE_NONE && !deliver(reader, place, JSON_OBJECT, (struct span){0})) {
         return false;
     }
-    return push(reader, (struct level){.place = place});
+    return push(reader, (struct json_level){.place = place});
 }
 
-static int on_map_key(void *context, const unsigned char *key, size_t size)
+void json_on_key(struct json_reader *reader, struct span key)
 {
-    struct json_reader *reader = context;
     uint32_t place = reader->levels[reader->depth - 1].place;
 
-    reader->pending =
-        place == PLACE_NONE ? PLACE_NONE : paths_key(&reader->paths, place, (const char *)key, size);
-    return true;
+    reader->pending = place == PLACE_NONE ? PLACE_NONE : paths_key(&reader->paths, place, key.data, key.size);
 }
 
-static void pop(struct json_reader *reader)
+bool json_on_object_end(struct json_reader *reader)
 {
     assert(reader->depth > 0);
-    if (--reader->depth == 0 && reader->roots == 1)
-        reader->root_end = yajl_get_bytes_consumed(reader->yajl);
-}
+    const struct json_level *level = &reader->levels[--reader->depth];
 
-static int on_end_map(void *context)
-{
-    struct json_reader *reader = context;
-
-    pop(reader);
-    const struct level *level = &reader->levels[reader->depth];
     return level->place == PLACE_NONE || level->place != reader->item_place || item_end(reader);
 }
 
 /* An array at the root, or where the items should be, gives its elements as items; an array in it is a
  * bad item. */
-static int on_start_array(void *context)
+bool json_on_array(struct json_reader *reader)
 {
-    struct json_reader *reader = context;
-
     if (!begin_root(reader))
         return false;
     uint32_t place = next_place(reader);
-    struct level level = {.place = place, .index = -1, .is_array = true};
+    struct json_level level = {.place = place, .index = -1, .is_array = true};
 
     if (place == PLACE_NONE)
         return push(reader, level);
@@ -363,23 +293,11 @@ static int on_start_array(void *context)
     return push(reader, level);
 }
 
-static int on_end_array(void *context)
+void json_on_array_end(struct json_reader *reader)
 {
-    pop(context);
-    return true;
+    assert(reader->depth > 0);
+    reader->depth--;
 }
-
-static const yajl_callbacks callbacks = {
-    .yajl_null = on_null,
-    .yajl_boolean = on_boolean,
-    .yajl_number = on_number,
-    .yajl_string = on_string,
-    .yajl_start_map = on_start_map,
-    .yajl_map_key = on_map_key,
-    .yajl_end_map = on_end_map,
-    .yajl_start_array = on_start_array,
-    .yajl_end_array = on_end_array,
-};
 
 /* Position of the first byte that is not UTF-8; the size when all is well. */
 static size_t utf8_valid_size(struct span text)
@@ -405,40 +323,6 @@ static size_t utf8_valid_size(struct span text)
     return i;
 }
 
-static void forget_yajl(struct json_reader *reader)
-{
-    yajl_free(reader->yajl);
-    reader->yajl = NULL;
-}
-
-static void ready_yajl(struct json_reader *reader)
-{
-    if (reader->yajl)
-        return;
-    reader->yajl = yajl_alloc(&callbacks, NULL, reader);
-    if (!reader->yajl)
-        abort();
-    yajl_config(reader->yajl, yajl_dont_validate_strings, 1);
-    /* Lets the handle serve one message after the other; a second value in one message is refused by
-     * begin_root. */
-    yajl_config(reader->yajl, yajl_allow_multiple_values, 1);
-}
-
-/* yajl's "lexical error: invalid char in json text.\n" without its first word and the end. */
-static const char *syntax_reason(struct json_reader *reader, size_t position)
-{
-    unsigned char *told = yajl_get_error(reader->yajl, 0, NULL, 0);
-    const char *text = told ? (const char *)told : "unknown error";
-    const char *colon = strstr(text, ": ");
-
-    text = colon ? colon + 2 : text;
-    const char *reason = reason_print(reader->item.batch, "invalid JSON at byte %zu: %.*s", position,
-                                      (int)strcspn(text, ".\n"), text);
-    if (told)
-        yajl_free_error(reader->yajl, told);
-    return reason;
-}
-
 /* NULL: this is no verdict on the message, the batch just has no room left for it. */
 static const char *stop_reason(const struct json_reader *reader, uint32_t rows_before)
 {
@@ -451,56 +335,12 @@ static const char *stop_reason(const struct json_reader *reader, uint32_t rows_b
         return "more than 8192 items in one message";
     case STOP_FULL:
         return rows_before == 0 ? "does not fit into an empty batch" : NULL;
-    case STOP_SECOND: /* told by trailing_position */
+    case STOP_SECOND: /* yajl tells it */
     case STOP_NONE:
         break;
     }
-    assert(!"yajl was cancelled, but by nobody");
+    assert(!"stopped, but by nobody");
     return NULL;
-}
-
-/* Position of what follows the first value and is no blank; the size when nothing does. yajl alone would
- * accept the beginning of a token there, and put the next message's bytes behind it. */
-static size_t trailing_position(const struct json_reader *reader, struct span payload)
-{
-    size_t i = reader->root_end ? reader->root_end : payload.size;
-
-    while (i < payload.size && payload.data[i] && strchr(" \t\r\n", payload.data[i]))
-        i++;
-    return i;
-}
-
-/* Parses the payload; NULL when all went well, else the reason. *ret_retry: no reason, but no room either. */
-static const char *parse(struct json_reader *reader, struct span payload, uint32_t rows_before,
-                         bool *ret_retry)
-{
-    const unsigned char *bytes = (const unsigned char *)payload.data;
-    size_t position = payload.size;
-    const char *reason = NULL;
-
-    ready_yajl(reader);
-    yajl_status status = yajl_parse(reader->yajl, bytes, payload.size);
-    if (status == yajl_status_ok && reader->roots > 0)
-        status = yajl_complete_parse(reader->yajl);
-    else if (status == yajl_status_error)
-        position = yajl_get_bytes_consumed(reader->yajl);
-
-    size_t trailing = trailing_position(reader, payload);
-    if (trailing < payload.size) {
-        reason = reason_print(reader->item.batch, "more after the JSON value, at byte %zu", trailing);
-    } else if (status == yajl_status_client_canceled) {
-        reason = stop_reason(reader, rows_before);
-        *ret_retry = reason == NULL;
-    } else if (status == yajl_status_error) {
-        reason = syntax_reason(reader, position);
-    } else if (reader->roots == 0) {
-        reason = "not a JSON object";
-    } else if (!reader->item_place_seen) {
-        reason = "nothing where `each` points to";
-    }
-    if (reason || *ret_retry || payload.size > LARGE_MESSAGE)
-        forget_yajl(reader);
-    return reason;
 }
 
 static bool is_binary(struct span payload, size_t valid)
@@ -535,35 +375,59 @@ static const char *encoding_reason(struct event_batch *batch, struct span payloa
     return valid < payload.size ? reason_print(batch, "invalid UTF-8 at byte %zu", valid) : NULL;
 }
 
+static void begin(struct json_reader *reader)
+{
+    reader->depth = reader->roots = reader->items = 0;
+    reader->item_place_seen = false;
+    reader->stop = STOP_NONE;
+    memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
+}
+
+/* NULL, or what is wrong with the message; reader->stop where it was not read to its end. */
+static const char *read_message(struct json_reader *reader, struct span payload)
+{
+    struct event_batch *batch = reader->item.batch;
+    uint32_t rows_before = batch->rows;
+
+    begin(reader);
+    if (!reader->no_walk && (json_walk_read(reader, payload) || reader->stop == STOP_FULL))
+        return NULL;
+    batch->rows = rows_before;
+    begin(reader);
+    const char *reason = encoding_reason(batch, payload);
+
+    return reason ? reason : json_yajl_read(reader, payload);
+}
+
 enum status json_reader_decode(struct json_reader *reader, const struct message *message,
                                struct event_batch *batch, json_row *row, void *owner, const char **ret_reason)
 {
     uint32_t rows_before = batch->rows;
-    bool retry = false;
 
     if (message->payload.size == 0)
         return format_add_tombstone(batch);
-    struct span payload = sniff_json(message->payload);
-    *ret_reason = encoding_reason(batch, payload);
-    if (*ret_reason)
-        return STATUS_SKIP;
-
     assert(reader->paths.target_count > 0);
-    reader->depth = reader->roots = reader->items = 0;
-    reader->root_end = 0;
-    reader->item_place_seen = false;
-    reader->stop = STOP_NONE;
-    memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
     reader->item = (struct json_item){.values = reader->values, .message = message, .batch = batch};
     reader->row = row;
     reader->owner = owner;
-    const char *reason = parse(reader, payload, rows_before, &retry);
-    if (!reason && !retry)
-        return STATUS_OK;
+    const char *reason = read_message(reader, sniff_json(message->payload));
 
+    if (!reason && reader->stop != STOP_NONE) {
+        reason = stop_reason(reader, rows_before);
+        if (!reason) {
+            batch->rows = rows_before;
+            json_yajl_forget(reader);
+            return STATUS_RETRY;
+        }
+    } else if (!reason && reader->roots == 0) {
+        reason = "not a JSON object";
+    } else if (!reason && !reader->item_place_seen) {
+        reason = "nothing where `each` points to";
+    }
+    if (!reason)
+        return STATUS_OK;
     batch->rows = rows_before;
-    if (retry)
-        return STATUS_RETRY;
+    json_yajl_forget(reader);
     *ret_reason = reason;
     return STATUS_SKIP;
 }

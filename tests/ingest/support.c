@@ -227,7 +227,7 @@ void check_bad_input(struct rig *rig)
     assert_int_equal(rig->batch.mark[0], MARK_TOMBSTONE);
 }
 
-static size_t mutate(char *text, size_t size, uint64_t *random)
+size_t text_mutate(char *text, size_t size, uint64_t *random)
 {
     static const char spice[] = "{}[]\",:\\0123456789.eE+-tfn \n\x80\xff\xc3\x00";
     unsigned changes = 1 + (unsigned)random_below(random, 4);
@@ -268,7 +268,7 @@ void check_mutations(struct rig *rig, char *const *lines, size_t count, double s
         size_t size = strlen(line);
         char *copy = memory_text(line, size);
 
-        size = mutate(copy, size, &random);
+        size = text_mutate(copy, size, &random);
         enum status status = rig_decode(rig, copy, size);
         assert_true(status == STATUS_OK || status == STATUS_SKIP);
         kept += status == STATUS_OK;

@@ -42,6 +42,9 @@ struct span text_of(const struct rig *rig, uint32_t row, const char *field);
 /* Broken, deep, huge and odd input: rows or a reason, and the format works as before afterwards. */
 void check_bad_input(struct rig *rig);
 
+/* Changes some bytes of the text, takes some out, or cuts it; returns its size then, at least 1. */
+size_t text_mutate(char *text, size_t size, uint64_t *random);
+
 /* Changes bytes of the lines for about `seconds` of processor time. */
 void check_mutations(struct rig *rig, char *const *lines, size_t count, double seconds);
 

@@ -1,0 +1,56 @@
+/* What a JSON parser tells a json_reader, value by value in the order of the text, and the two parsers.
+ * Inside ingest only. */
+#pragma once
+#include "ingest/json.h"
+#include "ingest/paths.h"
+
+struct json_level { /* one open object or array */
+    uint32_t place;
+    int32_t index; /* of the element last seen */
+    bool is_array;
+    bool unrolled; /* an array whose elements stand in its own place */
+};
+
+enum json_stop { STOP_NONE, STOP_DEPTH, STOP_SECOND, STOP_SHAPE, STOP_ROWS, STOP_FULL };
+
+struct json_reader {
+    struct paths paths;
+    struct json_value *values; /* by target */
+    size_t item_targets;       /* targets of items; the others are outside of them */
+    uint32_t item_place;       /* where an item stands */
+    struct json_yajl *yajl;    /* the parsers' own; NULL: to be made */
+    struct json_walk *walk;
+    bool no_walk; /* yajl alone, for tests that hold the two against each other */
+
+    /* the message being read */
+    struct json_level levels[JSON_DEPTH_MAX];
+    unsigned depth;
+    uint32_t pending; /* place of the value that the last key announced */
+    unsigned roots;   /* values begun at the root */
+    uint32_t items;
+    bool item_place_seen;
+    enum json_stop stop;
+    struct json_item item;
+    json_row *row;
+    void *owner;
+};
+
+/* Events. False: reader->stop says why there is no more to be read. Texts are without escapes and are copied
+ * unless they stand in the payload. */
+bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span text);
+bool json_on_object(struct json_reader *reader);
+void json_on_key(struct json_reader *reader, struct span key);
+bool json_on_object_end(struct json_reader *reader);
+bool json_on_array(struct json_reader *reader);
+void json_on_array_end(struct json_reader *reader);
+
+/* Tokens found by simdjson. True: the text is one JSON value, and all of it was told. False without
+ * STOP_FULL: what is wrong with it is for the other parser to say; some of it was told. */
+bool json_walk_read(struct json_reader *reader, struct span payload);
+void json_walk_free(struct json_reader *reader);
+
+/* The text, known to be UTF-8, by yajl. NULL: all was told, or reader->stop says why not; else what is
+ * wrong, in batch->text. */
+const char *json_yajl_read(struct json_reader *reader, struct span payload);
+void json_yajl_forget(struct json_reader *reader); /* its state, after what was not read to its end */
+void json_yajl_free(struct json_reader *reader);
