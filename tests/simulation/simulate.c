@@ -267,6 +267,8 @@ static void step(struct drive *drive)
     }
     if (drive->scenario->live && drive->steps % (4 * turns) == 0)
         drive->finished = is_quiet(drive);
+    if (disk_is_off(drive->disk)) /* a power cut in the last step: there is another life */
+        drive->finished = false;
 }
 
 static void drive_on(struct drive *drive)
