@@ -126,7 +126,7 @@ static enum status restore_times(struct worker *const *workers, unsigned count, 
         worker->events_us = times[3]; /* no more than what was applied is known */
         worker->firm_us = times[1];
         worker->runs_us = times[2];
-        worker->watched_us = times[4]; /* at least; what the watch had heard of since waits again */
+        worker->watched_us = times[5]; /* every watch was advanced over that at least */
         worker->applied_us = times[3];
         worker->closed_us = times[4];
         worker->notified_us = times[5];
