@@ -403,13 +403,15 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
                        void *owner)
 {
     size_t ready = sort_ready(lifecycle, until_us, final);
+    int64_t end_us = final && until_us < INT64_MAX ? until_us + 1 : until_us;
 
     lifecycle->emit = emit_alert;
     lifecycle->owner = owner;
     for (size_t i = 0; i < ready; i++) {
         struct held *held = lifecycle->held[i];
 
-        fire_due(lifecycle, held->condition.at_us);
+        /* a second of the watch may end after the input: nothing falls due in between */
+        fire_due(lifecycle, held->condition.at_us < end_us ? held->condition.at_us : end_us);
         if (held->condition.outcome == CONDITION_TRUE) {
             apply_true(lifecycle, held);
             continue;
@@ -425,7 +427,7 @@ void lifecycle_advance(struct lifecycle *lifecycle, int64_t until_us, bool final
         lifecycle->held_count -= ready;
         memmove(lifecycle->held, lifecycle->held + ready, lifecycle->held_count * sizeof(struct held *));
     }
-    fire_due(lifecycle, final ? until_us + (until_us < INT64_MAX) : until_us);
+    fire_due(lifecycle, end_us);
     if (until_us > lifecycle->passed_us)
         lifecycle->passed_us = until_us;
 }
