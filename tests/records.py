@@ -56,12 +56,13 @@ def kills(parent):
     source = {"type": "file", "path": log}
     calm, disturbed = new_folder(parent, "calm"), new_folder(parent, "disturbed")
     write_log(log)
-    services.Weir(calm, configuration(calm, source), "--once").wait(60)
-    killed = 0
+    start = time.monotonic()
+    services.Weir(calm, configuration(calm, source, batch_rows=1), "--once").wait(60)
+    whole_s, killed = time.monotonic() - start, 0
     for _ in range(KILLS):
-        weir = services.Weir(disturbed, configuration(disturbed, source, batch_rows=chance.choice((1, 2))), "--once")
+        weir = services.Weir(disturbed, configuration(disturbed, source, batch_rows=1), "--once")
         try:
-            weir.process.wait(chance.uniform(0.1, 0.8))
+            weir.process.wait(chance.uniform(0.1, 0.3) * whole_s)
             break
         except subprocess.TimeoutExpired:
             weir.stop(signal.SIGKILL)
