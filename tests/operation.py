@@ -422,10 +422,12 @@ def kills(bench):
         weir = pipeline.begin("--once")
         try:
             weir.process.wait(chance.uniform(0.05, 0.3))
-            break
         except subprocess.TimeoutExpired:
-            weir.stop(signal.SIGKILL)
-            killed += 1
+            weir.end()
+        if weir.process.returncode != -signal.SIGKILL:  # all is read, perhaps just before the kill
+            weir.wait(0)
+            break
+        killed += 1
     if killed < 3:
         raise AssertionError(f"only {killed} kills before the end")
     pipeline.run()
