@@ -265,6 +265,10 @@ static void succeed(struct episode *episode, struct held *evidence)
     copy.evidence.severity = known->severity;
     copy.evidence.kind = known->kind;
     held_release(episode->latest);
+    episode->latest = evidence;
+    if (copy.evidence.severity == evidence->condition.evidence.severity &&
+        copy.evidence.kind == evidence->condition.evidence.kind)
+        return;
     episode->latest = held_new(&copy);
     held_release(evidence);
 }

@@ -70,6 +70,21 @@ void buffer_put_char(struct buffer *buffer, char c)
     buffer_put(buffer, &c, 1);
 }
 
+void buffer_put_code_point(struct buffer *buffer, uint32_t code_point)
+{
+    unsigned length = code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    char bytes[4];
+
+    assert(code_point <= 0x10FFFF);
+    for (unsigned i = length - 1; i > 0; i--) {
+        bytes[i] = (char)(0x80 | (code_point & 0x3F));
+        code_point >>= 6;
+    }
+    bytes[0] = (char)(lead[length] | code_point);
+    buffer_put(buffer, bytes, length);
+}
+
 void buffer_print(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments, again;

@@ -18,6 +18,7 @@ void buffer_put_text(struct buffer *buffer, const char *text);
 void buffer_put_span(struct buffer *buffer, struct span text);
 void buffer_put_plain(struct buffer *buffer, struct span text); /* see span_take_plain */
 void buffer_put_char(struct buffer *buffer, char c);
+void buffer_put_code_point(struct buffer *buffer, uint32_t code_point); /* as UTF-8; at most 0x10FFFF */
 void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buffer_truncate(struct buffer *buffer, size_t size); /* back to an earlier size; also clears `full` */
 void buffer_remove_front(struct buffer *buffer, size_t size);

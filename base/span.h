@@ -56,6 +56,15 @@ static inline bool span_take_line(struct span *rest, struct span *ret_line)
     return true;
 }
 
+static inline int hex_digit(int c) /* its value; -1: it is none */
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 /* Bytes of the well-formed UTF-8 sequence of two to four bytes at `at` (RFC 3629, section 4); 0: there is
  * none within `left` bytes. */
 static inline size_t utf8_sequence_size(const unsigned char *at, size_t left)

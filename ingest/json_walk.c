@@ -54,14 +54,6 @@ static struct span take(struct json_walk *walk)
     return span_make(walk->payload.data + start, end - start);
 }
 
-static int hex_digit(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    digit |= 0x20;
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 /* Four digits; -1: they are not. */
 static int32_t code_unit(const char *at, const char *end)
 {
@@ -77,26 +69,6 @@ static int32_t code_unit(const char *at, const char *end)
         unit = unit << 4 | digit;
     }
     return unit;
-}
-
-static void put_code_point(struct buffer *out, uint32_t code)
-{
-    if (code < 0x80) {
-        buffer_put_char(out, (char)code);
-        return;
-    }
-    if (code < 0x800) {
-        buffer_put_char(out, (char)(0xC0 | code >> 6));
-    } else {
-        if (code < 0x10000) {
-            buffer_put_char(out, (char)(0xE0 | code >> 12));
-        } else {
-            buffer_put_char(out, (char)(0xF0 | code >> 18));
-            buffer_put_char(out, (char)(0x80 | (code >> 12 & 0x3F)));
-        }
-        buffer_put_char(out, (char)(0x80 | (code >> 6 & 0x3F)));
-    }
-    buffer_put_char(out, (char)(0x80 | (code & 0x3F)));
 }
 
 /* Behind "\u"; moves the cursor past it, and past the second half of a pair. False: no such character, and
@@ -117,7 +89,7 @@ static bool put_unicode(struct buffer *out, const char **cursor, const char *end
         at += 6;
         unit = 0x10000 + ((unit & 0x3FF) << 10 | (low & 0x3FF));
     }
-    put_code_point(out, (uint32_t)unit);
+    buffer_put_code_point(out, (uint32_t)unit);
     *cursor = at;
     return true;
 }

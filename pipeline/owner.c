@@ -26,14 +26,7 @@ static bool is_prompt(const struct worker *worker, int64_t at_us, int64_t now_us
 
 static void take_row(struct worker *worker, const struct row_record *row, struct block *block, int64_t now_us)
 {
-    order_push(&worker->order, &(struct order_entry){.order_us = row->order_us,
-                                                     .time_us = row->time_us,
-                                                     .offset = row->offset,
-                                                     .partition = row->partition,
-                                                     .item = row->item,
-                                                     .rank = row->state,
-                                                     .record = &row->head,
-                                                     .block = block});
+    row_record_wait(row, block, &worker->order);
     if (is_prompt(worker, row->order_us, now_us)) /* no cut needs it: the word itself will come */
         watch_expect(worker->watch, worker->runs, row);
 }

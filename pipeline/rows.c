@@ -32,6 +32,18 @@ void row_record_send(const struct row_record *row, unsigned text_count, struct e
         record->texts[t] = record_text(&cursor, row->texts[t]);
 }
 
+void row_record_wait(const struct row_record *row, struct block *block, struct order *order)
+{
+    order_push(order, &(struct order_entry){.order_us = row->order_us,
+                                            .time_us = row->time_us,
+                                            .offset = row->offset,
+                                            .partition = row->partition,
+                                            .item = row->item,
+                                            .rank = row->state,
+                                            .record = &row->head,
+                                            .block = block});
+}
+
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers)
 {

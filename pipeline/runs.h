@@ -57,6 +57,9 @@ void row_record_unpack(struct unpack *in, const struct run_labels *labels,
 void row_record_send(const struct row_record *row, unsigned text_count, struct exchange_port *port,
                      unsigned workers);
 
+/* A row that came waits for its turn; `block` holds it. */
+void row_record_wait(const struct row_record *row, struct block *block, struct order *order);
+
 /* Sends every row with mark ok that tells of a run to the owner of its run. */
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers);

@@ -196,7 +196,6 @@ bool cel_unsigned_parse(struct span text, uint64_t *ret_integer);
 
 /* Bytes of the code point at `data`, 0 when they are not UTF-8. */
 unsigned cel_utf8_length(const char *data, size_t size);
-unsigned cel_utf8_encode(uint32_t code_point, char ret_bytes[4]);
 bool cel_utf8_valid(struct span text);
 uint32_t cel_utf8_count(struct span text);
 

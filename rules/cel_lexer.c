@@ -38,15 +38,6 @@ static bool is_name_start(int c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-static int hex_digit(int c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The byte `ahead` of the next one, -1 past the end. */
 static int peek(const struct lexer *lexer, uint32_t ahead)
 {
@@ -90,15 +81,13 @@ static bool read_digits(struct lexer *lexer, unsigned digits, unsigned base, uin
 
 static bool put_code(struct buffer *out, uint32_t code, bool as_byte)
 {
-    char bytes[4];
-
     if (as_byte) {
         buffer_put_char(out, (char)code);
         return code <= 0xFF;
     }
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
         return false;
-    buffer_put(out, bytes, cel_utf8_encode(code, bytes));
+    buffer_put_code_point(out, code);
     return true;
 }
 

@@ -331,20 +331,6 @@ unsigned cel_utf8_length(const char *data, size_t size)
     return length;
 }
 
-unsigned cel_utf8_encode(uint32_t code_point, char ret_bytes[4])
-{
-    unsigned length = code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-
-    assert(code_point <= 0x10FFFF);
-    for (unsigned i = length - 1; i > 0; i--) {
-        ret_bytes[i] = (char)(0x80 | (code_point & 0x3F));
-        code_point >>= 6;
-    }
-    ret_bytes[0] = (char)(lead[length] | code_point);
-    return length;
-}
-
 bool cel_utf8_valid(struct span text)
 {
     for (uint32_t at = 0; at < text.size;) {

@@ -104,12 +104,7 @@ static void apply(struct rig *rig)
 
             assert_int_equal(row->head.type, RECORD_ROW);
             rig->shard = row->shard;
-            order_push(&rig->order, &(struct order_entry){.order_us = row->order_us,
-                                                          .time_us = row->time_us,
-                                                          .offset = row->offset,
-                                                          .rank = row->state,
-                                                          .record = &row->head,
-                                                          .block = block});
+            row_record_wait(row, block, &rig->order);
             at += row->head.size;
         }
     while ((first = order_first(&rig->order))) {

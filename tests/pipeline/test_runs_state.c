@@ -343,14 +343,7 @@ static void receive(struct crossing *crossing, unsigned workers, struct exchange
                 const struct row_record *row = (const struct row_record *)(block->bytes + at);
 
                 assert_int_equal(row->shard % workers, w);
-                order_push(&crossing->order, &(struct order_entry){.order_us = row->order_us,
-                                                                   .time_us = row->time_us,
-                                                                   .offset = row->offset,
-                                                                   .partition = row->partition,
-                                                                   .item = row->item,
-                                                                   .rank = row->state,
-                                                                   .record = &row->head,
-                                                                   .block = block});
+                row_record_wait(row, block, &crossing->order);
                 at += row->head.size;
             }
     }

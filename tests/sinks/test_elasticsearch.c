@@ -45,6 +45,13 @@ static void offer_events(struct scene *scene, uint64_t count)
         offer(scene, DOC_EVENT, i, 0, "{\"m\":1}");
 }
 
+static void fill_body(char *ret_body, size_t size)
+{
+    memset(ret_body, 'x', size);
+    memcpy(ret_body, "{\"m\":\"", 6);
+    memcpy(ret_body + size - 3, "\"}", 3);
+}
+
 static void until_empty(struct scene *scene)
 {
     while (scene->driver.type->pending(scene->driver.sink) > 0)
@@ -249,9 +256,7 @@ static void test_queue_is_bounded(void **state)
     uint64_t taken = 0;
     char body[1024];
 
-    memset(body, 'x', sizeof body);
-    memcpy(body, "{\"m\":\"", 6);
-    memcpy(body + sizeof body - 3, "\"}", 3);
+    fill_body(body, sizeof body);
     begin(&scene, "queue_bytes: 1MiB\nbulk_bytes: 64KiB\n");
     scene.world.request_trouble = trouble_while;
     scene.world.number = 503;
@@ -280,9 +285,7 @@ static void test_less_for_a_slow_server(void **state)
     struct scene scene;
     char body[1024];
 
-    memset(body, 'x', sizeof body);
-    memcpy(body, "{\"m\":\"", 6);
-    memcpy(body + sizeof body - 3, "\"}", 3);
+    fill_body(body, sizeof body);
     begin(&scene, "timeout: 100ms\nretry_base: 1ms\nretry_max: 1ms\nconnections: 1\n");
     scene.world.request_trouble = no_answer_to_many;
     scene.world.number = 300;
