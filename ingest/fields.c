@@ -24,6 +24,7 @@ struct state_word {
 struct mapping {
     const char *name; /* for reasons */
     struct field_ref ref;
+    enum field_type type;
     unsigned target, target_count; /* candidates in values: the first present wins */
     enum time_unit unit;           /* of a time */
     double factor;                 /* of a number, to our unit */
@@ -63,16 +64,12 @@ static const char *const time_names[] = {"time", "timestamp", "ts", "@timestamp"
 static const char *const unit_names[] = {"auto", "s", "ms", "us", "ns"}; /* by enum time_unit */
 static const double unit_to_ms[] = {1, 1e3, 1, 1e-3, 1e-6};
 
-static enum field_type mapping_type(const struct mapping *mapping)
-{
-    return mapping->ref.field == FIELD_COUNT ? FIELD_TEXT : field_rows[mapping->ref.field].type;
-}
-
 /* Our own words, in any case. */
 static enum run_state state_by_name(struct span word)
 {
     for (unsigned state = STATE_QUEUED; state < STATE_COUNT; state++)
-        if (word.size == strlen(run_state_names[state]) &&
+        if ((word.data[0] | 0x20) == run_state_names[state][0] &&
+            word.size == strlen(run_state_names[state]) &&
             strncasecmp(word.data, run_state_names[state], word.size) == 0)
             return (enum run_state)state;
     return STATE_COUNT;
@@ -109,15 +106,14 @@ static const char *store(const struct mapping *mapping, const struct json_value 
 {
     const struct time_form form = {.unit = mapping->unit};
     struct event_batch *batch = item->batch;
-    enum field_type type = mapping_type(mapping);
 
-    if (type == FIELD_NUMBER)
+    if (mapping->type == FIELD_NUMBER)
         return store_number(mapping, value, (double *)event_column(batch, mapping->ref.field) + item->row);
-    const char *problem =
-        field_store(batch, item->row, mapping->ref, value, &form, 1, item->message->arrival_us);
-    if (!problem && type == FIELD_STATE)
+    if (mapping->type == FIELD_STATE && json_is_scalar(value)) {
         batch->state[item->row] = (uint8_t)state_of(mapping, value->text);
-    return problem;
+        return NULL;
+    }
+    return field_store(batch, item->row, mapping->ref, value, &form, 1, item->message->arrival_us);
 }
 
 /* Takes the first candidate that is there; where nobody wrote the path, the first that fits, and only a wrong
@@ -146,12 +142,30 @@ static const char *fill_field(const struct mapping *mapping, const struct json_i
     return reason_print(item->batch, "%s: %s %s", mapping->name, json_type_names[wrong->type], problem);
 }
 
+/* What most fields are: a text that is there under its first path. False: it is not. */
+static bool fill_text(const struct mapping *mapping, const struct json_item *item)
+{
+    const struct json_value *value = &item->values[mapping->target];
+    struct event_batch *batch = item->batch;
+
+    if (mapping->type != FIELD_TEXT || !mapping->target_count || !json_is_scalar(value))
+        return false;
+    struct span *column = mapping->ref.field == FIELD_COUNT ? batch->labels[mapping->ref.label]
+                                                            : event_column(batch, mapping->ref.field);
+    column[item->row] = value->text;
+    return true;
+}
+
 static enum json_verdict fill_row(void *owner, const struct json_item *item, const char **ret_reason)
 {
     const struct format *format = owner;
 
     for (size_t i = 0; i < format->count; i++) {
-        *ret_reason = fill_field(&format->mappings[i], item);
+        const struct mapping *mapping = &format->mappings[i];
+
+        if (fill_text(mapping, item))
+            continue;
+        *ret_reason = fill_field(mapping, item);
         if (*ret_reason)
             return JSON_ROW_BAD;
     }
@@ -169,8 +183,12 @@ static struct mapping *mapping_new(struct format *format, const char *name, stru
     format->mappings =
         memory_reserve(format->mappings, &format->capacity, format->count + 1, sizeof *format->mappings);
     struct mapping *mapping = &format->mappings[format->count++];
-    *mapping = (struct mapping){
-        .name = name, .ref = ref, .target = format->targets, .factor = 1, .otherwise = STATE_UNKNOWN};
+    *mapping = (struct mapping){.name = name,
+                                .ref = ref,
+                                .type = ref.field == FIELD_COUNT ? FIELD_TEXT : field_rows[ref.field].type,
+                                .target = format->targets,
+                                .factor = 1,
+                                .otherwise = STATE_UNKNOWN};
     return mapping;
 }
 
@@ -239,7 +257,7 @@ static enum status read_unit(struct mapping *mapping, const struct node *node, s
 {
     unsigned unit = 0;
 
-    if (mapping_type(mapping) != FIELD_TIME && mapping->ref.field != F_DURATION_MS)
+    if (mapping->type != FIELD_TIME && mapping->ref.field != F_DURATION_MS)
         return node_fail(node, ret_error, "%s: only times and duration_ms have a unit", mapping->name);
     if (mapping->ref.field == F_DURATION_MS)
         unit = TIME_UNIT_S;

@@ -133,28 +133,9 @@ static uint32_t next_place(struct json_reader *reader)
     return paths_element(&reader->paths, level->place, level->index);
 }
 
-/* Texts that yajl had to decode stand in its own buffer, which the next one overwrites. */
-static bool keep_text(struct json_reader *reader, struct span *text)
+bool json_keep_text(struct json_reader *reader, struct span *text)
 {
-    const struct span *payload = &reader->item.message->payload;
-
-    if (text->size == 0 || (text->data >= payload->data && text->data < payload->data + payload->size))
-        return true;
-    return arena_copy(&reader->item.batch->text, *text, text);
-}
-
-static bool deliver(struct json_reader *reader, uint32_t place, enum json_type type, struct span text)
-{
-    const struct wish *wishes = reader->paths.wishes;
-    uint32_t wish = reader->paths.places[place].wish;
-
-    if (wish == WISH_NONE || type == JSON_NULL)
-        return true;
-    if (!keep_text(reader, &text))
-        return stop(reader, STOP_FULL);
-    for (; wish != WISH_NONE; wish = wishes[wish].next)
-        reader->values[wishes[wish].target] = (struct json_value){.type = type, .text = text};
-    return true;
+    return arena_copy(&reader->item.batch->text, *text, text) || stop(reader, STOP_FULL);
 }
 
 static bool item_add_row(struct json_reader *reader)
@@ -223,7 +204,7 @@ static bool begin_root(struct json_reader *reader)
     return reader->depth > 0 || reader->roots++ == 0 || stop(reader, STOP_SECOND);
 }
 
-bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span text)
+bool json_on_other_scalar(struct json_reader *reader, enum json_type type, struct span text)
 {
     if (!begin_root(reader))
         return false;
@@ -233,7 +214,7 @@ bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span
         return true;
     if (reader->depth == 0 || place == reader->item_place)
         return item_is_no_object(reader);
-    return deliver(reader, place, type, text);
+    return json_deliver(reader, place, type, text);
 }
 
 bool json_on_object(struct json_reader *reader)
@@ -245,7 +226,7 @@ bool json_on_object(struct json_reader *reader)
     if (place != PLACE_NONE && place == reader->item_place) {
         reader->item_place_seen = true;
         memset(reader->values, 0, reader->item_targets * sizeof *reader->values);
-    } else if (place != PLACE_NONE && !deliver(reader, place, JSON_OBJECT, (struct span){0})) {
+    } else if (place != PLACE_NONE && !json_deliver(reader, place, JSON_OBJECT, (struct span){0})) {
         return false;
     }
     return push(reader, (struct json_level){.place = place});
@@ -285,7 +266,7 @@ bool json_on_array(struct json_reader *reader)
             level.place = PLACE_NONE;
             return item_is_no_object(reader) && push(reader, level);
         }
-    } else if (!deliver(reader, place, JSON_ARRAY, (struct span){0})) {
+    } else if (!json_deliver(reader, place, JSON_ARRAY, (struct span){0})) {
         return false;
     }
     if (place == reader->item_place || paths_takes_all(&reader->paths, place))
@@ -380,7 +361,8 @@ static void begin(struct json_reader *reader)
     reader->depth = reader->roots = reader->items = 0;
     reader->item_place_seen = false;
     reader->stop = STOP_NONE;
-    memset(reader->values, 0, reader->paths.target_count * sizeof *reader->values);
+    memset(reader->values + reader->item_targets, 0, /* an item clears its own when it begins */
+           (reader->paths.target_count - reader->item_targets) * sizeof *reader->values);
 }
 
 /* NULL, or what is wrong with the message; reader->stop where it was not read to its end. */

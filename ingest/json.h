@@ -25,6 +25,11 @@ struct json_value {
         text; /* text: without escapes; number: its digits as written; bool: true or false; else empty */
 };
 
+static inline bool json_is_scalar(const struct json_value *value) /* and not null */
+{
+    return value->type == JSON_TEXT || value->type == JSON_NUMBER || value->type == JSON_BOOL;
+}
+
 struct json_item {
     const struct json_value *values; /* by target; spans live as long as the batch's rows */
     const struct message *message;

@@ -35,9 +35,38 @@ struct json_reader {
     void *owner;
 };
 
+bool json_keep_text(struct json_reader *reader, struct span *text); /* a copy in the batch */
+
+/* A value that stands at a place, to whom it concerns. A text without its escapes stands in the parser's own
+ * buffer, which the next one overwrites. */
+static inline bool json_deliver(struct json_reader *reader, uint32_t place, enum json_type type,
+                                struct span text)
+{
+    const struct wish *wishes = reader->paths.wishes;
+    const struct span *payload = &reader->item.message->payload;
+    uint32_t wish = reader->paths.places[place].wish;
+
+    if (wish == WISH_NONE || type == JSON_NULL)
+        return true;
+    if (text.size > 0 && (size_t)(text.data - payload->data) >= payload->size &&
+        !json_keep_text(reader, &text))
+        return false;
+    for (; wish != WISH_NONE; wish = wishes[wish].next)
+        reader->values[wishes[wish].target] = (struct json_value){.type = type, .text = text};
+    return true;
+}
+
 /* Events. False: reader->stop says why there is no more to be read. Texts are without escapes and are copied
  * unless they stand in the payload. */
-bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span text);
+bool json_on_other_scalar(struct json_reader *reader, enum json_type type, struct span text);
+static inline bool json_on_scalar(struct json_reader *reader, enum json_type type, struct span text)
+{
+    bool is_member = reader->depth > 0 && !reader->levels[reader->depth - 1].is_array;
+
+    if (!is_member || reader->pending == reader->item_place)
+        return json_on_other_scalar(reader, type, text);
+    return reader->pending == PLACE_NONE || json_deliver(reader, reader->pending, type, text);
+}
 bool json_on_object(struct json_reader *reader);
 void json_on_key(struct json_reader *reader, struct span key);
 bool json_on_object_end(struct json_reader *reader);

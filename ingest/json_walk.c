@@ -1,5 +1,7 @@
 /* JSON by a walk over simdjson's index of tokens. The index tells where a token begins; its end is the last
  * byte before the next one that is no blank, so that no text is looked at byte by byte unless it has escapes.
+ * Messages of one producer have the same keys in the same order: a key is compared with the one that stood at
+ * its place among the tokens in the last message, which is the whole look-up when they are equal.
  * Takes only what is right, and leaves what is not to yajl. */
 #include "ingest/json_events.h"
 #include "ingest/json_index.h"
@@ -10,11 +12,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { TEXT_BYTES_MAX = 16 * 1024 * 1024 };
+enum { TEXT_BYTES_MAX = 16 * 1024 * 1024, GUESSES = 256, GUESS_BYTES = 36 };
+
+struct guess { /* what the last key at a place among the tokens was and led to */
+    uint32_t from, child;
+    uint32_t size; /* of the token; 0: none, one with escapes, or too long */
+    char token[GUESS_BYTES];
+};
 
 struct json_walk {
     struct json_index *index;
     struct buffer text; /* of a token that had escapes */
+    struct guess guesses[GUESSES];
+    size_t wishes; /* paths wished for when they were made */
 
     /* the message being read */
     struct span payload;
@@ -183,14 +193,37 @@ static bool scalar(struct json_reader *reader, struct json_walk *walk)
     return is_number(text) && json_on_scalar(reader, JSON_NUMBER, text);
 }
 
+static bool is_as_guessed(const struct json_walk *walk, const struct guess *guess, uint32_t from)
+{
+    size_t start = walk->positions[walk->at];
+
+    return guess->size && guess->from == from && walk->at + 1 < walk->count &&
+           walk->payload.size - start >= guess->size &&
+           memcmp(walk->payload.data + start, guess->token, guess->size) == 0 &&
+           walk->payload.data[walk->positions[walk->at + 1]] == ':';
+}
+
 static bool key(struct json_reader *reader, struct json_walk *walk)
 {
+    struct guess *guess = &walk->guesses[walk->at % GUESSES];
+    uint32_t from = reader->levels[reader->depth - 1].place;
     struct span text;
 
-    if (peek(walk) != '"' || !take_text(walk, &text) || peek(walk) != ':')
+    if (walk->at == walk->count)
+        return false;
+    if (is_as_guessed(walk, guess, from)) {
+        reader->pending = guess->child;
+        walk->at += 2;
+        return true;
+    }
+    const char *token = walk->payload.data + walk->positions[walk->at];
+    if (*token != '"' || !take_text(walk, &text) || peek(walk) != ':')
         return false;
     walk->at++;
     json_on_key(reader, text);
+    bool fits = text.data == token + 1 && text.size + 2 <= GUESS_BYTES;
+    *guess = (struct guess){.from = from, .child = reader->pending, .size = fits ? text.size + 2 : 0};
+    memcpy(guess->token, token, guess->size);
     return true;
 }
 
@@ -262,6 +295,10 @@ bool json_walk_read(struct json_reader *reader, struct span payload)
 
     if (!json_index_make(walk->index, payload.data, payload.size, &walk->positions, &walk->count))
         return false;
+    if (walk->wishes != reader->paths.wish_count) {
+        memset(walk->guesses, 0, sizeof walk->guesses);
+        walk->wishes = reader->paths.wish_count;
+    }
     walk->payload = payload;
     walk->at = 0;
     walk->has_escapes = memchr(payload.data, '\\', payload.size) != NULL;

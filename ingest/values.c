@@ -2,29 +2,19 @@
  * many of their values. Runs once a value that somebody asked for. */
 #include "ingest/json.h"
 
+#include "base/decimal.h"
+
 #include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 
-enum { NUMBER_BYTES_MAX = 512 /* longer digit strings are not converted */ };
-
-/* A decimal number and nothing else; strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
 const char *json_value_number(const struct json_value *value, double *ret_number)
 {
-    char copy[NUMBER_BYTES_MAX], *end;
+    double number;
 
     if (value->type != JSON_NUMBER && value->type != JSON_TEXT)
         return "is not a number";
-    if (value->text.size == 0 || value->text.size >= sizeof copy)
+    if (!decimal_read(value->text, &number))
         return value->type == JSON_NUMBER ? "has too many digits" : "is not a number";
-    for (uint32_t i = 0; i < value->text.size; i++)
-        if (!value->text.data[i] || !strchr("0123456789+-.eE", value->text.data[i]))
-            return "is not a number";
-    memcpy(copy, value->text.data, value->text.size);
-    copy[value->text.size] = '\0';
-    double number = strtod(copy, &end);
-    if (end != copy + value->text.size)
-        return "is not a number";
     if (!isfinite(number))
         return "is out of range";
     *ret_number = number;
@@ -112,7 +102,7 @@ const char *field_store(struct event_batch *batch, uint32_t row, struct field_re
     enum run_state state;
 
     assert(column);
-    if (value->type != JSON_TEXT && value->type != JSON_NUMBER && value->type != JSON_BOOL)
+    if (!json_is_scalar(value))
         return not_a_scalar[type];
     switch (type) {
     case FIELD_TIME:

@@ -1,6 +1,7 @@
 /* Clean steps that change values: set, rename, missing, limit, convert, over fields of any type. Each runs
  * once a batch, as a loop over rows; only set with a result that is no number runs its program row by row.
  * The text of a changed field lies in the batch's arena, in the program, or in the step. */
+#include "base/decimal.h"
 #include "base/memory.h"
 #include "pipeline/clean_step.h"
 
@@ -8,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { NUMBER_TEXT_MAX = 64 };
 
 // clang-format off
 static const struct {
@@ -165,20 +165,6 @@ static bool value_from_number(enum field_type type, double number, struct field_
     return true;
 }
 
-static bool parse_number(struct span text, double *ret_number)
-{
-    char copy[NUMBER_TEXT_MAX], *end;
-
-    if (text.size == 0 || text.size >= sizeof copy)
-        return false;
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    if (copy[strspn(copy, "+-.0123456789eE")] != '\0')
-        return false;
-    *ret_number = strtod(copy, &end);
-    return end == copy + text.size;
-}
-
 /* A text as a value of the field; "" is absent. False when it is none. */
 static bool value_from_text(enum field_type type, struct span text, int64_t reference_us,
                             struct field_value *ret_value)
@@ -211,7 +197,7 @@ static bool value_from_text(enum field_type type, struct span text, int64_t refe
             return false;
         break;
     default:
-        return parse_number(text, &number) && value_from_number(type, number, ret_value);
+        return decimal_read(text, &number) && value_from_number(type, number, ret_value);
     }
     *ret_value = value;
     return true;

@@ -5,6 +5,7 @@
  * Rows that share an object in documents (weir, event ...) stand together, so that documents.c writes each
  * object from one range of the table. Considered and left: a perfect hash for the names (nothing to gain at
  * load). */
+#include "base/decimal.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "schemas/event.h"
@@ -231,20 +232,11 @@ bool event_text(struct event_batch *batch, uint32_t row, struct field_ref ref, s
     }
 }
 
-/* strtod alone would also take blanks, hexadecimal, "inf" and "nan". */
 double number_of_text(struct span text)
 {
-    char copy[SCALAR_TEXT_MAX], *end;
+    double number;
 
-    if (text.size == 0 || text.size >= sizeof copy)
-        return NAN;
-    for (uint32_t i = 0; i < text.size; i++)
-        if (!text.data[i] || !strchr("0123456789+-.eE", text.data[i]))
-            return NAN;
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    double number = strtod(copy, &end);
-    return end == copy + text.size && isfinite(number) ? number : NAN;
+    return decimal_read(text, &number) && isfinite(number) ? number : NAN;
 }
 
 double event_number(const struct event_batch *batch, uint32_t row, struct field_ref ref)
