@@ -193,14 +193,39 @@ static bool scalar(struct json_reader *reader, struct json_walk *walk)
     return is_number(text) && json_on_scalar(reader, JSON_NUMBER, text);
 }
 
-static bool is_as_guessed(const struct json_walk *walk, const struct guess *guess, uint32_t from)
+/* Stands the key at `at` that was there in the last message? */
+static bool is_as_guessed(const struct json_walk *walk, const struct guess *guess, size_t at, uint32_t from)
 {
-    size_t start = walk->positions[walk->at];
+    size_t start = walk->positions[at];
 
-    return guess->size && guess->from == from && walk->at + 1 < walk->count &&
+    return guess->size && guess->from == from && at + 1 < walk->count &&
            walk->payload.size - start >= guess->size &&
            memcmp(walk->payload.data + start, guess->token, guess->size) == 0 &&
-           walk->payload.data[walk->positions[walk->at + 1]] == ':';
+           walk->payload.data[walk->positions[at + 1]] == ':';
+}
+
+/* What most of a message is: members of an object that are texts under keys as guessed. Ends at the value
+ * of the first that is not, or that is not followed by another. */
+static bool take_members(struct json_reader *reader, struct json_walk *walk)
+{
+    const uint32_t *positions = walk->positions;
+    const char *data = walk->payload.data;
+    uint32_t from = reader->levels[reader->depth - 1].place;
+    size_t at = walk->at;
+
+    for (; at + 2 < walk->count && data[positions[at]] == '"' && data[positions[at + 1]] == ','; at += 4) {
+        const struct guess *guess = &walk->guesses[(at + 2) % GUESSES];
+        const char *start = data + positions[at] + 1, *end = data + positions[at + 1] - 1;
+
+        if (*end != '"' || end < start || (walk->has_escapes && memchr(start, '\\', (size_t)(end - start))) ||
+            !is_as_guessed(walk, guess, at + 2, from))
+            break;
+        if (!json_on_scalar(reader, JSON_TEXT, span_make(start, (size_t)(end - start))))
+            return false;
+        reader->pending = guess->child;
+    }
+    walk->at = at;
+    return true;
 }
 
 static bool key(struct json_reader *reader, struct json_walk *walk)
@@ -211,7 +236,7 @@ static bool key(struct json_reader *reader, struct json_walk *walk)
 
     if (walk->at == walk->count)
         return false;
-    if (is_as_guessed(walk, guess, from)) {
+    if (is_as_guessed(walk, guess, walk->at, from)) {
         reader->pending = guess->child;
         walk->at += 2;
         return true;
@@ -303,6 +328,8 @@ bool json_walk_read(struct json_reader *reader, struct span payload)
     walk->at = 0;
     walk->has_escapes = memchr(payload.data, '\\', payload.size) != NULL;
     while (more) {
+        if (reader->depth > 0 && !reader->levels[reader->depth - 1].is_array && !take_members(reader, walk))
+            return false;
         if (!value(reader, walk, &open))
             return false;
         if (!open && !after_value(reader, walk, &more))

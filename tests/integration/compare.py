@@ -57,7 +57,7 @@ def compare(what, expected, documents, place_of, pipeline, late_at_most=None):
         if place in seen or identifier in ids:
             outcome.add("extra", f"{place} twice")
         elif place not in expected:
-            outcome.add("extra", f"{place}")
+            outcome.add("extra", f"{place}: {str(source)[:600]}")
         else:
             found = differences({**expected[place], "weir.pipeline": pipeline}, flat)
             if late_at_most is not None and not 0 <= flat.get("weir.late", -1) <= late_at_most[place]:
