@@ -4,14 +4,12 @@
  * round numbers of messages. */
 #include "bench/report.h"
 #include "bench/result.h"
+#include "bench/rig.h"
 #include "bench/workload.h"
 
 #include "pipeline/engine.h"
 
 #include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 /* 100,000 series with an event each 60 s give 125,000 events a bucket of 75 s: samples each 250,000
  * messages all see the same phase of the bucket, and what differs between them is growth. */
@@ -31,19 +29,6 @@ struct samples {
     uint64_t step;
 };
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file) {
-        if (fscanf(file, "%*u %llu", &pages) != 1)
-            pages = 0;
-        (void)fclose(file);
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
                         double seconds)
 {
@@ -60,7 +45,7 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
     heap = mallinfo2();
     samples->items[samples->count++] =
         (struct sample){.messages = messages,
-                        .resident_bytes = resident_bytes(),
+                        .resident_bytes = (uint64_t)resident_bytes(),
                         .heap_bytes = heap.uordblks + heap.hblkhd,
                         .state_bytes = (uint64_t)report_metric(metrics, "weir_state_bytes"),
                         .queue_bytes = (uint64_t)(report_metric(metrics, "weir_queue_bytes") +

@@ -11,5 +11,11 @@ struct usage { /* seconds; of the whole process, all threads */
 struct usage usage_now(void);
 struct usage usage_since(struct usage before);
 
+static inline void usage_add(struct usage *total, struct usage more)
+{
+    total->wall += more.wall;
+    total->cpu += more.cpu;
+}
+
 /* The sum over a metric's labels in Prometheus text. */
 double report_metric(struct buffer *metrics, const char *name);

@@ -20,14 +20,15 @@ enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
 
 static const char counted_measure[] = "arrivals";
 
-static const char plan_head[] = "name: bench\n"
-                                "http: {listen: \"\"}\n"
-                                "time: {lateness: 10s}\n"
-                                "formats:\n"
-                                "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
-                                "workflow, task: task, run: run, state: state,\n"
-                                "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
-                                "level: level, message: message}}\n";
+const char workload_plan_head[] =
+    "name: bench\n"
+    "http: {listen: \"\"}\n"
+    "time: {lateness: 10s}\n"
+    "formats:\n"
+    "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
+    "workflow, task: task, run: run, state: state,\n"
+    "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
+    "level: level, message: message}}\n";
 
 static const char plan_measures[] =
     "measures:\n"
@@ -133,7 +134,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
 
     workload->plans++;
     buffer_init(out, PLAN_BYTES_MAX);
-    buffer_put_text(out, plan_head);
+    buffer_put_text(out, workload_plan_head);
     buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
                  workload->plans, checkpoint);
     if (options->brokers)

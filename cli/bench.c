@@ -90,7 +90,7 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
 {
     const struct request *request = owner;
     uint64_t series = or_default(request->series, bench_case->series);
-    uint64_t rate = or_default(request->rate, 10000);
+    uint64_t rate = or_default(request->rate, or_default(bench_case->rate, 10000));
 
     *ret_options = (struct bench_options){
         .brokers = bench_case->needs_brokers ? request->brokers : NULL,
