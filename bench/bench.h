@@ -27,6 +27,7 @@ struct bench_case {
     uint64_t events, series;
     uint64_t rate;      /* events a second of event time; 0: 10,000, or as rounds_s has it */
     uint64_t rounds_s;  /* every series has an event in so many seconds, in turn; 0: by Zipf's law */
+    bool takes_input;   /* a recording */
     bool needs_brokers; /* else it takes none */
 };
 

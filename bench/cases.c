@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-extern bench_run bench_clean, bench_score, bench_throughput, bench_memory, bench_state, bench_rules,
-    bench_aggregate, bench_hopping, bench_series, bench_encode;
+extern bench_run bench_decode, bench_clean, bench_score, bench_throughput, bench_memory, bench_state,
+    bench_rules, bench_aggregate, bench_hopping, bench_series, bench_encode;
 
 const struct bench_case bench_cases[] = {
     // clang-format off
@@ -13,6 +13,7 @@ const struct bench_case bench_cases[] = {
     {"file", "the same from a file, without any service", bench_throughput, .events = 1000000, .series = 2000},
     {"memory", "resident size while a backlog is read", bench_memory, .events = 5000000, .series = 100000, .rounds_s = 60, .needs_brokers = true},
     {"state", "checkpoints and restarts with a million series", bench_state, .events = 8000000, .series = 1000000, .rounds_s = 60},
+    {"decode", "messages to rows, by format; --input F [--format NAME]: of a recording", bench_decode, .events = 500000, .series = 2000, .takes_input = true},
     {"clean", "clean steps alone", bench_clean, .events = 300000, .series = 2000},
     {"aggregate", "tumbling windows alone, by 1000, 100,000 and 1,000,000 keys", bench_aggregate, .events = 3000000, .rate = 100000},
     {"hopping", "windows of 60 s each second alone", bench_hopping, .events = 1000000, .series = 100000, .rounds_s = 10},

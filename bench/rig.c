@@ -9,15 +9,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { EVENT_BYTES_MAX = 4096, PATH_BYTES = 256 };
+enum { EVENT_BYTES_MAX = 4096, PATH_BYTES = 256, PLAN_BYTES_MAX = 16 * 1024 * 1024 };
 
 static const char source[] = "sources:\n"
                              "  - {name: tasks, type: file, path: events.jsonl, format: task_json}\n";
 
-static bool write_plan(int file, const char *sections)
+static bool write_plan(int file, const char *text)
 {
     FILE *stream = fdopen(file, "w");
-    bool written = stream && fprintf(stream, "%s%s%s", workload_plan_head, source, sections) > 0;
+    bool written = stream && fputs(text, stream) >= 0;
 
     if (stream)
         written = fclose(stream) == 0 && written;
@@ -25,7 +25,7 @@ static bool write_plan(int file, const char *sections)
 }
 
 /* Plans come from files, which errors name. */
-static enum status load_plan(const char *sections, struct plan **ret_plan, struct error *ret_error)
+enum status rig_plan(const char *text, struct plan **ret_plan, struct error *ret_error)
 {
     const char *parent = getenv("TMPDIR");
     char path[PATH_BYTES];
@@ -36,8 +36,8 @@ static enum status load_plan(const char *sections, struct plan **ret_plan, struc
     file = mkstemp(path);
     if (file < 0)
         return fail(ret_error, "%s: %s", path, strerror(errno));
-    status = write_plan(file, sections) ? plan_load(path, NULL, 0, ret_plan, ret_error)
-                                        : fail(ret_error, "%s: cannot be written", path);
+    status = write_plan(file, text) ? plan_load(path, NULL, 0, ret_plan, ret_error)
+                                    : fail(ret_error, "%s: cannot be written", path);
     (void)unlink(path);
     return status;
 }
@@ -47,10 +47,17 @@ enum status rig_open(const struct generator_options *options, const char *sectio
 {
     struct rig *rig = ret_rig;
     const struct plan_format *format;
+    struct buffer text;
+    enum status status;
 
     *rig = (struct rig){.greatest_us = INT64_MIN};
-    if (load_plan(sections, &rig->plan, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
+    buffer_init(&text, PLAN_BYTES_MAX);
+    buffer_print(&text, "%s%s%s", workload_plan_head, source, sections);
+    buffer_put_char(&text, '\0');
+    status = rig_plan(text.data, &rig->plan, ret_error);
+    buffer_free(&text);
+    if (status != STATUS_OK)
+        return status;
     format = &rig->plan->formats[rig->plan->sources[0].format];
     rig->format_type = format->type;
     if (format->type->open(format->settings, &(struct format_context){.labels = &rig->plan->labels},

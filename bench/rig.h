@@ -17,6 +17,9 @@ struct rig {
     int64_t offset, greatest_us;
 };
 
+/* A configuration's text; to be freed with plan_free. */
+enum status rig_plan(const char *text, struct plan **ret_plan, struct error *ret_error);
+
 /* Sections of a configuration beside the name, time, format and source that every rig has; "" for none. To
  * be closed only after STATUS_OK. */
 enum status rig_open(const struct generator_options *options, const char *sections, struct rig *ret_rig,

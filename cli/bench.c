@@ -19,10 +19,10 @@ static const char usage[] =
     "       weir bench generate [options]                 prints synthetic events\n"
     "options: --brokers B --events N --series N --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
-    "         --partitions N --runs N --workers N --out FILE\n";
+    "         --partitions N --runs N --workers N --input F [--format NAME] --out FILE\n";
 
 struct request {
-    const char *brokers, *start, *out;
+    const char *brokers, *start, *out, *input, *format;
     uint64_t events, series, seed, rate, partitions, runs, workers;
     int64_t start_us;
 };
@@ -53,6 +53,8 @@ static bool read_request(int argc, char **argv, struct request *ret_request)
         {"--brokers", &request->brokers, NULL, 0},
         {"--start", &request->start, NULL, 0},
         {"--out", &request->out, NULL, 0},
+        {"--input", &request->input, NULL, 0},
+        {"--format", &request->format, NULL, 0},
         {"--events", NULL, &request->events, UINT64_C(1) << 40},
         {"--series", NULL, &request->series, 100000000},
         {"--tasks", NULL, &request->series, 100000000},
@@ -94,6 +96,8 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
 
     *ret_options = (struct bench_options){
         .brokers = bench_case->needs_brokers ? request->brokers : NULL,
+        .input = bench_case->takes_input ? request->input : NULL,
+        .format = bench_case->takes_input ? request->format : NULL,
         .generator = {.events = or_default(request->events, bench_case->events),
                       .seed = or_default(request->seed, 1),
                       .tasks = (unsigned)series,
@@ -172,24 +176,34 @@ static int run_cases(const struct bench_case *bench_case, struct request *reques
     return code;
 }
 
+/* Whether a case takes what was given; all cases take what any of them takes. */
+static bool fits(const struct bench_case *bench_case, const struct request *request)
+{
+    bool all = !bench_case;
+
+    return (all || bench_case->needs_brokers == (request->brokers != NULL)) &&
+           (all || bench_case->takes_input || !request->input) && (request->input || !request->format);
+}
+
 int cli_bench(int argc, char **argv)
 {
     static const struct bench_case generator_case = {.name = "generate", .events = 1000, .series = 2000};
     const char *name = argc > 1 ? argv[1] : NULL;
     const struct bench_case *bench_case = name ? bench_case_find(name) : NULL;
+    bool all = name && strcmp(name, "all") == 0;
     struct bench_options options;
     struct request request;
-    bool makes = name && strcmp(name, generator_case.name) == 0, all = name && strcmp(name, "all") == 0;
 
     if (!name)
         return list_cases();
-    if ((!bench_case && !makes && !all) || !read_request(argc - 2, argv + 2, &request) ||
-        (!all && (bench_case && bench_case->needs_brokers) != (request.brokers != NULL))) {
+    if (strcmp(name, generator_case.name) == 0)
+        bench_case = &generator_case;
+    if ((!bench_case && !all) || !read_request(argc - 2, argv + 2, &request) || !fits(bench_case, &request)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    if (!makes)
+    if (bench_case != &generator_case)
         return run_cases(bench_case, &request);
-    options_of(&request, &generator_case, &options);
+    options_of(&request, bench_case, &options);
     return generate(&options.generator);
 }
