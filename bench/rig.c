@@ -76,6 +76,7 @@ void rig_close(struct rig *rig)
     rig->format_type->close(rig->format);
     event_batch_free(&rig->batch);
     buffer_free(&rig->texts);
+    generator_free(&rig->generator);
     plan_free(rig->plan);
 }
 

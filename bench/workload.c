@@ -76,6 +76,7 @@ static enum status write_file(const struct workload *workload, const char *path,
         buffer_clear(&event);
     }
     buffer_free(&event);
+    generator_free(&generator);
     if (file)
         written = fclose(file) == 0 && written;
     return written ? STATUS_OK : fail(error, "%s: %s", path, strerror(errno));

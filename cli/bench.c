@@ -11,20 +11,29 @@
 enum { DOCUMENT_BYTES_MAX = 16 * 1024 * 1024, EVENT_BYTES_MAX = 4096 };
 
 static const char usage[] =
-    "usage: weir bench                                    lists the cases\n"
-    "       weir bench CASE [options]                     a document of its figures, as JSON\n"
-    "       weir bench all [--out FILE] [options]         one of all cases; without --brokers only of those "
-    "that "
-    "need none\n"
-    "       weir bench generate [options]                 prints synthetic events\n"
+    "usage: weir bench                                lists the cases\n"
+    "       weir bench CASE [options] [--out FILE]    a document of its figures, as JSON\n"
+    "       weir bench all [options] [--out FILE]     one of all cases; without --brokers of those that need "
+    "none\n"
+    "       weir bench generate [options] [shapes]    prints synthetic events\n"
     "options: --brokers B --events N --series N --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
-    "         --partitions N --runs N --workers N --input F [--format NAME] --out FILE\n";
+    "         --jitter DURATION --partitions N --runs N --workers N --input F [--format NAME]\n"
+    "shapes:  --daily PERCENT     how far the rate swings over a day\n"
+    "         --bursts FACTOR     of the rate, in one minute of each quarter of an hour\n"
+    "         --late PERCENT      of the events come 15 s to an hour late\n"
+    "         --retries PERCENT   of the failed attempts are tried again\n"
+    "         --nested TASKS      whole runs of so many tasks (at most 20): queued, running, ended; some "
+    "start "
+    "others\n";
+
+static const struct bench_case generator_case = {.name = "generate", .events = 1000, .series = 2000};
 
 struct request {
-    const char *brokers, *start, *out, *input, *format;
+    const char *brokers, *start, *out, *input, *format, *jitter;
     uint64_t events, series, seed, rate, partitions, runs, workers;
-    int64_t start_us;
+    uint64_t daily, bursts, late, retries, nested; /* shapes of generated events */
+    int64_t start_us, jitter_us;
 };
 
 static bool read_number(const char *text, uint64_t max, uint64_t *ret_number)
@@ -63,11 +72,17 @@ static bool read_request(int argc, char **argv, struct request *ret_request)
         {"--partitions", NULL, &request->partitions, 10000},
         {"--runs", NULL, &request->runs, 1000},
         {"--workers", NULL, &request->workers, 64},
+        {"--jitter", &request->jitter, NULL, 0},
+        {"--daily", NULL, &request->daily, 100},
+        {"--bursts", NULL, &request->bursts, 1000},
+        {"--late", NULL, &request->late, 100},
+        {"--retries", NULL, &request->retries, 100},
+        {"--nested", NULL, &request->nested, GENERATOR_TASKS_PER_WORKFLOW},
         // clang-format on
     };
     const size_t count = sizeof options / sizeof *options;
 
-    *request = (struct request){.start = "2024-01-01T00:00:00Z"};
+    *request = (struct request){.start = "2024-01-01T00:00:00Z", .jitter = "5s"};
     for (int i = 0; i < argc; i += 2) {
         size_t found = 0;
 
@@ -80,7 +95,8 @@ static bool read_request(int argc, char **argv, struct request *ret_request)
         else if (!read_number(argv[i + 1], options[found].max, options[found].number))
             return false;
     }
-    return time_parse(span_of(request->start), TIME_UNIT_AUTO, TIME_NONE, &request->start_us);
+    return time_parse(span_of(request->start), TIME_UNIT_AUTO, TIME_NONE, &request->start_us) &&
+           duration_parse(span_of(request->jitter), &request->jitter_us);
 }
 
 static uint64_t or_default(uint64_t given, uint64_t value)
@@ -103,7 +119,12 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
                       .tasks = (unsigned)series,
                       .rate = (double)rate,
                       .start_us = request->start_us,
-                      .jitter_us = 5 * INT64_C(1000000)},
+                      .jitter_us = request->jitter_us,
+                      .daily = (double)request->daily / 100,
+                      .burst = (double)request->bursts,
+                      .late = (double)request->late / 100,
+                      .retries = (double)request->retries / 100,
+                      .nested = (unsigned)request->nested},
         .partitions = (unsigned)or_default(request->partitions, 8),
         .runs = (unsigned)or_default(request->runs, 3),
         .workers = (unsigned)or_default(request->workers, 1),
@@ -136,6 +157,7 @@ static int generate(const struct generator_options *options)
         buffer_clear(&event);
     }
     buffer_free(&event);
+    generator_free(&generator);
     return fflush(stdout) == 0 && !ferror(stdout) ? EXIT_DONE : EXIT_OUTSIDE;
 }
 
@@ -176,18 +198,21 @@ static int run_cases(const struct bench_case *bench_case, struct request *reques
     return code;
 }
 
-/* Whether a case takes what was given; all cases take what any of them takes. */
+/* Whether a case takes what was given; all cases take what any of them takes. Shapes are for the generator:
+ * the cases count on an event for an event. */
 static bool fits(const struct bench_case *bench_case, const struct request *request)
 {
     bool all = !bench_case;
 
+    if (bench_case != &generator_case &&
+        (request->daily || request->bursts || request->late || request->retries || request->nested))
+        return false;
     return (all || bench_case->needs_brokers == (request->brokers != NULL)) &&
            (all || bench_case->takes_input || !request->input) && (request->input || !request->format);
 }
 
 int cli_bench(int argc, char **argv)
 {
-    static const struct bench_case generator_case = {.name = "generate", .events = 1000, .series = 2000};
     const char *name = argc > 1 ? argv[1] : NULL;
     const struct bench_case *bench_case = name ? bench_case_find(name) : NULL;
     bool all = name && strcmp(name, "all") == 0;
