@@ -1,5 +1,5 @@
-/* Clean steps on batches of decoded rows: each of the usual kinds alone, and a list of them as an installation
- * has it. */
+/* Clean steps on batches of decoded rows: each of the usual kinds alone, and a list of them as an
+ * installation has it. */
 #include "bench/report.h"
 #include "bench/result.h"
 #include "bench/rig.h"

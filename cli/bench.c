@@ -1,6 +1,8 @@
 /* weir bench: what the machine at hand makes of synthetic events. The cases are in bench/; this reads their
  * options. */
 #include "bench/bench.h"
+#include "bench/compare.h"
+#include "bench/page.h"
 #include "cli/commands.h"
 
 #include <errno.h>
@@ -15,6 +17,8 @@ static const char usage[] =
     "       weir bench CASE [options] [--out FILE]    a document of its figures, as JSON\n"
     "       weir bench all [options] [--out FILE]     one of all cases; without --brokers of those that need "
     "none\n"
+    "       weir bench compare A.json B.json          two documents: ratios of medians, B to A\n"
+    "       weir bench report FOLDER                  the documents of a folder as an HTML page\n"
     "       weir bench generate [options] [shapes]    prints synthetic events\n"
     "options: --brokers B --events N --series N --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
@@ -164,7 +168,7 @@ static int generate(const struct generator_options *options)
 static int write_out(const char *path, const struct buffer *document)
 {
     FILE *file = path ? fopen(path, "w") : stdout;
-    bool written = file && fprintf(file, "%.*s\n", (int)document->size, document->data) > 0;
+    bool written = file && fwrite(document->data, 1, document->size, file) == document->size;
 
     if (file)
         written = (path ? fclose(file) : fflush(file)) == 0 && written;
@@ -192,9 +196,46 @@ static int run_cases(const struct bench_case *bench_case, struct request *reques
             code = EXIT_OUTSIDE;
         }
     }
-    if (document.size && write_out(request->out, &document) != EXIT_DONE)
+    buffer_put_char(&document, '\n');
+    if (document.size > 1 && write_out(request->out, &document) != EXIT_DONE)
         code = EXIT_OUTSIDE;
     buffer_free(&document);
+    return code;
+}
+
+static int compare(const char *before, const char *after)
+{
+    struct document documents[2] = {{0}};
+    struct buffer out;
+    struct error error;
+    int code = EXIT_OUTSIDE;
+
+    buffer_init(&out, DOCUMENT_BYTES_MAX);
+    if (document_read(before, &documents[0], &error) == STATUS_OK &&
+        document_read(after, &documents[1], &error) == STATUS_OK) {
+        compare_write(&documents[0], &documents[1], &out);
+        code = write_out(NULL, &out);
+    } else {
+        (void)fprintf(stderr, "weir bench compare: %s\n", error.text);
+    }
+    document_free(&documents[0]);
+    document_free(&documents[1]);
+    buffer_free(&out);
+    return code;
+}
+
+static int write_page(const char *folder)
+{
+    struct buffer out;
+    struct error error;
+    int code = EXIT_OUTSIDE;
+
+    buffer_init(&out, DOCUMENT_BYTES_MAX);
+    if (page_write(folder, &out, &error) == STATUS_OK)
+        code = write_out(NULL, &out);
+    else
+        (void)fprintf(stderr, "weir bench report: %s\n", error.text);
+    buffer_free(&out);
     return code;
 }
 
@@ -221,6 +262,10 @@ int cli_bench(int argc, char **argv)
 
     if (!name)
         return list_cases();
+    if (strcmp(name, "compare") == 0 && argc == 4)
+        return compare(argv[2], argv[3]);
+    if (strcmp(name, "report") == 0 && argc == 3)
+        return write_page(argv[2]);
     if (strcmp(name, generator_case.name) == 0)
         bench_case = &generator_case;
     if ((!bench_case && !all) || !read_request(argc - 2, argv + 2, &request) || !fits(bench_case, &request)) {
