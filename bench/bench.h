@@ -1,6 +1,6 @@
-/* Figures of the whole program on synthetic events, as JSON. Each case measures a floor and the program on
- * the same input in the same process by turns, because figures of different minutes on a shared machine do
- * not compare. */
+/* The benchmark's cases: a visible list, one row a case, one file a case. Where a case sets a floor beside
+ * the program it measures both on the same input in the same process by turns, because figures of different
+ * minutes on a shared machine do not compare. */
 #pragma once
 #include "bench/generate.h"
 
@@ -8,24 +8,40 @@
 
 struct bench_options {
     const char *brokers; /* NULL: a file is the input */
-    struct generator_options generator;
+    const char *input;   /* a recording of one's own, and its format; NULL: generated events */
+    const char *format;
+    struct generator_options generator; /* tasks: the series; 0: the case's own numbers of them */
     unsigned partitions, runs, workers; /* each at least 1 */
     bool progress;                      /* one line a step on stderr */
 };
 
-/* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times
- * each. Appends one JSON object: events_per_second, cpu_us_per_event of process time, their medians and
- * ranges, what was delivered, and whether the buckets' counts add up to the events. */
-enum status bench_throughput(const struct bench_options *options, struct buffer *out,
-                             struct error *ret_error);
+struct result;
 
-/* The whole engine once over a backlog in Kafka, with the resident size of the process by messages taken.
- * Appends one JSON object: the samples, and the largest of the second half relative to the one at a fifth
- * of the backlog. */
-enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+/* Appends figures, one value a run. The options are those of the row with what the user gave. */
+typedef enum status bench_run(const struct bench_options *options, struct result *result,
+                              struct error *ret_error);
 
-/* Checkpoints and restarts with as many series as there are tasks: the program with checkpoints and
- * practically without, by turns, then a stop, a kill, and a start after each. Every one of them in a
- * process of its own. Appends one JSON object: speed and CPU of both sides, what a checkpoint takes, sizes,
- * seconds until a new process reads its first event. */
-enum status bench_state(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+struct bench_case {
+    const char *name, *help;
+    bench_run *run;
+    uint64_t events, series;
+    uint64_t rate;      /* events a second of event time; 0: 10,000, or as rounds_s has it */
+    uint64_t rounds_s;  /* every series has an event in so many seconds, in turn; 0: by Zipf's law */
+    bool takes_input;   /* a recording */
+    bool needs_brokers; /* else it takes none */
+};
+
+extern const struct bench_case bench_cases[]; /* ends with a NULL name */
+const struct bench_case *bench_case_find(const char *name);
+
+/* Appends a document (result.h) of one case. */
+enum status bench_one(const struct bench_case *bench_case, const struct bench_options *options,
+                      struct buffer *out, struct error *ret_error);
+
+/* The options for a case: those of its row with what the user gave. */
+typedef void bench_options_of(void *owner, const struct bench_case *bench_case,
+                              struct bench_options *ret_options);
+
+/* Appends a document of all cases, each run in a process of its own; one that fails says so in its place.
+ * Those that need brokers are left out without. Returns how many failed. */
+unsigned bench_all(bench_options_of *options_of, void *owner, struct buffer *out);

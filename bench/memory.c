@@ -3,14 +3,13 @@
  * pieces. Looked at 20 times a second while the engine runs; samples are the first looks past
  * round numbers of messages. */
 #include "bench/report.h"
+#include "bench/result.h"
+#include "bench/rig.h"
 #include "bench/workload.h"
 
 #include "pipeline/engine.h"
 
 #include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 /* 100,000 series with an event each 60 s give 125,000 events a bucket of 75 s: samples each 250,000
  * messages all see the same phase of the bucket, and what differs between them is growth. */
@@ -30,19 +29,6 @@ struct samples {
     uint64_t step;
 };
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file) {
-        if (fscanf(file, "%*u %llu", &pages) != 1)
-            pages = 0;
-        (void)fclose(file);
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
                         double seconds)
 {
@@ -59,7 +45,7 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
     heap = mallinfo2();
     samples->items[samples->count++] =
         (struct sample){.messages = messages,
-                        .resident_bytes = resident_bytes(),
+                        .resident_bytes = (uint64_t)resident_bytes(),
                         .heap_bytes = heap.uordblks + heap.hblkhd,
                         .state_bytes = (uint64_t)report_metric(metrics, "weir_state_bytes"),
                         .queue_bytes = (uint64_t)(report_metric(metrics, "weir_queue_bytes") +
@@ -90,29 +76,9 @@ static enum status run_engine(const struct plan *plan, struct samples *samples, 
     return status;
 }
 
-static void report_samples(struct json_writer *json, const struct samples *samples)
-{
-    json_open_list(json, "samples");
-    for (unsigned i = 0; i < samples->count; i++) {
-        const struct sample *sample = &samples->items[i];
-
-        if (sample->messages == 0)
-            continue;
-        json_open(json, NULL);
-        json_unsigned(json, "messages", sample->messages);
-        json_unsigned(json, "resident_bytes", sample->resident_bytes);
-        json_unsigned(json, "heap_bytes", sample->heap_bytes);
-        json_unsigned(json, "state_bytes", sample->state_bytes);
-        json_unsigned(json, "queue_bytes", sample->queue_bytes);
-        json_number(json, "seconds", sample->seconds);
-        json_close(json);
-    }
-    json_close_list(json);
-}
-
 /* The largest sample of the second half relative to the one at a fifth. Open panes swing by a bucket's worth
  * between samples, so a few percent are not growth. */
-static void report_ratios(struct json_writer *json, const struct samples *samples)
+static void report_ratios(struct result *result, const struct samples *samples)
 {
     const struct sample *reference = &samples->items[SAMPLES / 5 - 1];
     uint64_t resident = 0, heap = 0;
@@ -125,38 +91,29 @@ static void report_ratios(struct json_writer *json, const struct samples *sample
     }
     if (reference->messages == 0 || resident == 0)
         return; /* too few events to look at it in time */
-    json_number(json, "ratio", (double)resident / (double)reference->resident_bytes);
-    json_number(json, "ratio_asked_at_most", 1.05);
-    json_number_if(json, "heap_ratio", /* the sanitizers' malloc tells nothing */
-                   (double)heap / (double)reference->heap_bytes);
+    result_add(result, "times", (double)resident / (double)reference->resident_bytes, "resident_growth");
+    result_ask(result, "resident_growth", 1.05);
+    result_add(result, "times", /* the sanitizers' malloc tells nothing: then it is none */
+               (double)heap / (double)reference->heap_bytes, "heap_growth");
 }
 
-static void report(const struct workload *workload, const struct samples *samples, struct usage used,
-                   struct buffer *out)
+static void report_samples(struct result *result, const struct samples *samples)
 {
-    const struct generator_options *input = &workload->options.generator;
-    const struct null_server_figures *served = workload->server.figures;
-    struct json_writer json;
+    for (unsigned i = 0; i < samples->count; i++) {
+        const struct sample *sample = &samples->items[i];
 
-    json_begin(&json, out);
-    json_open(&json, NULL);
-    json_text(&json, "case", SPAN_LITERAL("memory"));
-    report_machine(&json);
-    json_unsigned(&json, "events", input->events);
-    json_unsigned(&json, "series", input->tasks);
-    json_unsigned(&json, "partitions", workload->options.partitions);
-    json_unsigned(&json, "workers", workload->options.workers);
-    json_number(&json, "seconds", used.wall);
-    json_number(&json, "cpu_seconds", used.cpu);
-    report_samples(&json, samples);
-    report_ratios(&json, samples);
-    json_unsigned(&json, "documents", atomic_load(&served->documents));
-    json_unsigned(&json, "rows_in_buckets", atomic_load(&served->counted));
-    json_bool(&json, "rows_match", atomic_load(&served->counted) == input->events);
-    json_close(&json);
+        if (sample->messages == 0)
+            continue;
+        result_add(result, "messages", (double)sample->messages, "samples.messages");
+        result_add(result, "bytes", (double)sample->resident_bytes, "samples.resident_bytes");
+        result_add(result, "bytes", (double)sample->heap_bytes, "samples.heap_bytes");
+        result_add(result, "bytes", (double)sample->state_bytes, "samples.state_bytes");
+        result_add(result, "bytes", (double)sample->queue_bytes, "samples.queue_bytes");
+        result_add(result, "s", sample->seconds, "samples.seconds");
+    }
 }
 
-enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error)
+enum status bench_memory(const struct bench_options *options, struct result *result, struct error *ret_error)
 {
     struct samples samples = {.step = options->generator.events / SAMPLES};
     struct workload workload;
@@ -168,8 +125,13 @@ enum status bench_memory(const struct bench_options *options, struct buffer *out
         status = workload_plan(&workload, EVERY_S, &plan, ret_error);
     if (status == STATUS_OK)
         status = run_engine(plan, &samples, &used, ret_error);
-    if (status == STATUS_OK)
-        report(&workload, &samples, used, out);
+    if (status == STATUS_OK) {
+        result_add_usage(result, "", "event", (double)options->generator.events, used);
+        report_samples(result, &samples);
+        report_ratios(result, &samples);
+        result_check(result, "rows_match",
+                     atomic_load(&workload.server.figures->counted) == options->generator.events);
+    }
     if (plan)
         plan_free(plan);
     workload_close(&workload);

@@ -1,6 +1,6 @@
-/* Pieces of the cases' reports, and the clocks they are made with. */
+/* The clocks of the cases, and what the engine's own metrics say. */
 #pragma once
-#include "base/json_writer.h"
+#include "base/buffer.h"
 
 #include <stdint.h>
 
@@ -11,11 +11,11 @@ struct usage { /* seconds; of the whole process, all threads */
 struct usage usage_now(void);
 struct usage usage_since(struct usage before);
 
-/* "machine": what figures must be read with. */
-void report_machine(struct json_writer *json);
-
-/* An object with median, min and max of `count` >= 1 values, which it sorts; returns the median. */
-double report_range(struct json_writer *json, const char *key, double *values, unsigned count);
+static inline void usage_add(struct usage *total, struct usage more)
+{
+    total->wall += more.wall;
+    total->cpu += more.cpu;
+}
 
 /* The sum over a metric's labels in Prometheus text. */
 double report_metric(struct buffer *metrics, const char *name);

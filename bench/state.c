@@ -2,18 +2,16 @@
  * changes: the worst there is. No sink, so that nothing else takes time. Each measurement is a process of its
  * own (a heap that has been used before, or a thread of an engine before, would show in it), and tells its
  * figures through a pipe. */
+#include "bench/apart.h"
 #include "bench/report.h"
+#include "bench/result.h"
 #include "bench/workload.h"
 
-#include "base/memory.h"
 #include "pipeline/engine.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { EVERY_S = 60, WAIT_MS = 5, METRICS_BYTES_MAX = 1024 * 1024 };
@@ -32,8 +30,6 @@ struct figures {
     double checkpoints, values, value_bytes;
     double written_bytes;
     double file_bytes, log_bytes;
-    enum status status;
-    struct error error;
 };
 
 enum sides { SIDE_WITHOUT, SIDE_WITH, SIDES };
@@ -44,9 +40,13 @@ static const struct {
 
 struct state_bench {
     struct workload workload;
-    double *events_per_second[SIDES], *cpu_us_per_event[SIDES];
-    struct figures with; /* of the last run */
-    struct figures stopped, after_stop, after_kill;
+    struct result *result;
+};
+
+struct measurement {
+    const struct plan *plan;
+    double messages;
+    enum ending ending;
 };
 
 static double file_size(const char *path, const char *suffix)
@@ -86,64 +86,54 @@ static void read_figures(const struct plan *plan, struct buffer *metrics, struct
 }
 
 /* Runs the engine until it has read so many messages. */
-static void run_engine(const struct plan *plan, double messages, enum ending ending,
-                       struct figures *ret_figures)
+static enum status run_engine(void *owner, struct buffer *out, struct error *ret_error)
 {
+    const struct measurement *measurement = owner;
     struct engine_options options = {.mode = ENGINE_ONCE};
     struct usage before = usage_now();
+    struct figures figures = {0};
     struct engine *engine;
     struct buffer metrics;
-    enum status status;
+    enum status status = engine_start(measurement->plan, &options, &engine, ret_error);
 
-    *ret_figures = (struct figures){.status = engine_start(plan, &options, &engine, &ret_figures->error)};
-    if (ret_figures->status != STATUS_OK)
-        return;
+    if (status != STATUS_OK)
+        return status;
     buffer_init(&metrics, METRICS_BYTES_MAX);
     do {
-        status = engine_wait(engine, WAIT_MS, &ret_figures->error);
+        status = engine_wait(engine, WAIT_MS, ret_error);
         buffer_clear(&metrics);
         engine_metrics(engine, &metrics);
-    } while (status == STATUS_RETRY && report_metric(&metrics, "weir_messages_total") < messages);
-    ret_figures->status = status == STATUS_RETRY ? STATUS_OK : status;
-    ret_figures->used = usage_since(before);
-    read_figures(plan, &metrics, ret_figures);
-    if (ending == ENDING_KILL)
+    } while (status == STATUS_RETRY &&
+             report_metric(&metrics, "weir_messages_total") < measurement->messages);
+    figures.used = usage_since(before);
+    read_figures(measurement->plan, &metrics, &figures);
+    if (measurement->ending == ENDING_KILL)
         (void)raise(SIGKILL);
-    if (ending == ENDING_LEAVE)
-        return;
-    before = usage_now();
-    engine_stop(engine);
-    ret_figures->stop = usage_since(before);
-    engine_free(engine);
-    ret_figures->file_bytes = file_size(plan->store.path, "");
+    if (measurement->ending == ENDING_STOP) {
+        before = usage_now();
+        engine_stop(engine);
+        figures.stop = usage_since(before);
+        engine_free(engine);
+        figures.file_bytes = file_size(measurement->plan->store.path, "");
+    }
+    buffer_put(out, &figures, sizeof figures);
+    return status == STATUS_RETRY ? STATUS_OK : status;
 }
 
-/* The same in a process of its own. */
+/* The same in a process of its own; one that kills itself has no figures. */
 static enum status run_apart(const struct plan *plan, double messages, enum ending ending,
                              struct figures *ret_figures, struct error *ret_error)
 {
-    ssize_t got;
-    int ends[2];
-    pid_t child;
+    struct measurement measurement = {.plan = plan, .messages = messages, .ending = ending};
+    struct buffer out;
+    enum status status;
 
-    if (pipe(ends) != 0)
-        return fail(ret_error, "cannot make a pipe: %s", strerror(errno));
-    child = fork();
-    if (child == 0) {
-        run_engine(plan, messages, ending, ret_figures);
-        got = write(ends[1], ret_figures, sizeof *ret_figures);
-        _exit(got != (ssize_t)sizeof *ret_figures);
-    }
-    close(ends[1]);
-    got = child > 0 ? read(ends[0], ret_figures, sizeof *ret_figures) : 0;
-    close(ends[0]);
-    if (child > 0)
-        (void)waitpid(child, NULL, 0);
-    if (ending == ENDING_KILL && got == 0)
-        return STATUS_OK;
-    if (got != (ssize_t)sizeof *ret_figures)
-        return fail(ret_error, "a run ended without a word");
-    return ret_figures->status == STATUS_OK ? STATUS_OK : fail(ret_error, "%s", ret_figures->error.text);
+    buffer_init(&out, sizeof *ret_figures);
+    status = apart_run(run_engine, &measurement, &out, ret_error);
+    if (out.size == sizeof *ret_figures)
+        memcpy(ret_figures, out.data, out.size);
+    buffer_free(&out);
+    return status == STATUS_SKIP && ending == ENDING_KILL ? STATUS_OK : status;
 }
 
 static enum status make_plan(struct workload *workload, const char *checkpoint, struct plan **ret_plan,
@@ -176,130 +166,103 @@ static void remove_store(struct plan *plan)
     plan_free(plan);
 }
 
-static enum status run_side(struct state_bench *bench, enum sides side, unsigned run, struct error *ret_error)
+static void note_checkpoints(struct result *result, const struct figures *with)
+{
+    const struct {
+        const char *name, *unit;
+        double value;
+    } figures[] = {
+        {"checkpoints", "checkpoints", with->checkpoints},
+        {"checkpoint_seconds", "s", with->cut_s},
+        {"save_seconds", "s", with->save_s},
+        {"pause_seconds_max", "s", with->pause_s},
+        {"values", "values", with->values},
+        {"value_bytes", "bytes", with->value_bytes},
+        {"written_bytes", "bytes", with->written_bytes},
+        {"store_bytes", "bytes", with->file_bytes},
+        {"log_bytes", "bytes", with->log_bytes},
+    };
+
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        result_add(result, figures[i].unit, figures[i].value, "%s", figures[i].name);
+    result_ask(result, "pause_seconds_max", 0.02);
+}
+
+static enum status run_side(struct state_bench *bench, enum sides side, struct figures *ret_figures,
+                            struct error *ret_error)
 {
     double events = (double)bench->workload.options.generator.events;
-    struct figures figures;
     struct plan *plan;
 
     if (make_plan(&bench->workload, sides[side].checkpoint, &plan, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    enum status status = run_apart(plan, events, ENDING_LEAVE, &figures, ret_error);
+    enum status status = run_apart(plan, events, ENDING_LEAVE, ret_figures, ret_error);
     remove_store(plan);
     if (status != STATUS_OK)
         return status;
-    bench->events_per_second[side][run] = events / figures.used.wall;
-    bench->cpu_us_per_event[side][run] = figures.used.cpu / events * 1e6;
-    if (side == SIDE_WITH)
-        bench->with = figures;
+    result_add_usage(bench->result, sides[side].name, "event", events, ret_figures->used);
     workload_tell(&bench->workload,
-                  "%s %u: %.0f events/s, %.3f us CPU an event, %.0f checkpoints, pause %.1f ms",
-                  sides[side].name, run + 1, bench->events_per_second[side][run],
-                  bench->cpu_us_per_event[side][run], figures.checkpoints, figures.pause_s * 1e3);
+                  "%s: %.0f events/s, %.3f us CPU an event, %.0f checkpoints, pause %.1f ms",
+                  sides[side].name, events / ret_figures->used.wall, ret_figures->used.cpu / events * 1e6,
+                  ret_figures->checkpoints, ret_figures->pause_s * 1e3);
+    return STATUS_OK;
+}
+
+static enum status run_sides(struct state_bench *bench, struct error *ret_error)
+{
+    struct figures without, with;
+
+    if (run_side(bench, SIDE_WITHOUT, &without, ret_error) != STATUS_OK ||
+        run_side(bench, SIDE_WITH, &with, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    result_add(bench->result, "share", 1 - without.used.wall / with.used.wall, "time_share");
+    result_add(bench->result, "share", with.used.cpu / without.used.cpu - 1, "cpu_share");
+    result_ask(bench->result, "time_share", 0.1);
+    result_ask(bench->result, "cpu_share", 0.1);
+    note_checkpoints(bench->result, &with);
     return STATUS_OK;
 }
 
 /* A start over what a process left that ended so, in the middle of its input. */
-static enum status run_restart(struct state_bench *bench, enum ending ending, struct figures *ret_ended,
-                               struct figures *ret_restarted, struct error *ret_error)
+static enum status run_restart(struct state_bench *bench, enum ending ending, const char *name,
+                               struct error *ret_error)
 {
     double messages = (double)bench->workload.options.generator.events * 3 / 4;
+    struct figures ended, restarted;
     struct plan *plan;
+    char figure[64];
 
     if (make_plan(&bench->workload, sides[SIDE_WITH].checkpoint, &plan, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    enum status status = run_apart(plan, messages, ending, ret_ended, ret_error);
+    enum status status = run_apart(plan, messages, ending, &ended, ret_error);
     if (status == STATUS_OK)
-        status = run_apart(plan, 1, ENDING_LEAVE, ret_restarted, ret_error);
+        status = run_apart(plan, 1, ENDING_LEAVE, &restarted, ret_error);
     remove_store(plan);
-    if (status == STATUS_OK)
-        workload_tell(&bench->workload, "start after a %s: %.2f s, %.2f s CPU",
-                      ending == ENDING_KILL ? "kill" : "stop", ret_restarted->used.wall,
-                      ret_restarted->used.cpu);
-    return status;
-}
-
-static void report_sides(struct json_writer *json, struct state_bench *bench)
-{
-    unsigned runs = bench->workload.options.runs;
-    double speed[SIDES], cpu[SIDES];
-
-    for (enum sides side = 0; side < SIDES; side++) {
-        json_open(json, sides[side].name);
-        json_text(json, "checkpoint", span_of(sides[side].checkpoint));
-        speed[side] = report_range(json, "events_per_second", bench->events_per_second[side], runs);
-        cpu[side] = report_range(json, "cpu_us_per_event", bench->cpu_us_per_event[side], runs);
-        json_close(json);
+    if (status != STATUS_OK)
+        return status;
+    if (ending == ENDING_STOP) {
+        result_add(bench->result, "bytes", ended.file_bytes, "stopped_store_bytes");
+        result_add(bench->result, "s", ended.stop.wall, "stop_seconds");
     }
-    json_number(json, "time_share", 1 - speed[SIDE_WITH] / speed[SIDE_WITHOUT]);
-    json_number(json, "cpu_share", cpu[SIDE_WITH] / cpu[SIDE_WITHOUT] - 1);
-    json_number(json, "share_asked_at_most", 0.1);
+    (void)snprintf(figure, sizeof figure, "%s.seconds", name);
+    result_add(bench->result, "s", restarted.used.wall, "%s", figure);
+    result_ask(bench->result, figure, 5);
+    result_add(bench->result, "s", restarted.used.cpu, "%s.cpu_seconds", name);
+    workload_tell(&bench->workload, "%s: %.2f s, %.2f s CPU", name, restarted.used.wall, restarted.used.cpu);
+    return STATUS_OK;
 }
 
-static void report_restart(struct json_writer *json, const char *key, const struct figures *restarted)
+enum status bench_state(const struct bench_options *options, struct result *result, struct error *ret_error)
 {
-    json_open(json, key);
-    json_number(json, "seconds", restarted->used.wall);
-    json_number(json, "cpu_seconds", restarted->used.cpu);
-    json_number(json, "seconds_asked_at_most", 5);
-    json_close(json);
-}
+    struct state_bench bench = {.result = result};
+    enum status status = workload_open(options, &bench.workload, ret_error);
 
-static void report(struct state_bench *bench, struct buffer *out)
-{
-    const struct bench_options *options = &bench->workload.options;
-    const struct figures *with = &bench->with;
-    struct json_writer json;
-
-    json_begin(&json, out);
-    json_open(&json, NULL);
-    json_text(&json, "case", SPAN_LITERAL("state"));
-    report_machine(&json);
-    json_unsigned(&json, "events", options->generator.events);
-    json_unsigned(&json, "series", options->generator.tasks);
-    json_unsigned(&json, "workers", options->workers);
-    json_unsigned(&json, "runs", options->runs);
-    report_sides(&json, bench);
-    json_number(&json, "checkpoints", with->checkpoints);
-    json_number(&json, "checkpoint_seconds", with->cut_s);
-    json_number(&json, "save_seconds", with->save_s);
-    json_number(&json, "pause_seconds_max", with->pause_s);
-    json_number(&json, "pause_seconds_asked_at_most", 0.02);
-    json_number(&json, "values", with->values);
-    json_number(&json, "value_bytes", with->value_bytes);
-    json_number(&json, "written_bytes", with->written_bytes);
-    json_number(&json, "store_bytes", with->file_bytes);
-    json_number(&json, "log_bytes", with->log_bytes);
-    json_number(&json, "stopped_store_bytes", bench->stopped.file_bytes);
-    json_number(&json, "stop_seconds", bench->stopped.stop.wall);
-    report_restart(&json, "start_after_stop", &bench->after_stop);
-    report_restart(&json, "start_after_kill", &bench->after_kill);
-    json_close(&json);
-}
-
-enum status bench_state(const struct bench_options *options, struct buffer *out, struct error *ret_error)
-{
-    struct state_bench *bench = memory_new(sizeof *bench);
-    struct figures killed;
-
-    for (enum sides side = 0; side < SIDES; side++) {
-        bench->events_per_second[side] = memory_new(options->runs * sizeof(double));
-        bench->cpu_us_per_event[side] = memory_new(options->runs * sizeof(double));
-    }
-    enum status status = workload_open(options, &bench->workload, ret_error);
-    for (unsigned run = 0; run < options->runs * SIDES && status == STATUS_OK; run++)
-        status = run_side(bench, run % SIDES, run / SIDES, ret_error);
+    for (unsigned run = 0; run < options->runs && status == STATUS_OK; run++)
+        status = run_sides(&bench, ret_error);
     if (status == STATUS_OK)
-        status = run_restart(bench, ENDING_STOP, &bench->stopped, &bench->after_stop, ret_error);
+        status = run_restart(&bench, ENDING_STOP, "start_after_stop", ret_error);
     if (status == STATUS_OK)
-        status = run_restart(bench, ENDING_KILL, &killed, &bench->after_kill, ret_error);
-    if (status == STATUS_OK)
-        report(bench, out);
-    workload_close(&bench->workload);
-    for (enum sides side = 0; side < SIDES; side++) {
-        free(bench->events_per_second[side]);
-        free(bench->cpu_us_per_event[side]);
-    }
-    free(bench);
+        status = run_restart(&bench, ENDING_KILL, "start_after_kill", ret_error);
+    workload_close(&bench.workload);
     return status;
 }

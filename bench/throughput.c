@@ -3,6 +3,7 @@
  * alone. The program's time ends when its last document is acknowledged; both include connecting, some
  * tenths of a second, so events should be millions. */
 #include "bench/report.h"
+#include "bench/result.h"
 #include "bench/workload.h"
 
 #include "base/memory.h"
@@ -25,16 +26,10 @@ struct floor_reader {
     uint64_t rows, malformed;
 };
 
-struct side { /* one value a run */
-    double *events_per_second, *cpu_us_per_event;
-};
-
 struct throughput {
     struct workload workload;
-    struct side floor, main;
-    uint64_t documents, counted; /* of the last run of the program */
-    bool rows_match;             /* in all of them */
-    struct buffer metrics;       /* of the last run, with a final null byte */
+    struct result *result;
+    struct buffer metrics; /* of the last run */
 };
 
 static void warn(void *owner, const char *text)
@@ -151,125 +146,78 @@ static enum status run_engine(const struct plan *plan, struct usage *ret_used, s
     return status;
 }
 
-static void note(struct throughput *bench, struct side *side, unsigned run, struct usage used)
+static void note(struct throughput *bench, const char *side, struct usage used)
 {
     double events = (double)bench->workload.options.generator.events;
 
-    side->events_per_second[run] = events / used.wall;
-    side->cpu_us_per_event[run] = used.cpu / events * 1e6;
-    workload_tell(&bench->workload, "%s %u: %.0f events/s, %.3f us CPU an event",
-                  side == &bench->floor ? "floor" : "main", run + 1, side->events_per_second[run],
-                  side->cpu_us_per_event[run]);
+    result_add_usage(bench->result, side, "event", events, used);
+    workload_tell(&bench->workload, "%s: %.0f events/s, %.3f us CPU an event", side, events / used.wall,
+                  used.cpu / events * 1e6);
 }
 
-static enum status run_once(struct throughput *bench, unsigned run, struct error *ret_error)
+/* Where the run spent its time, as the engine itself counts it. */
+static void note_stages(struct throughput *bench)
 {
-    struct workload *workload = &bench->workload;
-    const struct null_server_figures *served = workload->server.figures;
-    uint64_t events = workload->options.generator.events, documents, counted;
-    struct usage used;
-    struct plan *plan;
-    enum status status;
+    static const char head[] = "\nweir_stage_seconds_total{stage=\"";
+    double events = (double)bench->workload.options.generator.events;
 
-    if (workload_plan(workload, EVERY_S, &plan, ret_error) != STATUS_OK)
+    for (const char *at = bench->metrics.data; (at = strstr(at, head));) {
+        const char *name = at + strlen(head), *end = strchr(name, '"');
+
+        result_add(bench->result, "us", strtod(end + strlen("\"} "), NULL) / events * 1e6,
+                   "stages.%.*s_us_per_event", (int)(end - name), name);
+        at = end;
+    }
+}
+
+static enum status run_sides(struct throughput *bench, struct plan *plan, struct error *ret_error)
+{
+    const struct null_server_figures *served = bench->workload.server.figures;
+    uint64_t events = bench->workload.options.generator.events;
+    uint64_t documents = atomic_load(&served->documents), counted = atomic_load(&served->counted);
+    struct usage floor, main;
+
+    if (read_input(plan, events, &floor, ret_error) != STATUS_OK ||
+        run_engine(plan, &main, &bench->metrics, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    status = read_input(plan, events, &used, ret_error);
-    if (status == STATUS_OK)
-        note(bench, &bench->floor, run, used);
-    documents = atomic_load(&served->documents);
-    counted = atomic_load(&served->counted);
-    if (status == STATUS_OK)
-        status = run_engine(plan, &used, &bench->metrics, ret_error);
-    plan_free(plan);
-    if (status != STATUS_OK)
-        return status;
-    note(bench, &bench->main, run, used);
-    bench->documents = atomic_load(&served->documents) - documents;
-    bench->counted = atomic_load(&served->counted) - counted;
-    bench->rows_match &= bench->counted == events;
+    counted = atomic_load(&served->counted) - counted;
+    note(bench, "floor", floor);
+    note(bench, "main", main);
+    result_add(bench->result, "times", main.wall / floor.wall, "ratio");
+    result_add(bench->result, "times", main.cpu / floor.cpu, "cpu_ratio");
+    note_stages(bench);
+    result_add(bench->result, "documents", (double)(atomic_load(&served->documents) - documents),
+               "documents");
+    result_add(bench->result, "rows", (double)counted, "rows_in_buckets");
+    result_check(bench->result, "rows_match", counted == events);
     return STATUS_OK;
 }
 
-static void side_init(struct side *side, unsigned runs)
+static enum status run_once(struct throughput *bench, struct error *ret_error)
 {
-    side->events_per_second = memory_new(runs * sizeof *side->events_per_second);
-    side->cpu_us_per_event = memory_new(runs * sizeof *side->cpu_us_per_event);
-}
-
-static void side_free(struct side *side)
-{
-    free(side->events_per_second);
-    free(side->cpu_us_per_event);
-}
-
-static void report_side(struct json_writer *json, const char *key, const struct side *side, unsigned runs,
-                        double ret_medians[2])
-{
-    json_open(json, key);
-    ret_medians[0] = report_range(json, "events_per_second", side->events_per_second, runs);
-    ret_medians[1] = report_range(json, "cpu_us_per_event", side->cpu_us_per_event, runs);
-    json_close(json);
-}
-
-/* Where the last run spent its time, as the engine itself counts it. */
-static void report_stages(struct json_writer *json, const char *metrics, double events)
-{
-    static const char head[] = "\nweir_stage_seconds_total{stage=\"";
-
-    json_open(json, "stage_us_per_event");
-    for (const char *at = metrics; (at = strstr(at, head));) {
-        const char *name = at + strlen(head), *end = strchr(name, '"');
-
-        json_key(json, span_make(name, (size_t)(end - name)));
-        json_number(json, NULL, strtod(end + strlen("\"} "), NULL) / events * 1e6);
-        at = end;
-    }
-    json_close(json);
-}
-
-static void report(struct throughput *bench, struct buffer *out)
-{
-    const struct bench_options *options = &bench->workload.options;
-    double floor_medians[2], main_medians[2];
-    struct json_writer json;
-
-    json_begin(&json, out);
-    json_open(&json, NULL);
-    json_text(&json, "case", options->brokers ? SPAN_LITERAL("kafka") : SPAN_LITERAL("file"));
-    report_machine(&json);
-    json_unsigned(&json, "events", options->generator.events);
-    json_unsigned(&json, "tasks", options->generator.tasks);
-    if (options->brokers)
-        json_unsigned(&json, "partitions", options->partitions);
-    json_unsigned(&json, "workers", options->workers);
-    json_unsigned(&json, "runs", options->runs);
-    report_side(&json, "floor", &bench->floor, options->runs, floor_medians);
-    report_side(&json, "main", &bench->main, options->runs, main_medians);
-    report_stages(&json, bench->metrics.data, (double)options->generator.events);
-    json_number(&json, "ratio", floor_medians[0] / main_medians[0]);
-    json_number(&json, "cpu_ratio", main_medians[1] / floor_medians[1]);
-    json_unsigned(&json, "documents", bench->documents);
-    json_unsigned(&json, "rows_in_buckets", bench->counted);
-    json_bool(&json, "rows_match", bench->rows_match);
-    json_close(&json);
-}
-
-enum status bench_throughput(const struct bench_options *options, struct buffer *out, struct error *ret_error)
-{
-    struct throughput bench = {.rows_match = true};
+    struct plan *plan;
     enum status status;
 
-    side_init(&bench.floor, options->runs);
-    side_init(&bench.main, options->runs);
+    if (workload_plan(&bench->workload, EVERY_S, &plan, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    status = run_sides(bench, plan, ret_error);
+    plan_free(plan);
+    return status;
+}
+
+enum status bench_throughput(const struct bench_options *options, struct result *result,
+                             struct error *ret_error)
+{
+    struct throughput bench = {.result = result};
+    enum status status;
+
     buffer_init(&bench.metrics, METRICS_BYTES_MAX);
     status = workload_open(options, &bench.workload, ret_error);
     for (unsigned run = 0; run < options->runs && status == STATUS_OK; run++)
-        status = run_once(&bench, run, ret_error);
-    if (status == STATUS_OK)
-        report(&bench, out);
+        status = run_once(&bench, ret_error);
+    if (options->brokers)
+        result_ask(result, "cpu_ratio", 2);
     workload_close(&bench.workload);
-    side_free(&bench.floor);
-    side_free(&bench.main);
     buffer_free(&bench.metrics);
     return status;
 }

@@ -2,6 +2,7 @@
  * behind would show in the figures, of memory above all. */
 #include "bench/workload.h"
 
+#include "bench/apart.h"
 #include "bench/topic.h"
 
 #include <dirent.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* Less than time.max_skew, above which a single row would not be believed; more than a bucket and the
@@ -20,14 +20,15 @@ enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
 
 static const char counted_measure[] = "arrivals";
 
-static const char plan_head[] = "name: bench\n"
-                                "http: {listen: \"\"}\n"
-                                "time: {lateness: 10s}\n"
-                                "formats:\n"
-                                "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
-                                "workflow, task: task, run: run, state: state,\n"
-                                "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
-                                "level: level, message: message}}\n";
+const char workload_plan_head[] =
+    "name: bench\n"
+    "http: {listen: \"\"}\n"
+    "time: {lateness: 10s}\n"
+    "formats:\n"
+    "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
+    "workflow, task: task, run: run, state: state,\n"
+    "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
+    "level: level, message: message}}\n";
 
 static const char plan_measures[] =
     "measures:\n"
@@ -75,16 +76,19 @@ static enum status write_file(const struct workload *workload, const char *path,
         buffer_clear(&event);
     }
     buffer_free(&event);
+    generator_free(&generator);
     if (file)
         written = fclose(file) == 0 && written;
     return written ? STATUS_OK : fail(error, "%s: %s", path, strerror(errno));
 }
 
-static enum status make_input(const struct workload *workload, struct error *error)
+static enum status make_input(void *owner, struct buffer *out, struct error *error)
 {
+    const struct workload *workload = owner;
     const struct bench_options *options = &workload->options;
     char path[2 * WORKLOAD_PATH_BYTES];
 
+    (void)out;
     if (!options->brokers) {
         path_in(workload, "events.jsonl", path);
         return write_file(workload, path, error);
@@ -94,36 +98,12 @@ static enum status make_input(const struct workload *workload, struct error *err
     return topic_fill(options->brokers, workload->topic, options->partitions, &options->generator, error);
 }
 
-/* The child's error text comes back through a pipe; an empty one is success. */
-static enum status make_input_apart(const struct workload *workload, struct error *ret_error)
-{
-    struct error error = {.text = "making the input ended without a word"};
-    int ends[2];
-    ssize_t got;
-    pid_t child;
-
-    if (pipe(ends) != 0)
-        return fail(ret_error, "cannot make a pipe: %s", strerror(errno));
-    child = fork();
-    if (child == 0) {
-        if (make_input(workload, &error) == STATUS_OK)
-            error.text[0] = '\0';
-        got = write(ends[1], &error, sizeof error);
-        _exit(got != (ssize_t)sizeof error);
-    }
-    close(ends[1]);
-    got = child > 0 ? read(ends[0], &error, sizeof error) : 0;
-    close(ends[0]);
-    if (child > 0)
-        (void)waitpid(child, NULL, 0);
-    return got >= 0 && error.text[0] == '\0' ? STATUS_OK : fail(ret_error, "%s", error.text);
-}
-
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
                           struct error *ret_error)
 {
     struct workload *workload = ret_workload;
     const char *parent = getenv("TMPDIR");
+    struct buffer nothing;
     uint64_t number;
 
     *workload = (struct workload){.options = *options};
@@ -144,7 +124,8 @@ enum status workload_open(const struct bench_options *options, struct workload *
                        (unsigned long long)number);
     }
     workload_tell(workload, "making %llu events", (unsigned long long)options->generator.events);
-    return make_input_apart(workload, ret_error);
+    buffer_init(&nothing, 0);
+    return apart_run(make_input, workload, &nothing, ret_error);
 }
 
 void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text)
@@ -154,7 +135,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
 
     workload->plans++;
     buffer_init(out, PLAN_BYTES_MAX);
-    buffer_put_text(out, plan_head);
+    buffer_put_text(out, workload_plan_head);
     buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
                  workload->plans, checkpoint);
     if (options->brokers)

@@ -25,6 +25,8 @@ enum status workload_open(const struct bench_options *options, struct workload *
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error);
 
+extern const char workload_plan_head[]; /* name, time, and the format of generated events: task_json */
+
 /* The same in pieces, for a case with measures of its own: begins a text with the source and a store of
  * its own, whose checkpoints come each so often; measures are added; its end loads it. */
 void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text);

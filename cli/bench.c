@@ -1,46 +1,43 @@
-/* weir bench CASE: what the machine at hand makes of synthetic events. The cases are in bench/; this reads
- * their options. */
+/* weir bench: what the machine at hand makes of synthetic events. The cases are in bench/; this reads their
+ * options. */
 #include "bench/bench.h"
-#include "base/memory.h"
+#include "bench/compare.h"
+#include "bench/page.h"
 #include "cli/commands.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REPORT_BYTES_MAX = 1024 * 1024, EVENT_BYTES_MAX = 4096 };
+enum { DOCUMENT_BYTES_MAX = 16 * 1024 * 1024, EVENT_BYTES_MAX = 4096 };
 
 static const char usage[] =
-    "usage: weir bench kafka --brokers B [options]   floor (librdkafka and decode alone) against the "
-    "program\n"
-    "       weir bench file [options]                the same from a file, without any service\n"
-    "       weir bench memory --brokers B [options]  resident size while a backlog is read\n"
-    "       weir bench state [options]               checkpoints and restarts with a million series\n"
-    "       weir bench generate [options]            prints the events\n"
-    "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
+    "usage: weir bench                                lists the cases\n"
+    "       weir bench CASE [options] [--out FILE]    a document of its figures, as JSON\n"
+    "       weir bench all [options] [--out FILE]     one of all cases; without --brokers of those that need "
+    "none\n"
+    "       weir bench compare A.json B.json          two documents: ratios of medians, B to A\n"
+    "       weir bench report FOLDER                  the documents of a folder as an HTML page\n"
+    "       weir bench generate [options] [shapes]    prints synthetic events\n"
+    "options: --brokers B --events N --series N --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
-    "         --partitions N --runs N --workers N\n";
+    "         --jitter DURATION --partitions N --runs N --workers N --input F [--format NAME]\n"
+    "shapes:  --daily PERCENT     how far the rate swings over a day\n"
+    "         --bursts FACTOR     of the rate, in one minute of each quarter of an hour\n"
+    "         --late PERCENT      of the events come 15 s to an hour late\n"
+    "         --retries PERCENT   of the failed attempts are tried again\n"
+    "         --nested TASKS      whole runs of so many tasks (at most 20): queued, running, ended; some "
+    "start "
+    "others\n";
 
-enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_STATE, CASE_GENERATE, CASES };
-
-static const struct bench_defaults {
-    const char *name;
-    uint64_t events, tasks, rounds_s; /* rounds_s: every task has an event in so many seconds; 0: rate */
-    bool needs_brokers;
-} cases[CASES] = {
-    [CASE_KAFKA] = {.name = "kafka", .events = 2000000, .tasks = 2000, .needs_brokers = true},
-    [CASE_FILE] = {.name = "file", .events = 1000000, .tasks = 2000},
-    [CASE_MEMORY] =
-        {.name = "memory", .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
-    [CASE_STATE] = {.name = "state", .events = 8000000, .tasks = 1000000, .rounds_s = 60},
-    [CASE_GENERATE] = {.name = "generate", .events = 1000, .tasks = 2000},
-};
+static const struct bench_case generator_case = {.name = "generate", .events = 1000, .series = 2000};
 
 struct request {
-    const char *brokers, *start;
-    uint64_t events, tasks, seed, rate, partitions, runs, workers;
+    const char *brokers, *start, *out, *input, *format, *jitter;
+    uint64_t events, series, seed, rate, partitions, runs, workers;
+    uint64_t daily, bursts, late, retries, nested; /* shapes of generated events */
+    int64_t start_us, jitter_us;
 };
 
 static bool read_number(const char *text, uint64_t max, uint64_t *ret_number)
@@ -56,8 +53,10 @@ static bool read_number(const char *text, uint64_t max, uint64_t *ret_number)
     return true;
 }
 
-static bool read_options(int argc, char **argv, struct request *request)
+/* A number that is 0 afterwards was not given. */
+static bool read_request(int argc, char **argv, struct request *ret_request)
 {
+    struct request *request = ret_request;
     const struct {
         const char *name;
         const char **text;
@@ -66,19 +65,29 @@ static bool read_options(int argc, char **argv, struct request *request)
         // clang-format off
         {"--brokers", &request->brokers, NULL, 0},
         {"--start", &request->start, NULL, 0},
+        {"--out", &request->out, NULL, 0},
+        {"--input", &request->input, NULL, 0},
+        {"--format", &request->format, NULL, 0},
         {"--events", NULL, &request->events, UINT64_C(1) << 40},
-        {"--tasks", NULL, &request->tasks, 100000000},
-        {"--series", NULL, &request->tasks, 100000000},
+        {"--series", NULL, &request->series, 100000000},
+        {"--tasks", NULL, &request->series, 100000000},
         {"--seed", NULL, &request->seed, UINT64_MAX},
         {"--rate", NULL, &request->rate, 1000000000},
         {"--partitions", NULL, &request->partitions, 10000},
         {"--runs", NULL, &request->runs, 1000},
         {"--workers", NULL, &request->workers, 64},
+        {"--jitter", &request->jitter, NULL, 0},
+        {"--daily", NULL, &request->daily, 100},
+        {"--bursts", NULL, &request->bursts, 1000},
+        {"--late", NULL, &request->late, 100},
+        {"--retries", NULL, &request->retries, 100},
+        {"--nested", NULL, &request->nested, GENERATOR_TASKS_PER_WORKFLOW},
         // clang-format on
     };
     const size_t count = sizeof options / sizeof *options;
 
-    for (int i = 2; i < argc; i += 2) {
+    *request = (struct request){.start = "2024-01-01T00:00:00Z", .jitter = "5s"};
+    for (int i = 0; i < argc; i += 2) {
         size_t found = 0;
 
         while (found < count && strcmp(argv[i], options[found].name) != 0)
@@ -90,52 +99,53 @@ static bool read_options(int argc, char **argv, struct request *request)
         else if (!read_number(argv[i + 1], options[found].max, options[found].number))
             return false;
     }
-    return true;
+    return time_parse(span_of(request->start), TIME_UNIT_AUTO, TIME_NONE, &request->start_us) &&
+           duration_parse(span_of(request->jitter), &request->jitter_us);
 }
 
-static enum bench_case find_case(const char *name)
+static uint64_t or_default(uint64_t given, uint64_t value)
 {
-    unsigned found = 0;
-
-    while (found < CASES && strcmp(name, cases[found].name) != 0)
-        found++;
-    return (enum bench_case)found;
+    return given ? given : value;
 }
 
-static bool read_request(int argc, char **argv, enum bench_case *ret_case, struct bench_options *ret_options)
+static void options_of(void *owner, const struct bench_case *bench_case, struct bench_options *ret_options)
 {
-    enum bench_case which = argc > 1 ? find_case(argv[1]) : CASES;
-    struct request request = {
-        .start = "2024-01-01T00:00:00Z", .seed = 1, .rate = 10000, .partitions = 8, .runs = 3, .workers = 1};
-    int64_t start_us;
+    const struct request *request = owner;
+    uint64_t series = or_default(request->series, bench_case->series);
+    uint64_t rate = or_default(request->rate, or_default(bench_case->rate, 10000));
 
-    if (which == CASES)
-        return false;
-    request.events = cases[which].events;
-    request.tasks = cases[which].tasks;
-    if (!read_options(argc, argv, &request) ||
-        !time_parse(span_of(request.start), TIME_UNIT_AUTO, TIME_NONE, &start_us) ||
-        cases[which].needs_brokers != (request.brokers != NULL))
-        return false;
-    *ret_case = which;
     *ret_options = (struct bench_options){
-        .brokers = request.brokers,
-        .generator = {.events = request.events,
-                      .seed = request.seed,
-                      .tasks = (unsigned)request.tasks,
-                      .rate = (double)request.rate,
-                      .start_us = start_us,
-                      .jitter_us = 5 * INT64_C(1000000)},
-        .partitions = (unsigned)request.partitions,
-        .runs = (unsigned)request.runs,
-        .workers = (unsigned)request.workers,
+        .brokers = bench_case->needs_brokers ? request->brokers : NULL,
+        .input = bench_case->takes_input ? request->input : NULL,
+        .format = bench_case->takes_input ? request->format : NULL,
+        .generator = {.events = or_default(request->events, bench_case->events),
+                      .seed = or_default(request->seed, 1),
+                      .tasks = (unsigned)series,
+                      .rate = (double)rate,
+                      .start_us = request->start_us,
+                      .jitter_us = request->jitter_us,
+                      .daily = (double)request->daily / 100,
+                      .burst = (double)request->bursts,
+                      .late = (double)request->late / 100,
+                      .retries = (double)request->retries / 100,
+                      .nested = (unsigned)request->nested},
+        .partitions = (unsigned)or_default(request->partitions, 8),
+        .runs = (unsigned)or_default(request->runs, 3),
+        .workers = (unsigned)or_default(request->workers, 1),
         .progress = isatty(STDERR_FILENO),
     };
-    if (cases[which].rounds_s) {
+    if (bench_case->rounds_s) {
         ret_options->generator.in_turn = true;
-        ret_options->generator.rate = (double)request.tasks / (double)cases[which].rounds_s;
+        ret_options->generator.rate = (double)series / (double)bench_case->rounds_s;
     }
-    return true;
+}
+
+static int list_cases(void)
+{
+    for (const struct bench_case *next = bench_cases; next->name; next++)
+        (void)printf("%-12s %s%s\n", next->name, next->help, next->needs_brokers ? " (--brokers)" : "");
+    (void)printf("%-12s %s\n", "all", "all of these");
+    return EXIT_DONE;
 }
 
 static int generate(const struct generator_options *options)
@@ -151,31 +161,119 @@ static int generate(const struct generator_options *options)
         buffer_clear(&event);
     }
     buffer_free(&event);
+    generator_free(&generator);
     return fflush(stdout) == 0 && !ferror(stdout) ? EXIT_DONE : EXIT_OUTSIDE;
+}
+
+static int write_out(const char *path, const struct buffer *document)
+{
+    FILE *file = path ? fopen(path, "w") : stdout;
+    bool written = file && fwrite(document->data, 1, document->size, file) == document->size;
+
+    if (file)
+        written = (path ? fclose(file) : fflush(file)) == 0 && written;
+    if (!written)
+        (void)fprintf(stderr, "weir bench: %s: %s\n", path ? path : "stdout", strerror(errno));
+    return written ? EXIT_DONE : EXIT_OUTSIDE;
+}
+
+/* One case, or all of them without. */
+static int run_cases(const struct bench_case *bench_case, struct request *request)
+{
+    struct buffer document;
+    struct error error;
+    int code = EXIT_DONE;
+
+    buffer_init(&document, DOCUMENT_BYTES_MAX);
+    if (!bench_case) {
+        code = bench_all(options_of, request, &document) ? EXIT_OUTSIDE : EXIT_DONE;
+    } else {
+        struct bench_options options;
+
+        options_of(request, bench_case, &options);
+        if (bench_one(bench_case, &options, &document, &error) != STATUS_OK) {
+            (void)fprintf(stderr, "weir bench %s: %s\n", bench_case->name, error.text);
+            code = EXIT_OUTSIDE;
+        }
+    }
+    buffer_put_char(&document, '\n');
+    if (document.size > 1 && write_out(request->out, &document) != EXIT_DONE)
+        code = EXIT_OUTSIDE;
+    buffer_free(&document);
+    return code;
+}
+
+static int compare(const char *before, const char *after)
+{
+    struct document documents[2] = {{0}};
+    struct buffer out;
+    struct error error;
+    int code = EXIT_OUTSIDE;
+
+    buffer_init(&out, DOCUMENT_BYTES_MAX);
+    if (document_read(before, &documents[0], &error) == STATUS_OK &&
+        document_read(after, &documents[1], &error) == STATUS_OK) {
+        compare_write(&documents[0], &documents[1], &out);
+        code = write_out(NULL, &out);
+    } else {
+        (void)fprintf(stderr, "weir bench compare: %s\n", error.text);
+    }
+    document_free(&documents[0]);
+    document_free(&documents[1]);
+    buffer_free(&out);
+    return code;
+}
+
+static int write_page(const char *folder)
+{
+    struct buffer out;
+    struct error error;
+    int code = EXIT_OUTSIDE;
+
+    buffer_init(&out, DOCUMENT_BYTES_MAX);
+    if (page_write(folder, &out, &error) == STATUS_OK)
+        code = write_out(NULL, &out);
+    else
+        (void)fprintf(stderr, "weir bench report: %s\n", error.text);
+    buffer_free(&out);
+    return code;
+}
+
+/* Whether a case takes what was given; all cases take what any of them takes. Shapes are for the generator:
+ * the cases count on an event for an event. */
+static bool fits(const struct bench_case *bench_case, const struct request *request)
+{
+    bool all = !bench_case;
+
+    if (bench_case != &generator_case &&
+        (request->daily || request->bursts || request->late || request->retries || request->nested))
+        return false;
+    return (all || bench_case->needs_brokers == (request->brokers != NULL)) &&
+           (all || bench_case->takes_input || !request->input) && (request->input || !request->format);
 }
 
 int cli_bench(int argc, char **argv)
 {
+    const char *name = argc > 1 ? argv[1] : NULL;
+    const struct bench_case *bench_case = name ? bench_case_find(name) : NULL;
+    bool all = name && strcmp(name, "all") == 0;
     struct bench_options options;
-    enum bench_case which;
-    struct buffer report;
-    struct error error;
-    enum status status;
+    struct request request;
 
-    if (!read_request(argc, argv, &which, &options)) {
+    if (!name)
+        return list_cases();
+    if (strcmp(name, "compare") == 0 && argc == 4)
+        return compare(argv[2], argv[3]);
+    if (strcmp(name, "report") == 0 && argc == 3)
+        return write_page(argv[2]);
+    if (strcmp(name, generator_case.name) == 0)
+        bench_case = &generator_case;
+    if ((!bench_case && !all) || !read_request(argc - 2, argv + 2, &request) || !fits(bench_case, &request)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    if (which == CASE_GENERATE)
-        return generate(&options.generator);
-    buffer_init(&report, REPORT_BYTES_MAX);
-    status = which == CASE_MEMORY  ? bench_memory(&options, &report, &error)
-             : which == CASE_STATE ? bench_state(&options, &report, &error)
-                                   : bench_throughput(&options, &report, &error);
-    if (status == STATUS_OK)
-        (void)printf("%.*s\n", (int)report.size, report.data);
-    else
-        (void)fprintf(stderr, "weir bench: %s\n", error.text);
-    buffer_free(&report);
-    return status == STATUS_OK ? EXIT_DONE : EXIT_OUTSIDE;
+    if (bench_case != &generator_case)
+        return run_cases(bench_case, &request);
+    options_of(&request, bench_case, &options);
+    return generate(&options.generator);
 }

@@ -3,6 +3,7 @@
 #include "tuning/report_plot.h"
 
 #include "base/memory.h"
+#include "tuning/html.h"
 #include "tuning/report_table.h"
 
 #include <math.h>
@@ -48,24 +49,12 @@ static double y_of(double value, double top)
     return TOP + PLOT_HEIGHT * (1 - value / top);
 }
 
-/* The next of 1, 2, 5, 10, 20 ... that is not less. */
-static double nice_above(double value)
-{
-    static const double steps[] = {1, 2, 5};
-    double power = pow(10, floor(log10(value)));
-
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        if (steps[i] * power >= value)
-            return steps[i] * power;
-    return 10 * power;
-}
-
 /* In the unit that it is told in. */
-static double nice_duration_above(double ms)
+static double duration_axis_end(double ms)
 {
     double unit = ms < 1e3 ? 1 : ms < 6e4 ? 1e3 : ms < 3.6e6 ? 6e4 : 3.6e6;
 
-    return ms > 0 ? unit * nice_above(ms / unit) : 1;
+    return ms > 0 ? unit * html_axis_end(ms / unit) : 1;
 }
 
 static void begin_plot(const char *label, struct buffer *out)
@@ -183,7 +172,7 @@ static void plot_spread(const struct report *report, const struct report_group *
         p95[i] = spread.p95;
         top = spread.p95 > top ? spread.p95 : top;
     }
-    top = nice_duration_above(top);
+    top = duration_axis_end(top);
     begin_plot(label, out);
     put_y_axis(top, true, out);
     put_line(p95, sliced.slices, top, "p95", out);
@@ -221,7 +210,7 @@ void report_plot_states(const struct report *report, const struct report_group *
 
         top = sum > top ? sum : top;
     }
-    top = nice_above(top);
+    top = html_axis_end(top);
     begin_plot("ended runs by state over time", out);
     put_y_axis(top, false, out);
     for (unsigned i = 0; i < slices; i++) {
