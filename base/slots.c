@@ -48,6 +48,11 @@ static uint32_t probe(const struct slots *slots, struct id128 key)
     return i;
 }
 
+void slots_fetch(const struct slots *slots, struct id128 key)
+{
+    __builtin_prefetch(&slots->cells[home(slots, key)]);
+}
+
 uint32_t slots_find(const struct slots *slots, struct id128 key)
 {
     return slots->cells[probe(slots, key)].slot;

@@ -23,6 +23,8 @@ void slots_init(struct slots *slots, uint32_t limit);
 void slots_free(struct slots *slots);
 uint32_t slots_find(const struct slots *slots, struct id128 key); /* SLOT_NONE when absent */
 
+void slots_fetch(const struct slots *slots, struct id128 key); /* into the cache, for slots_find soon */
+
 /* Finds or adds; *ret_new tells which. SLOT_NONE when the limit is reached. */
 uint32_t slots_add(struct slots *slots, struct id128 key, bool *ret_new);
 void slots_remove(struct slots *slots, struct id128 key);

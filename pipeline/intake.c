@@ -454,7 +454,7 @@ bool stage_fold(struct worker *worker, int64_t now_us)
 
 void worker_send_rows(struct worker *worker, struct event_batch *batch)
 {
-    if (worker->plan->wants_runs ||
+    if (worker->plan->wants_runs || worker->plan->wants_transitions ||
         worker->checkpoint->keeper) /* with a store there is the history of runs */
         rows_send(worker->plan, batch, worker->port, worker->shared->workers);
 }

@@ -1,9 +1,20 @@
+/* Up to some hundred thousand entries wait, once a record each is pushed and popped. Dropped: one heap of all,
+ * whose pops miss the cache at every level; a merge of sorted batches, which costs as much as the small heap
+ * and needs the batches to be large. */
 #include "pipeline/order.h"
 
 #include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+enum { CHUNK_ENTRIES = 20, PILE_ENTRIES = 64 }; /* so many are wanted in a pile */
+
+struct order_chunk {
+    struct order_chunk *next;
+    size_t count;
+    struct order_entry entries[CHUNK_ENTRIES];
+};
 
 static bool before(const struct order_entry *a, const struct order_entry *b)
 {
@@ -20,57 +31,179 @@ static bool before(const struct order_entry *a, const struct order_entry *b)
     return a->item < b->item;
 }
 
-void order_push(struct order *order, const struct order_entry *entry)
+static void heap_push(struct order *order, const struct order_entry *entry)
 {
-    size_t at = order->count++;
+    size_t at = order->heap_count++;
 
-    order->entries = memory_reserve(order->entries, &order->capacity, order->count, sizeof *order->entries);
-    while (at > 0 && before(entry, &order->entries[(at - 1) / 2])) {
-        order->entries[at] = order->entries[(at - 1) / 2];
+    order->heap = memory_reserve(order->heap, &order->heap_capacity, order->heap_count, sizeof *order->heap);
+    while (at > 0 && before(entry, &order->heap[(at - 1) / 2])) {
+        order->heap[at] = order->heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
-    order->entries[at] = *entry;
+    order->heap[at] = *entry;
+}
+
+static void heap_pop(struct order *order)
+{
+    struct order_entry last = order->heap[--order->heap_count];
+    size_t at = 0;
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+
+        if (child >= order->heap_count)
+            break;
+        if (child + 1 < order->heap_count && before(&order->heap[child + 1], &order->heap[child]))
+            child++;
+        if (!before(&order->heap[child], &last))
+            break;
+        order->heap[at] = order->heap[child];
+        at = child;
+    }
+    order->heap[at] = last;
+}
+
+static void pile_add(struct order_pile *pile, const struct order_entry *entry)
+{
+    struct order_chunk *chunk = pile->first;
+
+    if (!chunk || chunk->count == CHUNK_ENTRIES) {
+        chunk = memory_grow(NULL, sizeof *chunk);
+        chunk->next = pile->first;
+        chunk->count = 0;
+        pile->first = chunk;
+    }
+    chunk->entries[chunk->count++] = *entry;
+    pile->count++;
+}
+
+static void place(struct order *order, const struct order_entry *entry)
+{
+    uint64_t pile = ((uint64_t)entry->order_us - (uint64_t)order->base_us) >> order->shift;
+
+    if (entry->order_us < order->base_us || pile < order->next)
+        heap_push(order, entry);
+    else
+        pile_add(pile < order->end ? &order->piles[pile] : &order->later, entry);
+}
+
+/* Places the entries of a pile anew. */
+static void spread(struct order *order, struct order_pile *pile)
+{
+    struct order_chunk *chunk = pile->first;
+
+    *pile = (struct order_pile){0};
+    while (chunk) {
+        struct order_chunk *next = chunk->next;
+
+        for (size_t i = 0; i < chunk->count; i++)
+            place(order, &chunk->entries[i]);
+        free(chunk);
+        chunk = next;
+    }
+}
+
+/* All piles are done: makes as many of what is later as it fills, and room for as many behind them. */
+static void begin_piles(struct order *order)
+{
+    size_t wanted = order->later.count / PILE_ENTRIES + 2; /* 63 bits shift any times into two */
+    int64_t least = INT64_MAX, greatest = INT64_MIN;
+
+    wanted = wanted < ORDER_PILES / 2 ? wanted : ORDER_PILES / 2;
+    for (const struct order_chunk *chunk = order->later.first; chunk; chunk = chunk->next)
+        for (size_t i = 0; i < chunk->count; i++) {
+            int64_t at = chunk->entries[i].order_us;
+
+            least = at < least ? at : least;
+            greatest = at > greatest ? at : greatest;
+        }
+    order->base_us = least;
+    order->next = order->shift = 0;
+    while (((uint64_t)greatest - (uint64_t)least) >> order->shift >= wanted)
+        order->shift++;
+    order->end = (unsigned)wanted * 2;
+    if (!order->piles)
+        order->piles = memory_new(ORDER_PILES * sizeof *order->piles);
+    spread(order, &order->later);
+}
+
+/* The heap holds what comes first unless nothing waits. */
+static void fill_heap(struct order *order)
+{
+    while (order->heap_count == 0) {
+        if (order->next == order->end)
+            begin_piles(order);
+        order->next++;
+        spread(order, &order->piles[order->next - 1]);
+    }
+}
+
+void order_push(struct order *order, const struct order_entry *entry)
+{
+    if (order->count++ == 0) {
+        order->base_us = entry->order_us;
+        order->shift = 0;
+        order->next = order->end = 1;
+    }
+    place(order, entry);
     order->bytes += entry->record->size;
     block_retain(entry->block);
 }
 
 const struct order_entry *order_first(const struct order *order)
 {
-    return order->count ? order->entries : NULL;
+    return order->count ? order->heap : NULL;
+}
+
+static struct order_entry take_first(struct order *order)
+{
+    struct order_entry first = order->heap[0];
+
+    assert(order->count > 0);
+    order->bytes -= first.record->size;
+    heap_pop(order);
+    if (--order->count > 0)
+        fill_heap(order);
+    return first;
 }
 
 void order_pop(struct order *order)
 {
-    struct order_entry last;
-    size_t at = 0;
+    block_release(take_first(order).block);
+}
 
-    assert(order->count > 0);
-    order->bytes -= order->entries->record->size;
-    block_release(order->entries->block);
-    last = order->entries[--order->count];
-    for (;;) {
-        size_t child = 2 * at + 1;
+size_t order_take(struct order *order, int64_t until_us, bool all, size_t most,
+                  struct order_entry *ret_entries)
+{
+    size_t count = 0;
 
-        if (child >= order->count)
-            break;
-        if (child + 1 < order->count && before(&order->entries[child + 1], &order->entries[child]))
-            child++;
-        if (!before(&order->entries[child], &last))
-            break;
-        order->entries[at] = order->entries[child];
-        at = child;
+    while (count < most && order->count > 0 && (all || order->heap->order_us < until_us))
+        ret_entries[count++] = take_first(order);
+    return count;
+}
+
+static void freeze(struct order_frozen *frozen, const struct order_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        frozen->entries[frozen->count++] = entries[i];
+        block_retain(entries[i].block);
     }
-    order->entries[at] = last;
+}
+
+static void freeze_pile(struct order_frozen *frozen, const struct order_pile *pile)
+{
+    for (const struct order_chunk *chunk = pile->first; chunk; chunk = chunk->next)
+        freeze(frozen, chunk->entries, chunk->count);
 }
 
 void order_freeze(const struct order *order, struct order_frozen *ret_frozen)
 {
-    *ret_frozen = (struct order_frozen){.entries = memory_new(order->count * sizeof *order->entries),
-                                        .count = order->count};
-    for (size_t i = 0; i < order->count; i++) {
-        ret_frozen->entries[i] = order->entries[i];
-        block_retain(order->entries[i].block);
-    }
+    *ret_frozen = (struct order_frozen){.entries = memory_new(order->count * sizeof *order->heap)};
+    freeze(ret_frozen, order->heap, order->heap_count);
+    for (unsigned pile = order->next; order->piles && pile < order->end; pile++)
+        freeze_pile(ret_frozen, &order->piles[pile]);
+    freeze_pile(ret_frozen, &order->later);
+    assert(ret_frozen->count == order->count);
 }
 
 void order_frozen_free(struct order_frozen *frozen)
@@ -85,6 +218,7 @@ void order_free(struct order *order)
 {
     while (order->count)
         order_pop(order);
-    free(order->entries);
+    free(order->heap);
+    free(order->piles);
     *order = (struct order){0};
 }

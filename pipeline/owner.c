@@ -24,11 +24,25 @@ static bool is_prompt(const struct worker *worker, int64_t at_us, int64_t now_us
     return worker->shared->live && now_us > 0 && now_us - at_us <= worker->plan->alerts.notify_max_age;
 }
 
-static void take_row(struct worker *worker, const struct row_record *row, struct block *block, int64_t now_us)
+/* Its place among the rows has texts already. */
+static void open_row(struct worker *worker, const struct row_record *record, struct run_row *row)
 {
-    row_record_wait(row, block, &worker->order);
-    if (is_prompt(worker, row->order_us, now_us)) /* no cut needs it: the word itself will come */
+    run_row_open(record, RUN_TEXTS + worker->plan->labels.count, row->texts, row);
+}
+
+static void take_row(struct worker *worker, const struct row_record *record, struct block *block,
+                     int64_t now_us)
+{
+    struct run_row *row = &worker->rows[0];
+
+    row_record_wait(record, block, &worker->order);
+    if (!run_state_is_failure(record->state))
+        return;
+    open_row(worker, record, row);
+    if (is_prompt(worker, row->order_us, now_us)) { /* no cut needs it: the word itself will come */
+        runs_meet(worker->runs, row, 1);
         watch_expect(worker->watch, worker->runs, row);
+    }
 }
 
 static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)
@@ -252,26 +266,35 @@ bool stage_unique(struct worker *worker, int64_t now_us)
     return applied > 0;
 }
 
-bool stage_apply(struct worker *worker, int64_t now_us)
+/* The next rows that are due, opened; false: none is. */
+static bool apply_rows(struct worker *worker)
 {
-    const struct order_entry *first;
-    unsigned applied = 0;
-    bool all;
+    struct order_entry entries[ROWS_AT_ONCE];
+    size_t count = order_take(&worker->order, worker->events_us, worker->events_final, ROWS_AT_ONCE, entries);
 
-    (void)now_us;
-    while (applied < ROWS_A_STEP && (first = order_first(&worker->order)) &&
-           (first->order_us < worker->events_us || worker->events_final)) {
-        runs_apply(worker->runs, (const struct row_record *)first->record, &worker->transitions);
-        order_pop(&worker->order);
-        applied++;
+    for (size_t i = 0; i < count; i++)
+        open_row(worker, (const struct row_record *)entries[i].record, &worker->rows[i]);
+    runs_meet(worker->runs, worker->rows, count);
+    for (size_t i = 0; i < count; i++) {
+        runs_apply(worker->runs, &worker->rows[i],
+                   worker->plan->wants_transitions ? &worker->transitions : NULL);
+        block_release(entries[i].block);
         if (worker->transitions.rows == worker->transitions.row_limit ||
             worker->transitions.text.used > EVENT_TEXT_MAX / 2)
             finish_transitions(worker);
     }
+    return count > 0;
+}
+
+bool stage_apply(struct worker *worker, int64_t now_us)
+{
+    unsigned applied = 0;
+
+    (void)now_us;
+    while (applied < ROWS_A_STEP / ROWS_AT_ONCE && apply_rows(worker))
+        applied++;
     finish_transitions(worker);
-    first = order_first(&worker->order);
-    all = !first || (first->order_us >= worker->events_us && !worker->events_final);
-    if (!all)
+    if (applied == ROWS_A_STEP / ROWS_AT_ONCE)
         return true;
     worker->applied_us = worker->events_us;
     worker->applied_final = worker->events_final;

@@ -260,11 +260,11 @@ static void read_row(struct reading *reading)
 {
     const struct plan *plan = reading->parcels->plan;
     struct span texts[RUN_TEXTS + LABELS_MAX];
-    struct row_record row;
+    struct run_row row;
 
-    row_record_unpack(&reading->in, &reading->labels, texts, &row);
+    run_row_unpack(&reading->in, &reading->labels, texts, &row);
     if (!reading->in.broken)
-        row_record_send(&row, RUN_TEXTS + plan->labels.count, reading->port, reading->parcels->workers);
+        run_row_send(&row, RUN_TEXTS + plan->labels.count, reading->port, reading->parcels->workers);
 }
 
 static void read_condition(struct reading *reading)

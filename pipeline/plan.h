@@ -205,7 +205,8 @@ struct plan {
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
     int64_t longest_window_us;
-    bool wants_runs; /* somebody reads runs: a sink, the page, a measure or rule on them */
+    bool wants_runs;        /* somebody reads runs: a sink, the page, the watch, a command */
+    bool wants_transitions; /* a measure or rule on runs reads them as rows */
 };
 
 /* Loads a file, applies --set assignments in order, checks everything. The first error ends it. */

@@ -179,7 +179,7 @@ static enum status link_measure(struct plan *plan, unsigned index, struct error 
     shape->name = measure->name;
     shape->unit = measure->unit;
     shape->on_run = measure->on == 1;
-    plan->wants_runs |= shape->on_run;
+    plan->wants_transitions |= shape->on_run;
     if (link_value(plan, measure, error) != STATUS_OK || link_statistics(measure, error) != STATUS_OK ||
         link_window(measure, error) != STATUS_OK ||
         link_fields(plan, measure->node, &measure->by, shape->by, &shape->by_count, error) != STATUS_OK)
@@ -338,7 +338,7 @@ static enum status link_rule(struct plan *plan, struct plan_rule *rule, struct e
         return node_fail(node_find(rule->node, "measure"), error, "measure: only for rules with on: bucket");
     if (rule->for_us)
         return node_fail(node_find(rule->node, "for"), error, "for: only for rules with on: bucket");
-    plan->wants_runs |= rule->on == RULE_RUN;
+    plan->wants_transitions |= rule->on == RULE_RUN;
     if (link_fields(plan, rule->node, &rule->by, rule->by_refs, &rule->by_count, error) != STATUS_OK)
         return STATUS_FATAL;
     cel_event_environment(&plan->labels, &environment);

@@ -2,80 +2,208 @@
  * values while they wait for their order time. Sent once a row; stored once a cut. */
 #include "pipeline/runs_table.h"
 
+#include <math.h>
+
 enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024 };
 enum { HINT_ENDLESS = 64, HINT_RETRY = 128 }; /* packed above the state */
 
-static struct span batch_text(const struct event_batch *batch, unsigned text, uint32_t row)
+/* Of the numbers in a record: each has 8 bytes, in this order, and is there when its bit is set. */
+enum {
+    NUMBER_SCHEDULED = 1,
+    NUMBER_QUEUED = 2,
+    NUMBER_STARTED = 4,
+    NUMBER_DURATION = 8,
+    NUMBER_MAP_INDEX = 16
+};
+
+/* A text in a record: its number, its size in groups of seven bits, the lowest first, its bytes. */
+static size_t text_bytes(struct span text)
 {
-    if (text < RUN_TEXTS)
-        return ((const struct span *)event_column(batch, run_text_fields[text]))[row];
-    return batch->labels[text - RUN_TEXTS][row];
+    size_t bytes = 2 + text.size;
+
+    for (uint32_t size = text.size; size >= 128; size >>= 7)
+        bytes++;
+    return bytes;
 }
 
-void row_record_send(const struct row_record *row, unsigned text_count, struct exchange_port *port,
-                     unsigned workers)
+static char *put_text(char *at, unsigned number, struct span text)
 {
-    struct id128 key = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
-    uint32_t shard = (uint32_t)(key.high >> 56);
-    size_t size = sizeof *row + text_count * sizeof(struct span);
+    uint32_t size = text.size;
 
-    for (unsigned t = 0; t < text_count; t++)
-        size += row->texts[t].size;
-    struct row_record *record = exchange_record(port, shard % workers, RECORD_ROW, size);
-    struct record head = record->head;
-    *record = *row;
-    record->head = head;
-    record->shard = shard;
-    record->texts = (struct span *)(record + 1);
-    char *cursor = (char *)(record->texts + text_count);
-    for (unsigned t = 0; t < text_count; t++)
-        record->texts[t] = record_text(&cursor, row->texts[t]);
+    *at++ = (char)number;
+    for (; size >= 128; size >>= 7)
+        *at++ = (char)(size | 128);
+    *at++ = (char)size;
+    memcpy(at, text.data, text.size);
+    return at + text.size;
 }
 
-void row_record_wait(const struct row_record *row, struct block *block, struct order *order)
+static const char *get_text(const char *at, struct span *texts)
 {
-    order_push(order, &(struct order_entry){.order_us = row->order_us,
-                                            .time_us = row->time_us,
-                                            .offset = row->offset,
-                                            .partition = row->partition,
-                                            .item = row->item,
-                                            .rank = row->state,
-                                            .record = &row->head,
+    unsigned number = (unsigned char)*at++, shift = 0;
+    uint32_t size = 0;
+
+    for (; *at & 128; shift += 7)
+        size |= (uint32_t)(*at++ & 127) << shift;
+    size |= (uint32_t)*at++ << shift;
+    texts[number] = (struct span){at, size};
+    return at + size;
+}
+
+static char *put_number(char *at, const void *number)
+{
+    memcpy(at, number, 8);
+    return at + 8;
+}
+
+static const char *get_number(const char *at, bool there, void *ret_number)
+{
+    if (there)
+        memcpy(ret_number, at, 8);
+    return there ? at + 8 : at;
+}
+
+static uint8_t numbers_of(const struct run_row *row)
+{
+    return (uint8_t)((row->scheduled_us != TIME_NONE ? NUMBER_SCHEDULED : 0) |
+                     (row->queued_us != TIME_NONE ? NUMBER_QUEUED : 0) |
+                     (row->started_us != TIME_NONE ? NUMBER_STARTED : 0) |
+                     (!isnan(row->duration_ms) ? NUMBER_DURATION : 0) |
+                     (row->map_index != INT32_MIN ? NUMBER_MAP_INDEX : 0));
+}
+
+static char *put_numbers(char *at, const struct run_row *row, uint8_t numbers)
+{
+    int64_t map_index = row->map_index;
+
+    if (numbers & NUMBER_SCHEDULED)
+        at = put_number(at, &row->scheduled_us);
+    if (numbers & NUMBER_QUEUED)
+        at = put_number(at, &row->queued_us);
+    if (numbers & NUMBER_STARTED)
+        at = put_number(at, &row->started_us);
+    if (numbers & NUMBER_DURATION)
+        at = put_number(at, &row->duration_ms);
+    return numbers & NUMBER_MAP_INDEX ? put_number(at, &map_index) : at;
+}
+
+void run_row_send(const struct run_row *row, unsigned text_count, struct exchange_port *port,
+                  unsigned workers)
+{
+    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    uint8_t numbers = numbers_of(row), texts = 0;
+    size_t size = sizeof(struct row_record) + 8u * (unsigned)__builtin_popcount(numbers);
+
+    for (unsigned t = 0; t < text_count; t++)
+        if (row->texts[t].size) {
+            size += text_bytes(row->texts[t]);
+            texts++;
+        }
+    struct row_record *record = exchange_record(port, run_shard(alias) % workers, RECORD_ROW, size);
+    *record = (struct row_record){
+        .head = record->head,
+        .alias = alias,
+        .time_us = row->time_us,
+        .watermark_us = row->watermark_us,
+        .offset = row->offset,
+        .partition = row->partition,
+        .item = row->item,
+        .attempt = row->attempt,
+        .state = row->state,
+        .hints = (uint8_t)((row->will_retry ? HINT_RETRY : 0) | (row->is_endless ? HINT_ENDLESS : 0)),
+        .numbers = numbers,
+        .texts = texts,
+    };
+    char *at = put_numbers(record->bytes, row, numbers);
+    for (unsigned t = 0; t < text_count; t++)
+        if (row->texts[t].size)
+            at = put_text(at, t, row->texts[t]);
+}
+
+static int64_t order_time(int64_t time_us, int64_t watermark_us)
+{
+    return time_us > watermark_us ? time_us : watermark_us;
+}
+
+void run_row_open(const struct row_record *record, unsigned text_count, struct span *texts,
+                  struct run_row *ret_row)
+{
+    const char *at = record->bytes;
+    int64_t map_index = INT32_MIN;
+
+    *ret_row = (struct run_row){
+        .shard = run_shard(record->alias),
+        .partition = record->partition,
+        .order_us = order_time(record->time_us, record->watermark_us),
+        .time_us = record->time_us,
+        .watermark_us = record->watermark_us,
+        .scheduled_us = TIME_NONE,
+        .queued_us = TIME_NONE,
+        .started_us = TIME_NONE,
+        .offset = record->offset,
+        .duration_ms = NAN,
+        .item = record->item,
+        .attempt = record->attempt,
+        .state = record->state,
+        .will_retry = record->hints & HINT_RETRY,
+        .is_endless = record->hints & HINT_ENDLESS,
+        .texts = texts,
+        .alias = record->alias,
+    };
+    at = get_number(at, record->numbers & NUMBER_SCHEDULED, &ret_row->scheduled_us);
+    at = get_number(at, record->numbers & NUMBER_QUEUED, &ret_row->queued_us);
+    at = get_number(at, record->numbers & NUMBER_STARTED, &ret_row->started_us);
+    at = get_number(at, record->numbers & NUMBER_DURATION, &ret_row->duration_ms);
+    at = get_number(at, record->numbers & NUMBER_MAP_INDEX, &map_index);
+    ret_row->map_index = (int32_t)map_index;
+    memset(texts, 0, text_count * sizeof *texts);
+    for (unsigned i = 0; i < record->texts; i++)
+        at = get_text(at, texts);
+}
+
+void row_record_wait(const struct row_record *record, struct block *block, struct order *order)
+{
+    order_push(order, &(struct order_entry){.order_us = order_time(record->time_us, record->watermark_us),
+                                            .time_us = record->time_us,
+                                            .offset = record->offset,
+                                            .partition = record->partition,
+                                            .item = record->item,
+                                            .rank = record->state,
+                                            .record = &record->head,
                                             .block = block});
 }
 
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers)
 {
+    const struct span *columns[RUN_TEXTS + LABELS_MAX];
     unsigned text_count = RUN_TEXTS + plan->labels.count;
 
+    for (unsigned t = 0; t < text_count; t++)
+        columns[t] = t < RUN_TEXTS ? event_column(batch, run_text_fields[t]) : batch->labels[t - RUN_TEXTS];
     for (uint32_t row = 0; row < batch->rows; row++) {
         struct span texts[RUN_TEXTS + LABELS_MAX];
-        int64_t watermark = batch->watermark_us[row], time = batch->time_us[row];
 
         if (batch->mark[row] != MARK_OK || batch->state[row] == STATE_NONE || batch->run[row].size == 0)
             continue;
         for (unsigned t = 0; t < text_count; t++)
-            texts[t] = batch_text(batch, t, row);
-        struct row_record record = {
-            .partition = batch->partition[row],
-            .order_us = time > watermark ? time : watermark,
-            .time_us = time,
-            .watermark_us = watermark,
-            .scheduled_us = batch->scheduled_us[row],
-            .queued_us = batch->queued_us[row],
-            .started_us = batch->started_us[row],
-            .offset = batch->offset[row],
-            .duration_ms = batch->duration_ms[row],
-            .map_index = batch->map_index[row],
-            .item = batch->item[row],
-            .attempt = batch->attempt[row],
-            .state = batch->state[row],
-            .will_retry = span_is(batch->result[row], "up_for_retry"),
-            .is_endless = span_is(batch->result[row], "streaming"),
-            .texts = texts,
-        };
-        row_record_send(&record, text_count, port, workers);
+            texts[t] = columns[t][row];
+        run_row_send(&(struct run_row){.partition = batch->partition[row],
+                                       .time_us = batch->time_us[row],
+                                       .watermark_us = batch->watermark_us[row],
+                                       .scheduled_us = batch->scheduled_us[row],
+                                       .queued_us = batch->queued_us[row],
+                                       .started_us = batch->started_us[row],
+                                       .offset = batch->offset[row],
+                                       .duration_ms = batch->duration_ms[row],
+                                       .map_index = batch->map_index[row],
+                                       .item = batch->item[row],
+                                       .attempt = batch->attempt[row],
+                                       .state = batch->state[row],
+                                       .will_retry = span_is(batch->result[row], "up_for_retry"),
+                                       .is_endless = span_is(batch->result[row], "streaming"),
+                                       .texts = texts},
+                     text_count, port, workers);
     }
 }
 
@@ -116,24 +244,27 @@ void run_texts_unpack(struct unpack *in, const struct run_labels *labels,
     }
 }
 
-void row_record_pack(const struct row_record *row, unsigned text_count, struct buffer *out)
+void row_record_pack(const struct row_record *record, unsigned text_count, struct buffer *out)
 {
-    pack_u32(out, row->partition);
-    pack_i64(out, row->order_us);
-    pack_i64(out, row->time_us);
-    pack_i64(out, row->watermark_us);
-    pack_i64(out, row->scheduled_us);
-    pack_i64(out, row->queued_us);
-    pack_i64(out, row->started_us);
-    pack_i64(out, row->offset);
-    pack_double(out, row->duration_ms);
-    pack_u32(out, (uint32_t)row->map_index);
-    pack_u16(out, row->item);
-    pack_u16(out, row->attempt);
-    pack_u8(out, (uint8_t)(row->state | (row->will_retry ? HINT_RETRY : 0) |
-                           (row->is_endless ? HINT_ENDLESS : 0)));
+    struct span texts[RUN_TEXTS + LABELS_MAX];
+    struct run_row row;
+
+    run_row_open(record, text_count, texts, &row);
+    pack_u32(out, row.partition);
+    pack_i64(out, row.order_us);
+    pack_i64(out, row.time_us);
+    pack_i64(out, row.watermark_us);
+    pack_i64(out, row.scheduled_us);
+    pack_i64(out, row.queued_us);
+    pack_i64(out, row.started_us);
+    pack_i64(out, row.offset);
+    pack_double(out, row.duration_ms);
+    pack_u32(out, (uint32_t)row.map_index);
+    pack_u16(out, row.item);
+    pack_u16(out, row.attempt);
+    pack_u8(out, row.state | record->hints);
     for (unsigned t = 0; t < text_count; t++)
-        pack_text(out, row->texts[t]);
+        pack_text(out, texts[t]);
 }
 
 static void pack_rows(const struct plan *plan, struct order_frozen *frozen, struct buffer *out)
@@ -163,10 +294,10 @@ void rows_pack(const struct plan *plan, struct order_frozen *frozen, size_t budg
     }
 }
 
-void row_record_unpack(struct unpack *in, const struct run_labels *labels,
-                       struct span texts[RUN_TEXTS + LABELS_MAX], struct row_record *ret_row)
+void run_row_unpack(struct unpack *in, const struct run_labels *labels,
+                    struct span texts[RUN_TEXTS + LABELS_MAX], struct run_row *ret_row)
 {
-    *ret_row = (struct row_record){.partition = unpack_u32(in), .texts = texts};
+    *ret_row = (struct run_row){.partition = unpack_u32(in), .texts = texts};
     ret_row->order_us = unpack_time(in);
     ret_row->time_us = unpack_time(in);
     ret_row->watermark_us = unpack_time(in);
@@ -197,11 +328,11 @@ enum status rows_restore(const struct plan *plan, struct span value, struct exch
     run_labels_unpack(&in, &plan->labels, &labels);
     while (!in.broken && in.at < in.end) {
         struct span texts[RUN_TEXTS + LABELS_MAX];
-        struct row_record row;
+        struct run_row row;
 
-        row_record_unpack(&in, &labels, texts, &row);
+        run_row_unpack(&in, &labels, texts, &row);
         if (!in.broken)
-            row_record_send(&row, RUN_TEXTS + plan->labels.count, port, workers);
+            run_row_send(&row, RUN_TEXTS + plan->labels.count, port, workers);
     }
     return unpack_finish(&in, ret_error);
 }

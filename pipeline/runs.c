@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { TEXT_ROOM = 16 }; /* what is kept of a text takes multiples of so many bytes */
+
 const enum field run_text_fields[RUN_TEXTS] = {
     F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
     F_PARENT_RUN, F_QUEUE,     F_WORKER, F_OWNER,    F_HOST, F_ERROR, F_ERROR_TYPE, F_URL,
@@ -33,7 +35,7 @@ struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner)
     for (unsigned s = 0; s < SHARDS; s++) {
         /* not the limit of this process: stored runs keep the slots that they had under another one */
         slots_init(&runs->shards[s].slots, SLOT_NONE);
-        slots_init(&runs->shards[s].aliases, SLOT_NONE);
+        slots_init(&runs->shards[s].alias_slots, SLOT_NONE);
         seen_init(&runs->shards[s].past, runs->shard_limit);
         runs->shards[s].past.name = (struct state_key){.kind = STATE_PAST_RUNS, .owner = s};
         for (unsigned l = 0; l < LISTS; l++)
@@ -51,9 +53,9 @@ void runs_free(struct runs *runs)
             free(shard->entries[i].texts);
         blocks_free(&shard->blocks);
         slots_free(&shard->slots);
-        slots_free(&shard->aliases);
+        slots_free(&shard->alias_slots);
         seen_free(&shard->past);
-        free(shard->alias_keys);
+        free(shard->aliases);
         free(shard->entries);
     }
     free(runs);
@@ -131,18 +133,24 @@ static void remember(struct run_shard *shard, const struct run_entry *entry)
     past->count = (uint32_t)entry->version;
 }
 
+bool run_is_last_told(const struct run_shard *shard, const struct run_entry *entry)
+{
+    uint32_t at = entry->is_task ? SLOT_NONE : slots_find(&shard->alias_slots, entry->alias);
+
+    return at != SLOT_NONE && &shard->entries[shard->aliases[at].slot] == entry;
+}
+
 static void forget(struct runs *runs, struct run_shard *shard, uint32_t slot)
 {
     struct run_entry *entry = &shard->entries[slot];
-    uint32_t alias = slots_find(&shard->aliases, entry->alias);
 
     touch(runs, shard, slot);
     if (entry->identified)
         remember(shard, entry);
     list_remove(shard, slot);
     slots_remove(&shard->slots, entry->key);
-    if (alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key))
-        slots_remove(&shard->aliases, entry->alias);
+    if (run_is_last_told(shard, entry))
+        slots_remove(&shard->alias_slots, entry->alias);
     free(entry->texts);
     entry->texts = NULL;
     runs->figures.entries--;
@@ -172,11 +180,11 @@ static void forget_faded(struct runs *runs, struct run_shard *shard, int64_t ord
 }
 
 static void entry_begin(struct runs *runs, struct run_shard *shard, uint32_t slot, struct id128 key,
-                        const struct row_record *row)
+                        const struct run_row *row)
 {
     shard->entries[slot] = (struct run_entry){
         .key = key,
-        .texts = memory_new(runs->text_count * sizeof(struct span)),
+        .texts = memory_new((runs->text_count + 1) * sizeof(struct span)),
         .version = 1,
         .first_us = TIME_NONE,
         .changed_us = row->order_us,
@@ -191,11 +199,10 @@ static void entry_begin(struct runs *runs, struct run_shard *shard, uint32_t slo
     runs->figures.entries++;
 }
 
-/* The entry of a key, to be changed, made when it is new. */
-static struct run_entry *find_entry(struct runs *runs, struct run_shard *shard, struct id128 key,
-                                    const struct row_record *row)
+/* The entry of a key, to be changed; made when there is none. */
+static struct run_entry *open_entry(struct runs *runs, struct run_shard *shard, struct id128 key,
+                                    uint32_t slot, const struct run_row *row)
 {
-    uint32_t slot = slots_find(&shard->slots, key);
     bool is_new = slot == SLOT_NONE;
 
     if (is_new && shard->slots.used == runs->shard_limit)
@@ -210,70 +217,88 @@ static struct run_entry *find_entry(struct runs *runs, struct run_shard *shard, 
     return &shard->entries[slot];
 }
 
+static size_t text_room(struct span text)
+{
+    return (text.size + (size_t)TEXT_ROOM - 1) & ~(size_t)(TEXT_ROOM - 1);
+}
+
 struct span *run_texts_copy(const struct span *texts, unsigned count)
 {
-    size_t size = count * sizeof *texts;
+    size_t size = (count + 1) * sizeof *texts;
 
     for (unsigned t = 0; t < count; t++)
-        size += texts[t].size;
+        size += text_room(texts[t]);
     struct span *copies = memory_grow(NULL, size);
-    char *cursor = (char *)(copies + count);
-    for (unsigned t = 0; t < count; t++)
-        copies[t] = record_text(&cursor, texts[t]);
+    char *cursor = (char *)(copies + count + 1);
+    for (unsigned t = 0; t < count; cursor += text_room(texts[t++])) {
+        char *at = cursor;
+
+        copies[t] = record_text(&at, texts[t]);
+    }
+    copies[count] = (struct span){cursor, 0};
     return copies;
 }
 
-/* Remembers what the row tells: the last non-empty text wins, except for what makes the identity. An earlier
- * try's error is not one of what follows it. */
-static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct row_record *row,
-                        bool drops_error)
+/* Whether the entry remembers what the row tells: the last non-empty text wins, except for what makes the
+ * identity. */
+static bool takes_text(const struct run_entry *entry, const struct run_row *row, unsigned t)
+{
+    bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
+
+    return row->texts[t].size > 0 && !identity && (entry->is_task || t != RUN_TASK);
+}
+
+/* False: the text has not the room. */
+static bool text_replace(struct span *kept, struct span text)
+{
+    if (span_equal(*kept, text))
+        return true;
+    if (text.size > (size_t)(kept[1].data - kept->data))
+        return false;
+    kept->size = text.size;
+    memcpy((char *)kept->data, text.data, text.size);
+    return true;
+}
+
+/* Remembers the first `count` texts of a row. */
+static void learn_texts(const struct runs *runs, struct run_entry *entry, const struct run_row *row,
+                        unsigned count)
 {
     struct span merged[RUN_TEXTS + LABELS_MAX];
-    bool changed = false;
-    struct span *texts;
+    bool fits = true;
 
-    for (unsigned t = 0; t < runs->text_count; t++) {
-        bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
-        bool mine = entry->is_task || t != RUN_TASK;
-        bool drops = drops_error && (t == RUN_ERROR || t == RUN_ERROR_TYPE);
-
-        merged[t] = drops ? (struct span){0} : entry->texts[t];
-        if (mine && row->texts[t].size > 0 && !identity)
-            merged[t] = row->texts[t];
-        changed |= !span_equal(merged[t], entry->texts[t]);
-    }
-    if (!changed)
+    for (unsigned t = 0; t < count; t++)
+        if (takes_text(entry, row, t))
+            fits &= text_replace(&entry->texts[t], row->texts[t]);
+    if (fits)
         return;
-    texts = run_texts_copy(merged, runs->text_count);
+    memcpy(merged, entry->texts, runs->text_count * sizeof *merged);
+    for (unsigned t = 0; t < count; t++)
+        if (takes_text(entry, row, t))
+            merged[t] = row->texts[t];
+    struct span *texts = run_texts_copy(merged, runs->text_count);
     free(entry->texts);
     entry->texts = texts;
 }
 
 /* What a run itself is told by its tasks' rows: only names. */
-static void learn_names(const struct runs *runs, struct run_entry *run, const struct row_record *row)
+static void learn_names(const struct runs *runs, struct run_entry *entry, const struct run_row *row)
 {
-    struct row_record names = *row;
-    struct span texts[RUN_TEXTS + LABELS_MAX] = {0};
-
-    for (unsigned t = RUN_SOURCE; t <= RUN_ROOT_RUN; t++)
-        if (t != RUN_TASK)
-            texts[t] = row->texts[t];
-    names.texts = texts;
-    learn_texts(runs, run, &names, false);
+    learn_texts(runs, entry, row, RUN_NAMES);
 }
 
 /* A late word of a try that another has followed: it says no more than names. */
-static bool is_earlier_attempt(const struct run_entry *entry, const struct row_record *row)
+static bool is_earlier_attempt(const struct run_entry *entry, const struct run_row *row)
 {
     return row->attempt > 0 && row->attempt < entry->attempt;
 }
 
-static bool is_next_attempt(const struct run_entry *entry, const struct row_record *row)
+static bool is_next_attempt(const struct run_entry *entry, const struct run_row *row)
 {
     return entry->attempt > 0 && row->attempt > entry->attempt;
 }
 
-static bool accepts(const struct run_entry *entry, const struct row_record *row)
+static bool accepts(const struct run_entry *entry, const struct run_row *row)
 {
     enum run_state before = entry->state, after = row->state;
 
@@ -287,7 +312,7 @@ static bool accepts(const struct run_entry *entry, const struct row_record *row)
     return !(before == STATE_RUNNING && (after == STATE_QUEUED || after == STATE_WAITING));
 }
 
-static void learn_times(struct run_entry *entry, const struct row_record *row, bool accepted)
+static void learn_times(struct run_entry *entry, const struct run_row *row, bool accepted)
 {
     if (accepted && (is_next_attempt(entry, row) || run_state_is_terminal(entry->state))) {
         entry->queued_us = entry->started_us = entry->ended_us = TIME_NONE;
@@ -357,7 +382,7 @@ static double between_ms(int64_t from_us, int64_t to_us)
     return (double)(to_us - from_us) / 1000.0;
 }
 
-static void emit(struct runs *runs, const struct run_entry *entry, const struct row_record *row)
+static void emit(struct runs *runs, const struct run_entry *entry, const struct run_row *row)
 {
     const struct span *texts = entry->texts;
     struct run_record record = {
@@ -405,7 +430,7 @@ static void emit(struct runs *runs, const struct run_entry *entry, const struct 
 }
 
 /* The transition as a row of its own, for measures and rules with `on: run`. */
-static void append_row(const struct runs *runs, const struct run_entry *entry, const struct row_record *row,
+static void append_row(const struct runs *runs, const struct run_entry *entry, const struct run_row *row,
                        struct event_batch *batch)
 {
     uint32_t at = event_batch_add(batch);
@@ -437,7 +462,7 @@ static void append_row(const struct runs *runs, const struct run_entry *entry, c
 }
 
 static void transit(struct runs *runs, struct run_shard *shard, struct run_entry *entry,
-                    const struct row_record *row, struct event_batch *transitions)
+                    const struct run_row *row, struct event_batch *transitions)
 {
     enum run_state before = entry->state;
 
@@ -447,7 +472,9 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
         return;
     }
     bool accepted = accepts(entry, row);
-    learn_texts(runs, entry, row, accepted && (row->state == STATE_SUCCESS || is_next_attempt(entry, row)));
+    if (accepted && (row->state == STATE_SUCCESS || is_next_attempt(entry, row))) /* an earlier try's error */
+        entry->texts[RUN_ERROR].size = entry->texts[RUN_ERROR_TYPE].size = 0;
+    learn_texts(runs, entry, row, runs->text_count);
     learn_times(entry, row, accepted);
     entry->told = true;
     if (!accepted) {
@@ -477,7 +504,8 @@ static void transit(struct runs *runs, struct run_shard *shard, struct run_entry
     entry->version++;
     runs->figures.transitions++;
     emit(runs, entry, row);
-    append_row(runs, entry, row, transitions);
+    if (transitions)
+        append_row(runs, entry, row, transitions);
 }
 
 static struct id128 named_key(struct id128 alias, struct span workflow)
@@ -496,56 +524,65 @@ static struct id128 named_key(struct id128 alias, struct span workflow)
 void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry)
 {
     bool is_new;
-    uint32_t at = slots_add(&shard->aliases, entry->alias, &is_new);
+    uint32_t at = slots_add(&shard->alias_slots, entry->alias, &is_new);
 
-    shard->alias_keys =
-        memory_reserve(shard->alias_keys, &shard->alias_capacity, at + 1u, sizeof *shard->alias_keys);
-    if (!is_new)
-        touch(runs, shard, slots_find(&shard->slots, shard->alias_keys[at]));
-    shard->alias_keys[at] = entry->key;
+    shard->aliases = memory_reserve(shard->aliases, &shard->alias_capacity, at + 1u, sizeof *shard->aliases);
+    if (is_new)
+        shard->aliases[at].unnamed = named_key(entry->alias, (struct span){0});
+    else
+        touch(runs, shard, shard->aliases[at].slot);
+    shard->aliases[at].slot = (uint32_t)(entry - shard->entries);
 }
 
-/* The run that a row belongs to. Many engines name runs only within a workflow, and some rows (a Celery
- * success) do not name the workflow: such a row goes to the run last told under its (source, namespace, run),
- * and a run that had no workflow yet takes the first one told. */
-static struct id128 key_of_run(const struct run_shard *shard, struct id128 alias, struct span workflow)
+/* The run that a row belongs to; *ret_slot: SLOT_NONE when it begins. Many engines name runs only within a
+ * workflow, and some rows (a Celery success) do not name the workflow: such a row goes to the run last told
+ * under its (source, namespace, run), and a run that had no workflow yet takes the first one told. */
+static struct id128 find_run(const struct run_shard *shard, const struct run_row *row,
+                             const struct run_alias *alias, uint32_t *ret_slot)
 {
-    uint32_t at = slots_find(&shard->aliases, alias);
+    struct span workflow = row->texts[RUN_WORKFLOW];
 
-    if (at != SLOT_NONE) {
-        uint32_t slot = slots_find(&shard->slots, shard->alias_keys[at]);
+    if (alias) {
+        struct id128 last = shard->entries[alias->slot].key;
 
-        assert(slot != SLOT_NONE);
-        struct span known = shard->entries[slot].texts[RUN_WORKFLOW];
-        if (workflow.size == 0 || known.size == 0 || span_equal(workflow, known))
-            return shard->alias_keys[at];
-    }
-    if (at != SLOT_NONE) {
-        struct id128 unnamed = named_key(alias, (struct span){0});
-        uint32_t slot = slots_find(&shard->slots, unnamed);
-
+        *ret_slot = alias->slot;
+        if (workflow.size == 0 || id_equal(last, row->named_key))
+            return last;
+        if (!id_equal(last, alias->unnamed))
+            *ret_slot = slots_find(&shard->slots, alias->unnamed);
         /* it began without a name and took this one: its key is still that of the nameless run */
-        if (slot != SLOT_NONE && span_equal(workflow, shard->entries[slot].texts[RUN_WORKFLOW]))
-            return unnamed;
+        struct span known =
+            *ret_slot == SLOT_NONE ? (struct span){0} : shard->entries[*ret_slot].texts[RUN_WORKFLOW];
+        if (span_equal(known, workflow) || (*ret_slot == alias->slot && known.size == 0))
+            return alias->unnamed;
     }
-    return named_key(alias, workflow);
+    *ret_slot = slots_find(&shard->slots, row->named_key);
+    return row->named_key;
 }
 
-static struct run_entry *find_run(struct runs *runs, struct run_shard *shard, const struct row_record *row)
+static const struct run_alias *find_alias(const struct run_shard *shard, struct id128 key)
 {
-    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
-    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
-    uint32_t at = slots_find(&shard->aliases, alias);
-    struct run_entry *entry = find_entry(runs, shard, key, row);
+    uint32_t at = slots_find(&shard->alias_slots, key);
 
-    if (at != SLOT_NONE && id_equal(key, shard->alias_keys[at]))
+    return at == SLOT_NONE ? NULL : &shard->aliases[at];
+}
+
+static struct run_entry *open_run(struct runs *runs, struct run_shard *shard, const struct run_row *row)
+{
+    const struct run_alias *alias = find_alias(shard, row->alias);
+    uint32_t slot;
+    struct id128 key = find_run(shard, row, alias, &slot);
+    bool last_told = alias && alias->slot == slot;
+    struct run_entry *entry = open_entry(runs, shard, key, slot, row);
+
+    if (last_told)
         return entry;
-    entry->alias = alias;
+    entry->alias = row->alias;
     run_alias_set(runs, shard, entry);
     return entry;
 }
 
-static struct id128 key_of_task(struct id128 run, const struct row_record *row)
+static struct id128 key_of_task(struct id128 run, const struct run_row *row)
 {
     struct id_builder builder;
 
@@ -558,10 +595,32 @@ static struct id128 key_of_task(struct id128 run, const struct row_record *row)
     return id_end(&builder);
 }
 
-/* What is to be retried ends where the next try is an entry of its own. */
-static struct row_record word_of_attempt(const struct row_record *row)
+/* What runs_meet has reckoned holds unless the run took its name later than its key. */
+static uint32_t find_task(const struct run_shard *shard, struct id128 run, const struct run_row *row,
+                          struct id128 *ret_key)
 {
-    struct row_record word = *row;
+    *ret_key = id_equal(run, row->named_key) ? row->task_key : key_of_task(run, row);
+    return slots_find(&shard->slots, *ret_key);
+}
+
+void runs_meet(const struct runs *runs, struct run_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct run_row *row = &rows[i];
+        const struct run_shard *shard = &runs->shards[row->shard];
+
+        row->named_key = named_key(row->alias, row->texts[RUN_WORKFLOW]);
+        if (row->texts[RUN_TASK].size)
+            row->task_key = key_of_task(row->named_key, row);
+        slots_fetch(&shard->alias_slots, row->alias);
+        slots_fetch(&shard->slots, row->texts[RUN_TASK].size ? row->task_key : row->named_key);
+    }
+}
+
+/* What is to be retried ends where the next try is an entry of its own. */
+static struct run_row word_of_attempt(const struct run_row *row)
+{
+    struct run_row word = *row;
 
     if (row->attempt > 0 && row->state == STATE_RETRYING) {
         word.state = STATE_FAILED;
@@ -570,13 +629,13 @@ static struct row_record word_of_attempt(const struct row_record *row)
     return word;
 }
 
-void runs_apply(struct runs *runs, const struct row_record *row, struct event_batch *transitions)
+void runs_apply(struct runs *runs, const struct run_row *row, struct event_batch *transitions)
 {
     struct run_shard *shard = &runs->shards[row->shard];
 
     forget_faded(runs, shard, row->order_us);
-    struct run_entry *run = find_run(runs, shard, row);
-    struct id128 key = run->key;
+    struct run_entry *run = open_run(runs, shard, row);
+    struct id128 key = run->key, task_key;
     if (row->texts[RUN_TASK].size == 0) {
         transit(runs, shard, run, row, transitions);
         return;
@@ -586,22 +645,25 @@ void runs_apply(struct runs *runs, const struct row_record *row, struct event_ba
         run->changed_us = row->order_us;
         move_list(shard, run);
     }
-    struct run_entry *task = find_entry(runs, shard, key_of_task(key, row), row);
-    struct row_record word = word_of_attempt(row);
+    uint32_t slot = find_task(shard, key, row, &task_key);
+    struct run_entry *task = open_entry(runs, shard, task_key, slot, row);
     task->is_task = true;
     task->parent = key;
+    struct run_row word = word_of_attempt(row);
     transit(runs, shard, task, &word, transitions);
 }
 
-bool runs_would_take(const struct runs *runs, const struct row_record *row)
+bool runs_would_take(const struct runs *runs, const struct run_row *row)
 {
     const struct run_shard *shard = &runs->shards[row->shard];
-    struct id128 alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
-    struct id128 key = key_of_run(shard, alias, row->texts[RUN_WORKFLOW]);
-    bool is_task = row->texts[RUN_TASK].size > 0;
-    struct row_record word = is_task ? word_of_attempt(row) : *row;
-    uint32_t slot = slots_find(&shard->slots, is_task ? key_of_task(key, row) : key);
+    uint32_t slot;
+    struct id128 key = find_run(shard, row, find_alias(shard, row->alias), &slot);
+    struct run_row word = *row;
 
+    if (row->texts[RUN_TASK].size > 0) {
+        slot = find_task(shard, key, row, &key);
+        word = word_of_attempt(row);
+    }
     return slot == SLOT_NONE || has_faded(runs, &shard->entries[slot], row->order_us) ||
            (!is_earlier_attempt(&shard->entries[slot], row) && accepts(&shard->entries[slot], &word));
 }

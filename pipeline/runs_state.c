@@ -21,8 +21,7 @@ enum {
 static void pack_entry(const struct runs *runs, const struct run_shard *shard, const struct run_entry *entry,
                        struct buffer *out)
 {
-    uint32_t alias = slots_find(&shard->aliases, entry->alias);
-    bool last_told = alias != SLOT_NONE && id_equal(shard->alias_keys[alias], entry->key);
+    bool last_told = run_is_last_told(shard, entry);
 
     pack_u8(out, (uint8_t)((entry->is_task ? FLAG_TASK : 0) | (entry->told ? FLAG_TOLD : 0) |
                            (entry->identified ? FLAG_IDENTIFIED : 0) | (last_told ? FLAG_ALIAS : 0) |
@@ -140,7 +139,7 @@ static void unpack_entry(struct unpack *in, const struct run_labels *labels, str
 static bool add_entry(struct runs *runs, struct run_shard *shard, uint32_t slot,
                       const struct run_entry *entry, const struct span *texts, bool last_told)
 {
-    uint32_t alias = slots_find(&shard->aliases, entry->alias);
+    uint32_t alias = slots_find(&shard->alias_slots, entry->alias);
 
     run_reserve(shard, slot);
     if (shard->entries[slot].texts || (last_told && alias != SLOT_NONE) ||

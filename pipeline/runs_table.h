@@ -12,7 +12,7 @@ enum { LIST_OPEN, LIST_FADING, LISTS };
 struct run_entry {
     struct id128 key, id, parent; /* table key; document id; key of a task's run */
     struct id128 alias;           /* key of the run without its workflow; all 0 for a task */
-    struct span *texts;           /* RUN_TEXTS + labels and their bytes, one allocation */
+    struct span *texts;           /* see run_texts_copy */
     uint64_t version, place;      /* place: rises along each list */
     int64_t first_us, changed_us;
     int64_t scheduled_us, queued_us, started_us, ended_us;
@@ -31,12 +31,17 @@ struct run_list {
     uint32_t first, last;
 };
 
+struct run_alias {        /* (source, namespace, run) */
+    uint32_t slot;        /* of the run last told under it */
+    struct id128 unnamed; /* key of its run without a workflow's name */
+};
+
 struct run_shard {
     struct slots slots;
     struct run_entry *entries;
     size_t capacity;
-    struct slots aliases; /* (source, namespace, run) -> the key of the run last told under it */
-    struct id128 *alias_keys;
+    struct slots alias_slots;
+    struct run_alias *aliases;
     size_t alias_capacity;
     struct run_list lists[LISTS];
     uint64_t last_place;
@@ -58,8 +63,6 @@ struct runs {
 
 extern const enum field run_text_fields[RUN_TEXTS];
 
-struct id128 run_key(struct span source, struct span namespace_, struct span run);
-
 /* Room for the slot; an entry is in use while it has texts. */
 void run_reserve(struct run_shard *shard, uint32_t slot);
 
@@ -68,10 +71,14 @@ void run_link(struct run_shard *shard, uint32_t slot);
 
 void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry);
 
+/* Whether the entry is the run last told under its alias. */
+bool run_is_last_told(const struct run_shard *shard, const struct run_entry *entry);
+
 /* Forgets what has faded for longest, else what began first. */
 void run_evict_oldest(struct runs *runs, struct run_shard *shard);
 
-/* In one allocation. */
+/* RUN_TEXTS + labels, one that shows where the last ends, and their bytes, in one allocation: a text has the
+ * bytes up to the next one's, so that most changes need no other. */
 struct span *run_texts_copy(const struct span *texts, unsigned count);
 
 void run_block_save(struct runs *runs, struct run_shard *shard, uint32_t block);

@@ -587,7 +587,7 @@ static struct finding failure_of(const struct span *texts, uint16_t attempt, int
                                                                : "{{target}} failed"};
 }
 
-void watch_expect(struct watch *watch, const struct runs *runs, const struct row_record *row)
+void watch_expect(struct watch *watch, const struct runs *runs, const struct run_row *row)
 {
     const struct span *from = row->texts;
 

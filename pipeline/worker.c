@@ -98,7 +98,7 @@ static void open_parts(struct worker *worker)
 {
     const struct plan *plan = worker->plan;
     struct windows_output output = {tell_bucket, tell_signal, worker};
-    unsigned workers = worker->shared->workers;
+    unsigned workers = worker->shared->workers, text_count = RUN_TEXTS + plan->labels.count;
 
     worker->judge = judge_new(plan, worker->port);
     worker->fold = fold_new(plan, false, worker->port, workers);
@@ -109,6 +109,9 @@ static void open_parts(struct worker *worker)
     worker->lifecycle = lifecycle_new(plan->policies, plan->policy_count);
     worker->polled = memory_new(BATCH_ROWS_MAX * sizeof *worker->polled);
     worker->too_late = memory_new(BATCH_ROWS_MAX);
+    worker->row_texts = memory_new(ROWS_AT_ONCE * text_count * sizeof *worker->row_texts);
+    for (unsigned i = 0; i < ROWS_AT_ONCE; i++)
+        worker->rows[i].texts = &worker->row_texts[i * text_count];
     event_batch_init(&worker->batch, BATCH_ROWS_MAX, &plan->labels);
     event_batch_init(&worker->transitions, TRANSITION_ROWS, &plan->labels);
     fold_set_numbers(worker->fold, fold_number(worker, 0));
@@ -186,6 +189,7 @@ void worker_close(struct worker *worker)
     judge_free(worker->judge);
     event_batch_free(&worker->batch);
     event_batch_free(&worker->transitions);
+    free(worker->row_texts);
     free(worker->partitions);
     free(worker->polled);
     records_free(&worker->records);

@@ -85,7 +85,7 @@ struct worker_figures {
     struct clean_figures clean;
 };
 
-enum { STAGES_MAX = 24 };
+enum { STAGES_MAX = 24, ROWS_AT_ONCE = 32 };
 
 struct worker {
     struct shared *shared;
@@ -121,7 +121,9 @@ struct worker {
     struct unique unique;
     const struct clean_step *unique_step; /* NULL: rows are not told from copies in other partitions */
     struct order order;
-    struct order_frozen frozen_rows; /* of the cut that is being saved */
+    struct run_row rows[ROWS_AT_ONCE]; /* opened, to be applied */
+    struct span *row_texts;            /* theirs */
+    struct order_frozen frozen_rows;   /* of the cut that is being saved */
     uint32_t frozen_rows_block;
     struct saving saving;
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */

@@ -100,21 +100,25 @@ static void apply(struct rig *rig)
     exchange_flush(rig->port);
     for (; (block = exchange_receive(rig->port)); block_release(block))
         for (uint32_t at = 0; at < block->used;) {
-            const struct row_record *row = (const struct row_record *)(block->bytes + at);
+            const struct row_record *record = (const struct row_record *)(block->bytes + at);
 
-            assert_int_equal(row->head.type, RECORD_ROW);
-            rig->shard = row->shard;
-            row_record_wait(row, block, &rig->order);
-            at += row->head.size;
+            assert_int_equal(record->head.type, RECORD_ROW);
+            rig->shard = run_shard(record->alias);
+            row_record_wait(record, block, &rig->order);
+            at += record->head.size;
         }
     while ((first = order_first(&rig->order))) {
-        const struct row_record *row = (const struct row_record *)first->record;
-        bool takes = runs_would_take(rig->runs, row);
+        struct span texts[RUN_TEXTS + LABELS_MAX];
         struct runs_figures before, after;
+        struct run_row row;
+
+        run_row_open((const struct row_record *)first->record, RUN_TEXTS, texts, &row);
+        runs_meet(rig->runs, &row, 1);
+        bool takes = runs_would_take(rig->runs, &row);
 
         event_batch_reset(&rig->transitions);
         runs_figures(rig->runs, &before);
-        runs_apply(rig->runs, row, &rig->transitions);
+        runs_apply(rig->runs, &row, &rig->transitions);
         runs_figures(rig->runs, &after);
         assert_true(after.evicted > before.evicted || takes == (after.ignored == before.ignored));
         if (rig->transitions.rows) {
@@ -330,7 +334,7 @@ static void find_neighbours(struct rig *rig, char names[3][16])
         send(rig, &(struct step){1, STATE_RUNNING, "w", name, NULL, 0, 0}, INT64_MIN, 0);
         exchange_flush(rig->port);
         block = exchange_receive(rig->port);
-        uint32_t shard = ((const struct row_record *)block->bytes)->shard;
+        uint32_t shard = run_shard(((const struct row_record *)block->bytes)->alias);
         block_release(block);
         wanted = wanted == UINT32_MAX ? shard : wanted;
         if (shard == wanted)

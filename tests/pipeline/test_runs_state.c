@@ -69,6 +69,14 @@ static void restore(struct rig *rig, const struct values *values)
     runs_restored(rig->runs);
 }
 
+static void apply(struct rig *rig, struct run_row *row)
+{
+    row->alias = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_RUN]);
+    event_batch_reset(&rig->transitions);
+    runs_meet(rig->runs, row, 1);
+    runs_apply(rig->runs, row, &rig->transitions);
+}
+
 /* Step i of a seed: always the same. */
 static void step(struct rig *rig, uint64_t seed, unsigned i)
 {
@@ -85,7 +93,7 @@ static void step(struct rig *rig, uint64_t seed, unsigned i)
     texts[RUN_HOST] = span_of(host);
     texts[RUN_WORKFLOW] = span_of(workflows[random_below(&random, 3)]);
     texts[RUN_TASK] = span_of(tasks[random_below(&random, 4)]);
-    struct row_record row = {
+    struct run_row row = {
         .shard = number % 2 * 7,
         .order_us = i * (int64_t)SECOND / 8,
         .time_us = (int64_t)i * SECOND / 8 - (int64_t)random_below(&random, SECOND),
@@ -100,8 +108,7 @@ static void step(struct rig *rig, uint64_t seed, unsigned i)
         .state = (uint8_t)(1 + random_below(&random, STATE_COUNT - 1)),
         .texts = texts,
     };
-    event_batch_reset(&rig->transitions);
-    runs_apply(rig->runs, &row, &rig->transitions);
+    apply(rig, &row);
 }
 
 /* As a store would show it now. */
@@ -216,16 +223,13 @@ static struct rig *labelled(const char *by)
 
 static void apply_texts(struct rig *rig, uint8_t run_state, struct span *texts)
 {
-    event_batch_reset(&rig->transitions);
-    runs_apply(rig->runs,
-               &(struct row_record){.scheduled_us = TIME_NONE,
-                                    .queued_us = TIME_NONE,
-                                    .started_us = TIME_NONE,
-                                    .duration_ms = NAN,
-                                    .map_index = INT32_MIN,
-                                    .state = run_state,
-                                    .texts = texts},
-               &rig->transitions);
+    apply(rig, &(struct run_row){.scheduled_us = TIME_NONE,
+                                 .queued_us = TIME_NONE,
+                                 .started_us = TIME_NONE,
+                                 .duration_ms = NAN,
+                                 .map_index = INT32_MIN,
+                                 .state = run_state,
+                                 .texts = texts});
 }
 
 static void apply_run(struct rig *rig, uint8_t run_state, const char *name, const char *workflow)
@@ -342,7 +346,7 @@ static void receive(struct crossing *crossing, unsigned workers, struct exchange
             for (uint32_t at = 0; at < block->used;) {
                 const struct row_record *row = (const struct row_record *)(block->bytes + at);
 
-                assert_int_equal(row->shard % workers, w);
+                assert_int_equal(run_shard(row->alias) % workers, w);
                 row_record_wait(row, block, &crossing->order);
                 at += row->head.size;
             }
@@ -381,8 +385,13 @@ static void send_some(const struct plan *plan, struct crossing *crossing, uint64
     event_batch_free(&batch);
 }
 
-static void assert_rows_equal(const struct row_record *a, const struct row_record *b)
+static void assert_rows_equal(const struct record *left, const struct record *right)
 {
+    struct span left_texts[RUN_TEXTS + 1], right_texts[RUN_TEXTS + 2];
+    struct run_row row[2], *a = &row[0], *b = &row[1];
+
+    run_row_open((const struct row_record *)left, RUN_TEXTS + 1, left_texts, a);
+    run_row_open((const struct row_record *)right, RUN_TEXTS + 2, right_texts, b);
     assert_int_equal(a->shard, b->shard);
     assert_int_equal(a->partition, b->partition);
     assert_true(a->order_us == b->order_us && a->time_us == b->time_us && a->offset == b->offset);
@@ -390,6 +399,7 @@ static void assert_rows_equal(const struct row_record *a, const struct row_recor
     assert_true(a->queued_us == b->queued_us && a->started_us == b->started_us);
     assert_true(a->duration_ms == b->duration_ms && a->map_index == b->map_index);
     assert_true(a->item == b->item && a->attempt == b->attempt && a->state == b->state);
+    assert_true(a->will_retry == b->will_retry && a->is_endless == b->is_endless);
     for (unsigned t = 0; t < RUN_TEXTS; t++)
         assert_true(span_equal(a->texts[t], b->texts[t]));
     assert_true(span_equal(a->texts[RUN_TEXTS], b->texts[RUN_TEXTS + 1])); /* labels.a in both plans */
@@ -435,8 +445,7 @@ static void test_rows(void **state)
     receive(&after, 3, exchange_port(after.exchange, 0));
     assert_int_equal(before.order.count, after.order.count);
     for (; before.order.count; order_pop(&before.order), order_pop(&after.order))
-        assert_rows_equal((const struct row_record *)order_first(&before.order)->record,
-                          (const struct row_record *)order_first(&after.order)->record);
+        assert_rows_equal(order_first(&before.order)->record, order_first(&after.order)->record);
     values.items[0].size = values.items[0].size < 3000 ? values.items[0].size : 3000;
     value_damage(&values.items[0], restore_rows_damaged, next);
     order_free(&before.order);

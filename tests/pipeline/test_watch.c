@@ -194,7 +194,7 @@ static void test_expected_failure(void **state)
                                     [RUN_TASK] = run.task,
                                     [RUN_RUN] = run.run,
                                     [RUN_ERROR] = SPAN_LITERAL("disk full")};
-    struct row_record row = {.order_us = begin_us, .state = STATE_RUNNING, .texts = texts};
+    struct run_row row = {.order_us = begin_us, .state = STATE_RUNNING, .texts = texts};
     struct runs *runs = runs_new(rig->plan, NULL, NULL);
 
     (void)state;
