@@ -83,6 +83,8 @@ struct cel_value cel_run(const struct cel_program *program, const struct cel_val
 void cel_event_environment(struct label_names *labels, struct cel_environment *ret_environment);
 void cel_filter(const struct cel_program *program, struct event_batch *batch, uint8_t *ret_true,
                 uint64_t *errors);
+void cel_filter_rows(const struct cel_program *program, struct event_batch *batch, const uint16_t *rows,
+                     uint32_t count, uint8_t *ret_true, uint64_t *errors); /* of rows[i] in ret_true[i] */
 void cel_numbers(const struct cel_program *program, struct event_batch *batch, double *ret_values,
                  uint64_t *errors);
 

@@ -1,13 +1,13 @@
 /* CEL over the columns of a batch: the hot path of event rules, clean steps and `where`. At load each node
- * gets a step; a step is a plain loop over up to 256 rows where the node is one of
+ * gets a step; a step is a plain loop over up to 256 chosen rows where the node is one of
  *   a text field or label against constants (==, !=, in, startsWith, endsWith, contains),
  *   a comparison of numbers (double and integer fields, constants, + - * / of doubles),
  *   anything that reads the state or the kind alone: a table of answers, made at load by running it for each,
  *   && || ! over such;
- * every other part runs row by row in cel_run.c, and only on rows that the parts before it left open. Errors
- * are a third truth value, so that the result is the scalar one: tests/rules/test_cel_columns.c compares the
- * two. 256 rows keep the working bytes of a block in the first-level cache; bit sets instead of bytes were
- * not tried. */
+ * every other part runs row by row in cel_run.c. The right side of && and || runs on the rows that the left
+ * one left open, closed up: a rare left side pays for all. Errors are a third truth value, so that the result
+ * is the scalar one: tests/rules/test_cel_columns.c compares the two. 256 rows keep the working bytes of a
+ * block in the first-level cache; bit sets instead of bytes were not tried. */
 #include "base/memory.h"
 #include "rules/cel_internal.h"
 
@@ -16,44 +16,6 @@
 
 enum { BLOCK_ROWS = 256, NUMBER_HEIGHT_MAX = 16, SCRATCH_BYTES = 1 << 20 };
 enum truth { IS_FALSE, IS_TRUE, IS_ERROR };
-
-enum column_work {
-    WORK_ROWS, /* no loop fits: row by row */
-    WORK_AND,
-    WORK_OR,
-    WORK_NOT,
-    WORK_CONSTANT,
-    WORK_CODE,
-    WORK_TEXT,
-    WORK_COMPARE,
-    WORK_FIELD, /* from here on numbers */
-    WORK_NUMBER,
-    WORK_ARITHMETIC,
-    WORK_NEGATE,
-};
-
-enum text_test { TEXT_EQUAL, TEXT_UNEQUAL, TEXT_IN, TEXT_STARTS, TEXT_ENDS, TEXT_CONTAINS };
-enum comparison {
-    COMPARE_LESS,
-    COMPARE_LESS_EQUAL,
-    COMPARE_GREATER,
-    COMPARE_GREATER_EQUAL,
-    COMPARE_EQUAL,
-    COMPARE_UNEQUAL
-};
-
-struct column_step {
-    enum column_work work;
-    struct field_ref column; /* text, number or code read */
-    enum text_test test;
-    const struct cel_value *texts; /* constants of a text test */
-    uint32_t text_count;
-    enum comparison comparison;
-    char symbol;     /* + - * / */
-    unsigned height; /* of a tree of numbers */
-    double number;
-    uint8_t answers[STATE_COUNT]; /* enum truth by code */
-};
 
 _Static_assert((int)KIND_COUNT <= (int)STATE_COUNT, "answers has room for both lists");
 
@@ -185,19 +147,21 @@ static bool plan_code(struct cel_program *program, uint16_t index, struct column
     return true;
 }
 
-static bool is_text_column(const struct expr *expr, struct field_ref *ret_column)
+static bool is_text_column(const struct cel_program *program, const struct expr *expr,
+                           struct field_ref *ret_column)
 {
     if (expr->kind == EXPR_LABEL) {
         *ret_column = (struct field_ref){.field = FIELD_COUNT, .label = expr->slot};
         return true;
     }
-    if (expr->kind != EXPR_VARIABLE || field_rows[expr->slot].type != FIELD_TEXT)
+    if (expr->kind != EXPR_VARIABLE || expr->type != CEL_STRING ||
+        (program->steps && field_rows[expr->slot].type != FIELD_TEXT))
         return false;
     *ret_column = (struct field_ref){.field = (enum field)expr->slot};
     return true;
 }
 
-static bool plan_text(const struct cel_program *program, const struct expr *expr, struct column_step *step)
+bool cel_text_test(const struct cel_program *program, const struct expr *expr, struct column_step *ret_step)
 {
     static const struct {
         const char *name;
@@ -224,14 +188,14 @@ static bool plan_text(const struct cel_program *program, const struct expr *expr
         constant = column;
         column = expr_at(program, constant->next);
     }
-    if (!is_text_column(column, &step->column) || constant->kind != EXPR_LITERAL ||
+    if (!is_text_column(program, column, &ret_step->column) || constant->kind != EXPR_LITERAL ||
         constant->literal.type != (tests[i].test == TEXT_IN ? CEL_LIST : CEL_STRING))
         return false;
     bool list = tests[i].test == TEXT_IN;
-    step->work = WORK_TEXT;
-    step->test = tests[i].test;
-    step->texts = list ? constant->literal.list->items : &constant->literal;
-    step->text_count = list ? constant->literal.list->count : 1;
+    ret_step->work = WORK_TEXT;
+    ret_step->test = tests[i].test;
+    ret_step->texts = list ? constant->literal.list->items : &constant->literal;
+    ret_step->text_count = list ? constant->literal.list->count : 1;
     return true;
 }
 
@@ -320,7 +284,7 @@ static void plan_truth(struct cel_program *program, uint16_t index)
     } else if (expr->kind == EXPR_LITERAL) {
         step->work = WORK_CONSTANT;
         step->answers[0] = truth_of(expr->literal);
-    } else if (!plan_text(program, expr, step) && !plan_compare(program, expr, step)) {
+    } else if (!cel_text_test(program, expr, step) && !plan_compare(program, expr, step)) {
         step->work = WORK_ROWS;
     }
 }
@@ -334,12 +298,11 @@ void cel_columns_plan(struct cel_program *program)
         program->steps[program->root].work = WORK_ROWS;
 }
 
-/* Running, one block of rows at a time */
+/* Running, a block of chosen rows at a time */
 
 struct sweep {
     const struct cel_program *program;
     const struct event_batch *batch;
-    uint32_t first, rows; /* the block */
     struct cel_value values[FIELD_COUNT];
     struct span labels[LABELS_MAX];
     struct arena scratch; /* of one row's scalar run */
@@ -398,48 +361,64 @@ static bool is_one_of(const struct column_step *step, struct span text)
     return false;
 }
 
-static void sweep_text(const struct sweep *sweep, const struct column_step *step, uint8_t *ret_truth)
+static bool is_text(struct span text, struct span wanted)
 {
-    const struct span *texts = step->column.field == FIELD_COUNT
-                                   ? sweep->batch->labels[step->column.label]
-                                   : event_column(sweep->batch, step->column.field);
-    static const struct span absent[BLOCK_ROWS];
+    /* names of one kind differ at their ends */
+    return text.size == wanted.size &&
+           (text.size == 0 || (text.data[text.size - 1] == wanted.data[text.size - 1] &&
+                               memcmp(text.data, wanted.data, text.size) == 0));
+}
 
-    texts = texts ? texts + sweep->first : absent;
+const struct span *cel_text_column(const struct event_batch *batch, struct field_ref column)
+{
+    static const struct span absent[BATCH_ROWS_MAX];
+
+    if (column.field != FIELD_COUNT)
+        return event_column(batch, column.field);
+    return batch->labels[column.label] ? batch->labels[column.label] : absent;
+}
+
+static void sweep_text(const struct sweep *sweep, const struct column_step *step, const uint16_t *rows,
+                       uint32_t count, uint8_t *ret_truth)
+{
+    const struct span *texts = cel_text_column(sweep->batch, step->column);
+
     if (step->test == TEXT_EQUAL || step->test == TEXT_UNEQUAL) {
         bool unequal = step->test == TEXT_UNEQUAL;
         struct span wanted = step->texts[0].text;
 
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_truth[i] = span_equal(texts[i], wanted) != unequal;
+        for (uint32_t i = 0; i < count; i++)
+            ret_truth[i] = is_text(texts[rows[i]], wanted) != unequal;
     } else if (step->test == TEXT_IN) {
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_truth[i] = is_one_of(step, texts[i]);
+        for (uint32_t i = 0; i < count; i++)
+            ret_truth[i] = is_one_of(step, texts[rows[i]]);
     } else {
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_truth[i] = test_text(step, texts[i]);
+        for (uint32_t i = 0; i < count; i++)
+            ret_truth[i] = test_text(step, texts[rows[i]]);
     }
 }
 
-static void sweep_field(const struct sweep *sweep, enum field field, double *ret_numbers)
+void cel_field_numbers(const struct event_batch *batch, enum field field, const uint16_t *rows,
+                       uint32_t count, double *ret_numbers)
 {
-    const void *column = event_column(sweep->batch, field);
+    const void *column = event_column(batch, field);
 
     switch (field_rows[field].type) {
     case FIELD_NUMBER:
-        memcpy(ret_numbers, (const double *)column + sweep->first, sweep->rows * sizeof *ret_numbers);
+        for (uint32_t i = 0; i < count; i++)
+            ret_numbers[i] = ((const double *)column)[rows[i]];
         break;
     case FIELD_INTEGER:
-        for (uint32_t i = 0; i < sweep->rows; i++) {
-            int32_t value = ((const int32_t *)column)[sweep->first + i];
+        for (uint32_t i = 0; i < count; i++) {
+            int32_t value = ((const int32_t *)column)[rows[i]];
 
             ret_numbers[i] = value == INT32_MIN ? -1 : value;
         }
         break;
     default:
         assert(field_rows[field].type == FIELD_SMALL);
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_numbers[i] = ((const uint16_t *)column)[sweep->first + i];
+        for (uint32_t i = 0; i < count; i++)
+            ret_numbers[i] = ((const uint16_t *)column)[rows[i]];
     }
 }
 
@@ -465,7 +444,8 @@ static void calculate(char symbol, uint32_t rows, const double *right, double *l
     }
 }
 
-static void sweep_numbers(const struct sweep *sweep, uint16_t index, double *ret_numbers)
+static void sweep_numbers(const struct sweep *sweep, uint16_t index, const uint16_t *rows, uint32_t count,
+                          double *ret_numbers)
 {
     const struct column_step *step = &sweep->program->steps[index];
     const struct expr *expr = expr_at(sweep->program, index);
@@ -473,89 +453,88 @@ static void sweep_numbers(const struct sweep *sweep, uint16_t index, double *ret
 
     switch (step->work) {
     case WORK_FIELD:
-        sweep_field(sweep, step->column.field, ret_numbers);
+        cel_field_numbers(sweep->batch, step->column.field, rows, count, ret_numbers);
         break;
     case WORK_NUMBER:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_numbers[i] = step->number;
         break;
     case WORK_NEGATE:
-        sweep_numbers(sweep, expr->first, ret_numbers);
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        sweep_numbers(sweep, expr->first, rows, count, ret_numbers);
+        for (uint32_t i = 0; i < count; i++)
             ret_numbers[i] = -ret_numbers[i];
         break;
     default:
         assert(step->work == WORK_ARITHMETIC);
-        sweep_numbers(sweep, expr->first, ret_numbers);
-        sweep_numbers(sweep, expr_at(sweep->program, expr->first)->next, right);
-        calculate(step->symbol, sweep->rows, right, ret_numbers);
+        sweep_numbers(sweep, expr->first, rows, count, ret_numbers);
+        sweep_numbers(sweep, expr_at(sweep->program, expr->first)->next, rows, count, right);
+        calculate(step->symbol, count, right, ret_numbers);
     }
 }
 
-static void sweep_compare(const struct sweep *sweep, const struct column_step *step, uint16_t index,
+static void sweep_compare(const struct sweep *sweep, uint16_t index, const uint16_t *rows, uint32_t count,
                           uint8_t *ret_truth)
 {
     const struct expr *expr = expr_at(sweep->program, index);
     double left[BLOCK_ROWS], right[BLOCK_ROWS];
 
-    sweep_numbers(sweep, expr->first, left);
-    sweep_numbers(sweep, expr_at(sweep->program, expr->first)->next, right);
-    switch (step->comparison) {
+    sweep_numbers(sweep, expr->first, rows, count, left);
+    sweep_numbers(sweep, expr_at(sweep->program, expr->first)->next, rows, count, right);
+    switch (sweep->program->steps[index].comparison) {
     case COMPARE_LESS:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] < right[i];
         break;
     case COMPARE_LESS_EQUAL:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] <= right[i];
         break;
     case COMPARE_GREATER:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] > right[i];
         break;
     case COMPARE_GREATER_EQUAL:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] >= right[i];
         break;
     case COMPARE_EQUAL:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] == right[i];
         break;
     case COMPARE_UNEQUAL:
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = left[i] != right[i];
         break;
     }
 }
 
-static void sweep_truth(struct sweep *sweep, uint16_t index, const uint8_t *wanted, uint8_t *ret_truth);
+static void sweep_truth(struct sweep *sweep, uint16_t index, const uint16_t *rows, uint32_t count,
+                        uint8_t *ret_truth);
 
-/* The right side runs on the rows that the left one left open. */
-static void sweep_logic(struct sweep *sweep, uint16_t index, const uint8_t *wanted, uint8_t *ret_truth)
+static void sweep_logic(struct sweep *sweep, uint16_t index, const uint16_t *rows, uint32_t count,
+                        uint8_t *ret_truth)
 {
     const struct expr *expr = expr_at(sweep->program, index);
-    uint8_t deciding = expr->kind == EXPR_OR ? IS_TRUE : IS_FALSE, open[BLOCK_ROWS], right[BLOCK_ROWS],
-            any = 0;
+    uint8_t deciding = expr->kind == EXPR_OR ? IS_TRUE : IS_FALSE, right[BLOCK_ROWS];
+    uint16_t open_rows[BLOCK_ROWS], places[BLOCK_ROWS];
+    uint32_t open = 0;
 
-    sweep_truth(sweep, expr->first, wanted, ret_truth);
-    for (uint32_t i = 0; i < sweep->rows; i++) {
-        open[i] = wanted[i] && ret_truth[i] != deciding;
-        any |= open[i];
+    sweep_truth(sweep, expr->first, rows, count, ret_truth);
+    for (uint32_t i = 0; i < count; i++) {
+        open_rows[open] = rows[i];
+        places[open] = (uint16_t)i;
+        open += ret_truth[i] != deciding;
     }
-    if (!any)
+    if (open == 0)
         return;
-    sweep_truth(sweep, expr_at(sweep->program, expr->first)->next, open, right);
-    for (uint32_t i = 0; i < sweep->rows; i++) {
-        if (!open[i])
-            continue;
-        if (right[i] == deciding)
-            ret_truth[i] = deciding;
-        else if (right[i] == IS_ERROR)
-            ret_truth[i] = IS_ERROR;
-    }
+    sweep_truth(sweep, expr_at(sweep->program, expr->first)->next, open_rows, open, right);
+    for (uint32_t i = 0; i < open; i++)
+        if (right[i] == deciding || right[i] == IS_ERROR)
+            ret_truth[places[i]] = right[i];
 }
 
-static void sweep_truth(struct sweep *sweep, uint16_t index, const uint8_t *wanted, uint8_t *ret_truth)
+static void sweep_truth(struct sweep *sweep, uint16_t index, const uint16_t *rows, uint32_t count,
+                        uint8_t *ret_truth)
 {
     const struct column_step *step = &sweep->program->steps[index];
     const uint8_t *codes;
@@ -563,30 +542,30 @@ static void sweep_truth(struct sweep *sweep, uint16_t index, const uint8_t *want
     switch (step->work) {
     case WORK_AND:
     case WORK_OR:
-        sweep_logic(sweep, index, wanted, ret_truth);
+        sweep_logic(sweep, index, rows, count, ret_truth);
         break;
     case WORK_NOT:
-        sweep_truth(sweep, expr_at(sweep->program, index)->first, wanted, ret_truth);
-        for (uint32_t i = 0; i < sweep->rows; i++)
+        sweep_truth(sweep, expr_at(sweep->program, index)->first, rows, count, ret_truth);
+        for (uint32_t i = 0; i < count; i++)
             ret_truth[i] = ret_truth[i] == IS_ERROR ? IS_ERROR : !ret_truth[i];
         break;
     case WORK_CONSTANT:
-        memset(ret_truth, step->answers[0], sweep->rows);
+        memset(ret_truth, step->answers[0], count);
         break;
     case WORK_CODE:
-        codes = (const uint8_t *)event_column(sweep->batch, step->column.field) + sweep->first;
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_truth[i] = step->answers[codes[i]];
+        codes = event_column(sweep->batch, step->column.field);
+        for (uint32_t i = 0; i < count; i++)
+            ret_truth[i] = step->answers[codes[rows[i]]];
         break;
     case WORK_TEXT:
-        sweep_text(sweep, step, ret_truth);
+        sweep_text(sweep, step, rows, count, ret_truth);
         break;
     case WORK_COMPARE:
-        sweep_compare(sweep, step, index, ret_truth);
+        sweep_compare(sweep, index, rows, count, ret_truth);
         break;
     default:
-        for (uint32_t i = 0; i < sweep->rows; i++)
-            ret_truth[i] = wanted[i] ? truth_of(run_row(sweep, index, sweep->first + i)) : IS_FALSE;
+        for (uint32_t i = 0; i < count; i++)
+            ret_truth[i] = truth_of(run_row(sweep, index, rows[i]));
     }
 }
 
@@ -599,34 +578,50 @@ static void sweep_init(struct sweep *sweep, const struct cel_program *program,
     arena_init(&sweep->scratch, SCRATCH_BYTES);
 }
 
-static void next_block(struct sweep *sweep, uint32_t first)
+void cel_filter_rows(const struct cel_program *program, struct event_batch *batch, const uint16_t *rows,
+                     uint32_t count, uint8_t *ret_true, uint64_t *errors)
 {
-    uint32_t left = sweep->batch->rows - first;
+    uint8_t truth[BLOCK_ROWS];
+    struct sweep sweep;
 
-    sweep->first = first;
-    sweep->rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
+    sweep_init(&sweep, program, batch);
+    for (uint32_t first = 0; first < count; first += BLOCK_ROWS) {
+        uint32_t size = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
+
+        sweep_truth(&sweep, program->root, rows + first, size, truth);
+        for (uint32_t i = 0; i < size; i++) {
+            ret_true[first + i] = truth[i] == IS_TRUE;
+            *errors += truth[i] == IS_ERROR;
+        }
+    }
+    arena_free(&sweep.scratch);
+}
+
+/* The next rows with mark ok, at most a block of them. */
+static uint32_t take_block(const struct event_batch *batch, uint32_t *next, uint16_t ret_rows[BLOCK_ROWS])
+{
+    uint32_t row = *next, count = 0;
+
+    for (; row < batch->rows && count < BLOCK_ROWS; row++) {
+        ret_rows[count] = (uint16_t)row;
+        count += batch->mark[row] == MARK_OK;
+    }
+    *next = row;
+    return count;
 }
 
 void cel_filter(const struct cel_program *program, struct event_batch *batch, uint8_t *ret_true,
                 uint64_t *errors)
 {
-    uint8_t wanted[BLOCK_ROWS] = {0}, truth[BLOCK_ROWS] = {0};
-    struct sweep sweep;
-    uint64_t failed = 0;
+    uint16_t rows[BLOCK_ROWS];
+    uint8_t answers[BLOCK_ROWS];
+    uint32_t next = 0, count;
 
-    sweep_init(&sweep, program, batch);
-    for (uint32_t first = 0; first < batch->rows; first += BLOCK_ROWS) {
-        next_block(&sweep, first);
-        for (uint32_t i = 0; i < sweep.rows; i++)
-            wanted[i] = batch->mark[first + i] == MARK_OK;
-        sweep_truth(&sweep, program->root, wanted, truth);
-        for (uint32_t i = 0; i < sweep.rows; i++) {
-            ret_true[first + i] = wanted[i] ? truth[i] == IS_TRUE : ret_true[first + i];
-            failed += wanted[i] && truth[i] == IS_ERROR;
-        }
+    while ((count = take_block(batch, &next, rows)) > 0) {
+        cel_filter_rows(program, batch, rows, count, answers, errors);
+        for (uint32_t i = 0; i < count; i++)
+            ret_true[rows[i]] = answers[i];
     }
-    *errors += failed;
-    arena_free(&sweep.scratch);
 }
 
 static bool as_number(struct cel_value value, double *ret_number)
@@ -645,21 +640,20 @@ static bool as_number(struct cel_value value, double *ret_number)
 void cel_numbers(const struct cel_program *program, struct event_batch *batch, double *ret_values,
                  uint64_t *errors)
 {
-    bool rows = program->steps[program->root].work < WORK_FIELD;
-    double numbers[BLOCK_ROWS] = {0};
+    bool by_row = program->steps[program->root].work < WORK_FIELD;
+    uint16_t rows[BLOCK_ROWS];
+    double numbers[BLOCK_ROWS];
+    uint32_t next = 0, count;
     struct sweep sweep;
 
     sweep_init(&sweep, program, batch);
-    for (uint32_t first = 0; first < batch->rows; first += BLOCK_ROWS) {
-        next_block(&sweep, first);
-        if (!rows)
-            sweep_numbers(&sweep, program->root, numbers);
-        for (uint32_t i = 0; i < sweep.rows; i++) {
-            if (batch->mark[first + i] != MARK_OK)
-                continue;
-            if (rows && !as_number(run_row(&sweep, program->root, first + i), &numbers[i]))
+    while ((count = take_block(batch, &next, rows)) > 0) {
+        if (!by_row)
+            sweep_numbers(&sweep, program->root, rows, count, numbers);
+        for (uint32_t i = 0; i < count; i++) {
+            if (by_row && !as_number(run_row(&sweep, program->root, rows[i]), &numbers[i]))
                 (*errors)++;
-            ret_values[first + i] = numbers[i];
+            ret_values[rows[i]] = numbers[i];
         }
     }
     arena_free(&sweep.scratch);

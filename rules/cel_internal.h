@@ -163,8 +163,55 @@ struct frame {
 
 struct cel_value cel_evaluate(struct frame *frame, uint16_t index);
 
+/* cel_columns.c: what the loop of one node does */
+
+enum column_work {
+    WORK_ROWS, /* no loop fits: row by row */
+    WORK_AND,
+    WORK_OR,
+    WORK_NOT,
+    WORK_CONSTANT,
+    WORK_CODE,
+    WORK_TEXT,
+    WORK_COMPARE,
+    WORK_FIELD, /* from here on numbers */
+    WORK_NUMBER,
+    WORK_ARITHMETIC,
+    WORK_NEGATE,
+};
+
+enum text_test { TEXT_EQUAL, TEXT_UNEQUAL, TEXT_IN, TEXT_STARTS, TEXT_ENDS, TEXT_CONTAINS };
+enum comparison {
+    COMPARE_LESS,
+    COMPARE_LESS_EQUAL,
+    COMPARE_GREATER,
+    COMPARE_GREATER_EQUAL,
+    COMPARE_EQUAL,
+    COMPARE_UNEQUAL
+};
+
+struct column_step {
+    enum column_work work;
+    struct field_ref column; /* text, number or code read */
+    enum text_test test;
+    const struct cel_value *texts; /* constants of a text test */
+    uint32_t text_count;
+    enum comparison comparison;
+    char symbol;     /* + - * / */
+    unsigned height; /* of a tree of numbers */
+    double number;
+    uint8_t answers[STATE_COUNT]; /* by code: 0 false, 1 true, 2 error */
+};
+
 bool cel_is_event_environment(const struct cel_environment *environment);
 void cel_columns_plan(struct cel_program *program);
+
+/* A text column against constants, in a program of any environment; for those other than of events
+ * `column.field` is the variable's number. */
+bool cel_text_test(const struct cel_program *program, const struct expr *expr, struct column_step *ret_step);
+const struct span *cel_text_column(const struct event_batch *batch, struct field_ref column);
+void cel_field_numbers(const struct event_batch *batch, enum field field, const uint16_t *rows,
+                       uint32_t count, double *ret_numbers);
 
 /* cel_values.c */
 
