@@ -653,8 +653,8 @@ size_t fold_bytes(const struct fold *fold)
         for (size_t t = 0; t < fold->groups[g].table_count; t++) {
             const struct pane_table *table = &fold->groups[g].tables[t];
 
-            bytes += table->capacity * fold->groups[g].pane_size + table->texts.used +
-                     (table->slots.mask + 1u) * sizeof(struct slot_cell);
+            bytes +=
+                table->capacity * fold->groups[g].pane_size + table->texts.used + slots_bytes(&table->slots);
         }
     return bytes;
 }
