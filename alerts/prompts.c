@@ -81,7 +81,7 @@ size_t prompts_list(const struct prompts *prompts, struct id128 *ret_keys)
     size_t count = 0;
 
     for (size_t i = 0; i <= slots->mask; i++)
-        if (slots->cells[i].slot != SLOT_NONE && prompts->items[slots->cells[i].slot].out)
-            ret_keys[count++] = slots->cells[i].key;
+        if (slots->cells[i].number && prompts->items[slots->cells[i].number - 1].out)
+            ret_keys[count++] = slots->keys[slots->cells[i].number - 1];
     return count;
 }

@@ -11,6 +11,7 @@
 enum {
     NEEDS_SUM = 1 << STAT_SUM | 1 << STAT_MEAN | 1 << STAT_VARIANCE,
     NEEDS_SKETCH = 1 << STAT_P50 | 1 << STAT_P90 | 1 << STAT_P95 | 1 << STAT_P99,
+    NEEDS_EXTREMES = 1 << STAT_MIN | 1 << STAT_MAX | 1 << STAT_VARIANCE | NEEDS_SKETCH,
 };
 
 enum {
@@ -28,69 +29,147 @@ static const struct {
     unsigned percent;
 } percentiles[] = {{STAT_P50, 50}, {STAT_P90, 90}, {STAT_P95, 95}, {STAT_P99, 99}};
 
-void accumulator_add(struct accumulator *accumulator, uint32_t statistics, double value, uint64_t text_hash,
-                     bool hit)
+static void place_part(struct accumulator_layout *layout, uint32_t needed_by, size_t size, uint8_t *ret_place)
 {
-    if (!accumulator_takes(statistics, value))
+    if (!(layout->statistics & needed_by))
+        return;
+    *ret_place = (uint8_t)layout->size;
+    layout->size = (uint16_t)(layout->size + size);
+}
+
+struct accumulator_layout accumulator_layout(uint32_t statistics)
+{
+    struct accumulator_layout layout = {.statistics = statistics, .size = sizeof(uint64_t)};
+
+    place_part(&layout, 1 << STAT_RATIO, sizeof(uint64_t), &layout.hits);
+    place_part(&layout, NEEDS_EXTREMES, sizeof(struct extremes), &layout.extremes);
+    place_part(&layout, NEEDS_SUM, sizeof(struct exact_sum), &layout.sum);
+    place_part(&layout, 1 << STAT_VARIANCE, sizeof(struct exact_sum), &layout.squares);
+    place_part(&layout, NEEDS_SKETCH, sizeof(struct sketch *), &layout.sketch);
+    place_part(&layout, 1 << STAT_DISTINCT, sizeof(struct distinct *), &layout.distinct);
+    assert(layout.size <= sizeof(struct accumulator));
+    return layout;
+}
+
+/* The part at `place`, which is not 0. */
+static void *part(const struct accumulator *accumulator, uint8_t place)
+{
+    return (char *)accumulator + place;
+}
+
+static struct sketch **sketch_of(const struct accumulator *accumulator,
+                                 const struct accumulator_layout *layout)
+{
+    return part(accumulator, layout->sketch);
+}
+
+static struct distinct **distinct_of(const struct accumulator *accumulator,
+                                     const struct accumulator_layout *layout)
+{
+    return part(accumulator, layout->distinct);
+}
+
+static void add_extremes(struct extremes *extremes, bool first, double min, double max)
+{
+    if (first || min < extremes->min)
+        extremes->min = min;
+    if (first || max > extremes->max)
+        extremes->max = max;
+}
+
+static void add_sketch(struct sketch **sketch, double value)
+{
+    if (!*sketch)
+        *sketch = sketch_new();
+    sketch_add(*sketch, value);
+}
+
+static void add_distinct(struct distinct **distinct, uint64_t hash)
+{
+    if (!*distinct)
+        *distinct = distinct_new();
+    distinct_add(*distinct, hash);
+}
+
+void accumulator_add(struct accumulator *accumulator, const struct accumulator_layout *layout, double value,
+                     uint64_t text_hash, bool hit)
+{
+    if (!accumulator_takes(layout->statistics, value))
         return;
     value += 0.0; /* minus zero would make the extremes depend on the order */
+    if (layout->hits)
+        *(uint64_t *)part(accumulator, layout->hits) += hit;
+    if (layout->extremes)
+        add_extremes(part(accumulator, layout->extremes), accumulator->rows == 0, value, value);
+    if (layout->sum)
+        exact_add(part(accumulator, layout->sum), value);
+    if (layout->squares)
+        exact_add_square(part(accumulator, layout->squares), value);
+    if (layout->sketch)
+        add_sketch(sketch_of(accumulator, layout), value);
+    if (layout->distinct)
+        add_distinct(distinct_of(accumulator, layout), text_hash);
     accumulator->rows++;
-    accumulator->hits += hit;
-    if (statistics & STATISTICS_OF_VALUE) {
-        if (accumulator->rows == 1)
-            accumulator->min = accumulator->max = value;
-        else if (value < accumulator->min)
-            accumulator->min = value;
-        else if (value > accumulator->max)
-            accumulator->max = value;
-    }
-    if (statistics & NEEDS_SUM)
-        exact_add(&accumulator->sum, value);
-    if (statistics & 1 << STAT_VARIANCE)
-        exact_add_square(&accumulator->squares, value);
-    if (statistics & NEEDS_SKETCH) {
-        if (!accumulator->sketch)
-            accumulator->sketch = sketch_new();
-        sketch_add(accumulator->sketch, value);
-    }
-    if (statistics & 1 << STAT_DISTINCT) {
-        if (!accumulator->distinct)
-            accumulator->distinct = distinct_new();
-        distinct_add(accumulator->distinct, text_hash);
-    }
 }
 
-static void merge_extremes(struct accumulator *into, const struct accumulator *from)
-{
-    if (!from->rows)
-        return;
-    if (!into->rows || from->min < into->min)
-        into->min = from->min;
-    if (!into->rows || from->max > into->max)
-        into->max = from->max;
-}
-
-void accumulator_merge(struct accumulator *into, struct accumulator *from)
+static void include_plain(struct accumulator *into, const struct accumulator_layout *layout,
+                          const struct accumulator *from)
 {
     assert(into != from);
-    merge_extremes(into, from);
+    if (layout->hits)
+        *(uint64_t *)part(into, layout->hits) += *(const uint64_t *)part(from, layout->hits);
+    if (layout->extremes && from->rows) {
+        const struct extremes *extremes = part(from, layout->extremes);
+
+        add_extremes(part(into, layout->extremes), into->rows == 0, extremes->min, extremes->max);
+    }
+    if (layout->sum)
+        exact_merge(part(into, layout->sum), part(from, layout->sum));
+    if (layout->squares)
+        exact_merge(part(into, layout->squares), part(from, layout->squares));
     into->rows += from->rows;
-    into->hits += from->hits;
-    exact_merge(&into->sum, &from->sum);
-    exact_merge(&into->squares, &from->squares);
-    if (!into->sketch) {
-        into->sketch = from->sketch;
-        from->sketch = NULL;
-    } else if (from->sketch) {
-        sketch_merge(into->sketch, from->sketch);
+}
+
+void accumulator_include(struct accumulator *into, const struct accumulator_layout *layout,
+                         const struct accumulator *from)
+{
+    include_plain(into, layout, from);
+    if (layout->sketch && *sketch_of(from, layout)) {
+        struct sketch **sketch = sketch_of(into, layout);
+
+        if (*sketch)
+            sketch_merge(*sketch, *sketch_of(from, layout));
+        else
+            *sketch = sketch_copy(*sketch_of(from, layout));
     }
-    if (!into->distinct) {
-        into->distinct = from->distinct;
-        from->distinct = NULL;
-    } else if (from->distinct) {
-        distinct_merge(into->distinct, from->distinct);
+    if (layout->distinct && *distinct_of(from, layout)) {
+        struct distinct **distinct = distinct_of(into, layout);
+
+        if (*distinct)
+            distinct_merge(*distinct, *distinct_of(from, layout));
+        else
+            *distinct = distinct_copy(*distinct_of(from, layout));
     }
-    accumulator_free(from);
+}
+
+/* What one has and the other lacks changes hands. */
+static void swap_pointers(void **a, void **b)
+{
+    void *swap = *a;
+
+    *a = *b;
+    *b = swap;
+}
+
+void accumulator_merge(struct accumulator *into, const struct accumulator_layout *layout,
+                       struct accumulator *from)
+{
+    if (layout->sketch && !*sketch_of(into, layout))
+        swap_pointers(part(into, layout->sketch), part(from, layout->sketch));
+    if (layout->distinct && !*distinct_of(into, layout))
+        swap_pointers(part(into, layout->distinct), part(from, layout->distinct));
+    accumulator_include(into, layout, from);
+    accumulator_free(from, layout);
 }
 
 /* 15 digits are what a double always keeps, so 0.1 + 0.2 reads 0.3. */
@@ -106,14 +185,16 @@ static double round_digits(double value)
     return strtod(text, NULL);
 }
 
-static double variance(const struct accumulator *accumulator)
+static double variance(const struct accumulator *accumulator, const struct accumulator_layout *layout,
+                       struct double_double sum)
 {
+    const struct extremes *extremes = part(accumulator, layout->extremes);
+    struct double_double squares = exact_total(part(accumulator, layout->squares));
     double rows = (double)accumulator->rows;
-    struct double_double sum = exact_total(&accumulator->sum), squares = exact_total(&accumulator->squares);
 
     if (accumulator->rows < 2)
         return NAN;
-    if (accumulator->min == accumulator->max)
+    if (extremes->min == extremes->max)
         return 0;
     struct double_double expected = double_double_over(double_double_times(sum, sum), rows);
     struct double_double scaled = double_double_minus(squares, expected);
@@ -122,119 +203,181 @@ static double variance(const struct accumulator *accumulator)
 }
 
 /* The sketch knows a value within 1 %, the extremes exactly. */
-static double percentile(const struct accumulator *accumulator, unsigned percent)
+static double percentile(const struct sketch *sketch, const struct extremes *extremes, unsigned percent)
 {
-    double value = sketch_quantile(accumulator->sketch, percent);
-
-    return fmin(fmax(value, accumulator->min), accumulator->max);
+    return fmin(fmax(sketch_quantile(sketch, percent), extremes->min), extremes->max);
 }
 
-void accumulator_finish(const struct accumulator *accumulator, uint32_t statistics,
+static void finish_values(const struct accumulator *accumulator, const struct accumulator_layout *layout,
+                          double *values)
+{
+    uint32_t statistics = layout->statistics;
+    double rows = (double)accumulator->rows;
+
+    if (layout->hits)
+        values[STAT_RATIO] = (double)*(const uint64_t *)part(accumulator, layout->hits) / rows;
+    if (layout->extremes) {
+        const struct extremes *extremes = part(accumulator, layout->extremes);
+
+        values[STAT_MIN] = extremes->min;
+        values[STAT_MAX] = extremes->max;
+        for (size_t i = 0; layout->sketch && i < sizeof percentiles / sizeof percentiles[0]; i++)
+            if (statistics & 1u << percentiles[i].statistic)
+                values[percentiles[i].statistic] = round_digits(
+                    percentile(*sketch_of(accumulator, layout), extremes, percentiles[i].percent));
+    }
+    if (layout->sum) {
+        struct double_double sum = exact_total(part(accumulator, layout->sum));
+
+        if (statistics & 1 << STAT_SUM)
+            values[STAT_SUM] = round_digits(sum.high);
+        if (statistics & 1 << STAT_MEAN)
+            values[STAT_MEAN] = round_digits(double_double_over(sum, rows).high);
+        if (layout->squares)
+            values[STAT_VARIANCE] = round_digits(variance(accumulator, layout, sum));
+    }
+    if (layout->distinct)
+        values[STAT_DISTINCT] = (double)distinct_count(*distinct_of(accumulator, layout));
+}
+
+void accumulator_finish(const struct accumulator *accumulator, const struct accumulator_layout *layout,
                         double ret_values[STATISTICS])
 {
     double values[STATISTICS];
-    double rows = (double)accumulator->rows;
 
-    for (int i = 0; i < STATISTICS; i++)
-        values[i] = NAN;
-    values[STAT_COUNT] = rows;
-    values[STAT_SUM] = round_digits(exact_total(&accumulator->sum).high);
-    values[STAT_DISTINCT] = accumulator->distinct ? (double)distinct_count(accumulator->distinct) : 0;
-    if (accumulator->rows) {
-        values[STAT_MIN] = accumulator->min;
-        values[STAT_MAX] = accumulator->max;
-        values[STAT_RATIO] = (double)accumulator->hits / rows;
-        if (statistics & 1 << STAT_MEAN)
-            values[STAT_MEAN] = round_digits(double_double_over(exact_total(&accumulator->sum), rows).high);
-        if (statistics & 1 << STAT_VARIANCE)
-            values[STAT_VARIANCE] = round_digits(variance(accumulator));
-    }
-    for (size_t i = 0; i < sizeof percentiles / sizeof percentiles[0]; i++)
-        if (accumulator->sketch && statistics & 1u << percentiles[i].statistic)
-            values[percentiles[i].statistic] = round_digits(percentile(accumulator, percentiles[i].percent));
     for (unsigned i = 0; i < STATISTICS; i++)
-        ret_values[i] = statistics & 1u << i ? values[i] : NAN;
+        values[i] = NAN;
+    values[STAT_COUNT] = (double)accumulator->rows;
+    values[STAT_SUM] = values[STAT_DISTINCT] = 0;
+    if (accumulator->rows)
+        finish_values(accumulator, layout, values);
+    for (unsigned i = 0; i < STATISTICS; i++)
+        ret_values[i] = layout->statistics & 1u << i ? values[i] : NAN;
 }
 
-void accumulator_free(struct accumulator *accumulator)
+void accumulator_free(struct accumulator *accumulator, const struct accumulator_layout *layout)
 {
-    sketch_free(accumulator->sketch);
-    distinct_free(accumulator->distinct);
-    *accumulator = (struct accumulator){0};
+    if (layout->sketch)
+        sketch_free(*sketch_of(accumulator, layout));
+    if (layout->distinct)
+        distinct_free(*distinct_of(accumulator, layout));
+    memset(accumulator, 0, layout->size);
 }
 
-size_t accumulator_bytes(const struct accumulator *accumulator)
+size_t accumulator_bytes(const struct accumulator *accumulator, const struct accumulator_layout *layout)
 {
-    return sizeof *accumulator + (accumulator->sketch ? sketch_bytes(accumulator->sketch) : 0) +
-           (accumulator->distinct ? distinct_bytes(accumulator->distinct) : 0);
+    size_t bytes = layout->size;
+
+    if (layout->sketch && *sketch_of(accumulator, layout))
+        bytes += sketch_bytes(*sketch_of(accumulator, layout));
+    if (layout->distinct && *distinct_of(accumulator, layout))
+        bytes += distinct_bytes(*distinct_of(accumulator, layout));
+    return bytes;
 }
 
-void accumulator_copy(const struct accumulator *accumulator, struct accumulator *ret_copy)
-{
-    *ret_copy = *accumulator;
-    if (accumulator->sketch)
-        ret_copy->sketch = sketch_copy(accumulator->sketch);
-    if (accumulator->distinct)
-        ret_copy->distinct = distinct_copy(accumulator->distinct);
-}
-
-static unsigned packed_parts(const struct accumulator *accumulator)
+static unsigned packed_parts(const struct accumulator *accumulator, const struct accumulator_layout *layout)
 {
     static const struct exact_sum none;
-    bool sums = memcmp(&accumulator->sum, &none, sizeof none) != 0 ||
-                memcmp(&accumulator->squares, &none, sizeof none) != 0;
+    unsigned parts = accumulator->rows ? PACKED_ROWS : 0;
 
-    return (accumulator->rows ? PACKED_ROWS : 0) | (accumulator->hits ? PACKED_HITS : 0) |
-           (accumulator->min != 0 || accumulator->max != 0 ? PACKED_EXTREMES : 0) | (sums ? PACKED_SUMS : 0) |
-           (accumulator->sketch ? PACKED_SKETCH : 0) | (accumulator->distinct ? PACKED_DISTINCT : 0);
+    if (layout->hits && *(const uint64_t *)part(accumulator, layout->hits))
+        parts |= PACKED_HITS;
+    if (layout->extremes) {
+        const struct extremes *extremes = part(accumulator, layout->extremes);
+
+        parts |= extremes->min != 0 || extremes->max != 0 ? PACKED_EXTREMES : 0;
+    }
+    if (layout->sum && memcmp(part(accumulator, layout->sum), &none, sizeof none) != 0)
+        parts |= PACKED_SUMS;
+    if (layout->squares && memcmp(part(accumulator, layout->squares), &none, sizeof none) != 0)
+        parts |= PACKED_SUMS;
+    if (layout->sketch && *sketch_of(accumulator, layout))
+        parts |= PACKED_SKETCH;
+    if (layout->distinct && *distinct_of(accumulator, layout))
+        parts |= PACKED_DISTINCT;
+    return parts;
 }
 
-void accumulator_pack(const struct accumulator *accumulator, struct buffer *out)
+void accumulator_pack(const struct accumulator *accumulator, const struct accumulator_layout *layout,
+                      struct buffer *out)
 {
-    unsigned parts = packed_parts(accumulator);
+    unsigned parts = packed_parts(accumulator, layout);
 
     pack_u8(out, (uint8_t)parts);
     if (parts & PACKED_ROWS)
         pack_u64(out, accumulator->rows);
     if (parts & PACKED_HITS)
-        pack_u64(out, accumulator->hits);
+        pack_u64(out, *(const uint64_t *)part(accumulator, layout->hits));
     if (parts & PACKED_EXTREMES) {
-        pack_double(out, accumulator->min);
-        pack_double(out, accumulator->max);
+        const struct extremes *extremes = part(accumulator, layout->extremes);
+
+        pack_double(out, extremes->min);
+        pack_double(out, extremes->max);
     }
     if (parts & PACKED_SUMS) {
-        exact_pack(&accumulator->sum, out);
-        exact_pack(&accumulator->squares, out);
+        static const struct exact_sum none;
+
+        exact_pack(part(accumulator, layout->sum), out);
+        exact_pack(layout->squares ? part(accumulator, layout->squares) : &none, out);
     }
     if (parts & PACKED_SKETCH)
-        sketch_pack(accumulator->sketch, out);
+        sketch_pack(*sketch_of(accumulator, layout), out);
     if (parts & PACKED_DISTINCT)
-        distinct_pack(accumulator->distinct, out);
+        distinct_pack(*distinct_of(accumulator, layout), out);
 }
 
-void accumulator_unpack(struct unpack *in, struct accumulator *ret_accumulator)
+/* Into an accumulator that has all parts, so that all are read. */
+static void unpack_all(struct unpack *in, const struct accumulator_layout *all, struct accumulator *into)
 {
-    struct accumulator accumulator = {0};
     unsigned parts = unpack_u8(in);
 
     if (parts & PACKED_ROWS)
-        accumulator.rows = unpack_u64(in);
+        into->rows = unpack_u64(in);
     if (parts & PACKED_HITS)
-        accumulator.hits = unpack_u64(in);
+        *(uint64_t *)part(into, all->hits) = unpack_u64(in);
     if (parts & PACKED_EXTREMES) {
-        accumulator.min = unpack_double(in);
-        accumulator.max = unpack_double(in);
+        struct extremes *extremes = part(into, all->extremes);
+
+        extremes->min = unpack_double(in);
+        extremes->max = unpack_double(in);
     }
     if (parts & PACKED_SUMS) {
-        exact_unpack(in, &accumulator.sum);
-        exact_unpack(in, &accumulator.squares);
+        exact_unpack(in, part(into, all->sum));
+        exact_unpack(in, part(into, all->squares));
     }
     if (parts & PACKED_SKETCH)
-        accumulator.sketch = sketch_unpack(in);
+        *sketch_of(into, all) = sketch_unpack(in);
     if (parts & PACKED_DISTINCT)
-        accumulator.distinct = distinct_unpack(in);
+        *distinct_of(into, all) = distinct_unpack(in);
     in->broken |= parts >= PACKED_END;
-    if (in->broken)
-        accumulator_free(&accumulator);
-    *ret_accumulator = accumulator;
+}
+
+static void move_part(struct accumulator *into, uint8_t place, struct accumulator *from, uint8_t place_from,
+                      size_t size)
+{
+    if (!place)
+        return;
+    memcpy(part(into, place), part(from, place_from), size);
+    memset(part(from, place_from), 0, size);
+}
+
+void accumulator_unpack(struct unpack *in, const struct accumulator_layout *layout, struct accumulator *into)
+{
+    struct accumulator_layout all = accumulator_layout((1u << STATISTICS) - 1);
+    struct accumulator read = {0};
+
+    unpack_all(in, &all, &read);
+    if (layout && read.rows)
+        in->broken |=
+            (layout->sketch && !*sketch_of(&read, &all)) || (layout->distinct && !*distinct_of(&read, &all));
+    if (layout && !in->broken) {
+        into->rows = read.rows;
+        move_part(into, layout->hits, &read, all.hits, sizeof(uint64_t));
+        move_part(into, layout->extremes, &read, all.extremes, sizeof(struct extremes));
+        move_part(into, layout->sum, &read, all.sum, sizeof(struct exact_sum));
+        move_part(into, layout->squares, &read, all.squares, sizeof(struct exact_sum));
+        move_part(into, layout->sketch, &read, all.sketch, sizeof(struct sketch *));
+        move_part(into, layout->distinct, &read, all.distinct, sizeof(struct distinct *));
+    }
+    accumulator_free(&read, &all);
 }

@@ -9,13 +9,25 @@
 
 #include <math.h>
 
-struct accumulator { /* all zero bytes: empty */
-    uint64_t rows, hits;
-    struct exact_sum sum, squares;
-    double min, max;           /* with rows > 0 and a statistic of the value asked for */
-    struct sketch *sketch;     /* owned; NULL until a percentile is asked for */
-    struct distinct *distinct; /* owned; NULL until asked for */
+/* Which parts an accumulator has, and where: only what its statistics need. */
+struct accumulator_layout {
+    uint32_t statistics;                                    /* bits 1 << enum statistic */
+    uint16_t size;                                          /* bytes, a multiple of 8 */
+    uint8_t hits, extremes, sum, squares, sketch, distinct; /* where each part begins; 0: there is none */
 };
+
+/* All zero bytes: empty. This is the room of the largest; of others only the first `size` bytes of their
+ * layout are there, so the struct itself is never copied. */
+struct accumulator {
+    uint64_t rows;
+    uint64_t parts[17];
+};
+
+struct extremes { /* with rows > 0 */
+    double min, max;
+};
+
+struct accumulator_layout accumulator_layout(uint32_t statistics);
 
 /* The statistics made from the row's number; the others count rows. */
 enum {
@@ -30,25 +42,31 @@ static inline bool accumulator_takes(uint32_t statistics, double value)
     return !(statistics & STATISTICS_OF_VALUE) || isfinite(value);
 }
 
-/* statistics: bits 1 << enum statistic, the same in each call. text_hash: for distinct. hit: for ratio. */
-void accumulator_add(struct accumulator *accumulator, uint32_t statistics, double value, uint64_t text_hash,
-                     bool hit);
+/* text_hash: for distinct. hit: for ratio. */
+void accumulator_add(struct accumulator *accumulator, const struct accumulator_layout *layout, double value,
+                     uint64_t text_hash, bool hit);
 
 /* Takes over or frees what `from` owns, and leaves it empty. */
-void accumulator_merge(struct accumulator *into, struct accumulator *from);
+void accumulator_merge(struct accumulator *into, const struct accumulator_layout *layout,
+                       struct accumulator *from);
+
+/* The same without a change of `from`. */
+void accumulator_include(struct accumulator *into, const struct accumulator_layout *layout,
+                         const struct accumulator *from);
 
 /* NaN where not asked for or undefined; sum, mean, variance (n - 1) and percentiles with 15 significant
  * digits. Without rows count, sum and distinct are 0, the others NaN. Variance is exact to about 2^-100 of
  * the mean of squares. */
-void accumulator_finish(const struct accumulator *accumulator, uint32_t statistics,
+void accumulator_finish(const struct accumulator *accumulator, const struct accumulator_layout *layout,
                         double ret_values[STATISTICS]);
 
-void accumulator_free(struct accumulator *accumulator);          /* leaves it empty */
-size_t accumulator_bytes(const struct accumulator *accumulator); /* with the struct itself */
+void accumulator_free(struct accumulator *accumulator, const struct accumulator_layout *layout); /* empties */
+size_t accumulator_bytes(const struct accumulator *accumulator,
+                         const struct accumulator_layout *layout); /* with what it owns */
 
-/* A deep copy; what *ret_copy held before is overwritten, not freed. */
-void accumulator_copy(const struct accumulator *accumulator, struct accumulator *ret_copy);
-
-/* As stored, exactly; one byte when empty. What does not fit breaks the reader and gives an empty one. */
-void accumulator_pack(const struct accumulator *accumulator, struct buffer *out);
-void accumulator_unpack(struct unpack *in, struct accumulator *ret_accumulator);
+/* As stored, exactly; one byte when empty. What does not fit breaks the reader and leaves it empty. Parts that
+ * the layout does not have are passed over, all of them without a layout. */
+void accumulator_pack(const struct accumulator *accumulator, const struct accumulator_layout *layout,
+                      struct buffer *out);
+void accumulator_unpack(struct unpack *in, const struct accumulator_layout *layout,
+                        struct accumulator *into); /* empty before */

@@ -66,6 +66,8 @@ void columns_unpack(struct unpack *in, const struct plan *plan, const struct pla
 
         while (place < now && column_identity(plan, group, kind, place) != identity)
             place++;
+        for (unsigned i = 0; place < now && i < ret_columns->count; i++)
+            in->broken |= ret_columns->places[i] == place;
         ret_columns->places[ret_columns->count] = place < now ? place : COLUMN_NONE;
         ret_columns->as_stored &= place == ret_columns->count;
     }
@@ -77,22 +79,29 @@ void columns_free(struct columns *columns)
     *columns = (struct columns){0};
 }
 
-void accumulators_pack(const struct accumulator *accumulators, unsigned count, struct buffer *out)
+void accumulators_pack(const struct plan_group *group, char *accumulators, struct buffer *out)
 {
-    for (unsigned i = 0; i < count; i++)
-        accumulator_pack(&accumulators[i], out);
+    for (unsigned m = 0; m < group->measure_count; m++)
+        accumulator_pack(group_accumulator(group, accumulators, m), &group->layouts[m], out);
 }
 
-void accumulators_unpack(struct unpack *in, const struct columns *measures, struct accumulator *into)
+void accumulators_free(const struct plan_group *group, char *accumulators)
+{
+    for (unsigned m = 0; m < group->measure_count; m++)
+        accumulator_free(group_accumulator(group, accumulators, m), &group->layouts[m]);
+}
+
+void accumulators_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,
+                         char *into)
 {
     for (unsigned i = 0; i < measures->count; i++) {
-        struct accumulator accumulator;
+        unsigned place = measures->places[i];
+        struct accumulator gone = {0};
 
-        accumulator_unpack(in, &accumulator);
-        if (measures->places[i] == COLUMN_NONE)
-            accumulator_free(&accumulator);
+        if (place == COLUMN_NONE)
+            accumulator_unpack(in, NULL, &gone);
         else
-            accumulator_merge(&into[measures->places[i]], &accumulator);
+            accumulator_unpack(in, &group->layouts[place], group_accumulator(group, into, place));
     }
 }
 

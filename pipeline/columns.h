@@ -28,9 +28,12 @@ void columns_unpack(struct unpack *in, const struct plan *plan, const struct pla
                     enum column_kind kind, struct columns *ret_columns);
 void columns_free(struct columns *columns);
 
-void accumulators_pack(const struct accumulator *accumulators, unsigned count, struct buffer *out);
-/* Adds each measure's to its place in `into`. */
-void accumulators_unpack(struct unpack *in, const struct columns *measures, struct accumulator *into);
+/* Those of a group, plan.h. */
+void accumulators_pack(const struct plan_group *group, char *accumulators, struct buffer *out);
+void accumulators_free(const struct plan_group *group, char *accumulators); /* leaves them empty */
+/* Each measure's to its place in `into`, where all are empty. A group that is NULL has no columns. */
+void accumulators_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,
+                         char *into);
 
 /* What the texts of a row's by-fields are known by. */
 struct id128 key_of(const struct span *texts, unsigned count);

@@ -27,7 +27,7 @@ struct pane_table {
 struct pane {
     struct id128 key;
     struct span *texts;
-    struct accumulator accumulators[];
+    char accumulators[] __attribute__((aligned(8)));
 };
 
 /* What of a batch a measure adds up; columns are valid for the batch at hand. */
@@ -83,7 +83,7 @@ struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port
             continue;
         fold->group_count++;
         mine->group = group;
-        mine->pane_size = sizeof(struct pane) + group->measure_count * sizeof(struct accumulator);
+        mine->pane_size = sizeof(struct pane) + group->accumulators_size;
         for (unsigned m = 0; m < group->measure_count; m++) {
             struct measure_input *input = &mine->inputs[m];
 
@@ -105,8 +105,7 @@ static struct pane *pane_at(const struct group_fold *group, const struct pane_ta
 static void table_free(const struct group_fold *group, struct pane_table *table, bool with_sketches)
 {
     for (uint32_t i = 0; with_sketches && i < table->count; i++)
-        for (unsigned m = 0; m < group->group->measure_count; m++)
-            accumulator_free(&pane_at(group, table, i)->accumulators[m]);
+        accumulators_free(group->group, pane_at(group, table, i)->accumulators);
     slots_free(&table->slots);
     arena_free(&table->texts);
     blocks_free(&table->blocks);
@@ -238,10 +237,10 @@ static void save_block(struct fold *fold, const struct group_fold *group, struct
     columns_pack(fold->plan, plan, COLUMN_MEASURES, out);
     pack_u32(out, end - first);
     for (uint32_t i = first; i < end; i++) {
-        const struct pane *pane = pane_at(group, table, i);
+        struct pane *pane = pane_at(group, table, i);
 
         key_pack(pane->texts, plan->by_count, out);
-        accumulators_pack(pane->accumulators, plan->measure_count, out);
+        accumulators_pack(plan, pane->accumulators, out);
     }
     table->stored = true;
     blocks_saved(&table->blocks, block);
@@ -284,7 +283,7 @@ static bool wanted(const struct measure_input *input, struct event_batch *batch,
 }
 
 static void add_row(const struct group_fold *group, struct event_batch *batch, uint32_t row,
-                    struct accumulator *accumulators)
+                    char *accumulators)
 {
     for (unsigned m = 0; m < group->group->measure_count; m++) {
         const struct measure_input *input = &group->inputs[m];
@@ -292,14 +291,14 @@ static void add_row(const struct group_fold *group, struct event_batch *batch, u
         uint64_t hash;
 
         if (wanted(input, batch, row, &value, &hash))
-            accumulator_add(&accumulators[m], input->measure->shape.statistics, value, hash,
-                            input->hit && input->hit[row]);
+            accumulator_add(group_accumulator(group->group, accumulators, m), &group->group->layouts[m],
+                            value, hash, input->hit && input->hit[row]);
     }
 }
 
 static size_t record_fixed_size(const struct plan_group *group)
 {
-    return sizeof(struct pane_record) + group->measure_count * sizeof(struct accumulator);
+    return sizeof(struct pane_record) + group->accumulators_size;
 }
 
 size_t pane_record_size(const struct plan_group *group, const struct span *texts)
@@ -326,7 +325,7 @@ void pane_record_init(struct pane_record *record, const struct plan *plan, const
         record->texts[i] = record_text(&cursor, texts[i]);
 }
 
-void pane_record_pack(const struct pane_record *record, const struct plan_group *group, struct buffer *out)
+void pane_record_pack(struct pane_record *record, const struct plan_group *group, struct buffer *out)
 {
     key_pack(record->texts, group->by_count, out);
     pack_i64(out, record->start_us);
@@ -335,7 +334,7 @@ void pane_record_pack(const struct pane_record *record, const struct plan_group 
     pack_i64(out, record->offset);
     pack_u32(out, record->partition);
     pack_u16(out, record->item);
-    accumulators_pack(record->accumulators, group->measure_count, out);
+    accumulators_pack(group, record->accumulators, out);
 }
 
 bool pane_times_fit(int64_t start_us, int64_t first_end_us)
@@ -356,13 +355,13 @@ bool pane_record_unpack(struct unpack *in, const struct plan_group *group, const
     ret_parts->partition = unpack_u32(in);
     ret_parts->item = unpack_u16(in);
     memset(ret_parts->accumulators, 0, sizeof ret_parts->accumulators);
-    accumulators_unpack(in, measures, ret_parts->accumulators);
+    accumulators_unpack(in, group, measures, ret_parts->accumulators);
     in->broken |= !pane_times_fit(ret_parts->start_us, ret_parts->first_end_us) ||
                   (group && by_count != group->by_count);
     if (!in->broken && group)
         return true;
-    for (unsigned i = 0; i < PLAN_GROUP_MEASURES_MAX; i++)
-        accumulator_free(&ret_parts->accumulators[i]);
+    if (group)
+        accumulators_free(group, ret_parts->accumulators);
     return false;
 }
 
@@ -376,7 +375,7 @@ void pane_record_make(struct pane_record *record, const struct plan *plan, const
     record->offset = parts->offset;
     record->partition = parts->partition;
     record->item = parts->item;
-    memcpy(record->accumulators, parts->accumulators, group->measure_count * sizeof *parts->accumulators);
+    memcpy(record->accumulators, parts->accumulators, group->accumulators_size);
 }
 
 static struct pane_record *begin_record(struct fold *fold, const struct plan_group *group,
@@ -512,8 +511,7 @@ static void send_table(struct fold *fold, struct group_fold *group, struct pane_
 
         record->start_us = table->start_us;
         record->first_end_us = table->first_end_us;
-        memcpy(record->accumulators, pane->accumulators,
-               group->group->measure_count * sizeof(struct accumulator));
+        memcpy(record->accumulators, pane->accumulators, group->group->accumulators_size);
     }
     table_free(group, table, false);
 }
@@ -596,7 +594,7 @@ static void restore_pane(struct unpack *in, const struct group_fold *group, stru
         in->broken = true;
         return;
     }
-    accumulators_unpack(in, measures, add_pane(group, table, key, texts)->accumulators);
+    accumulators_unpack(in, group->group, measures, add_pane(group, table, key, texts)->accumulators);
 }
 
 static bool restore_block(struct unpack *in, const struct plan *plan, struct group_fold *group,
@@ -653,8 +651,8 @@ size_t fold_bytes(const struct fold *fold)
         for (size_t t = 0; t < fold->groups[g].table_count; t++) {
             const struct pane_table *table = &fold->groups[g].tables[t];
 
-            bytes += table->capacity * fold->groups[g].pane_size + table->texts.used +
-                     (table->slots.mask + 1u) * sizeof(struct slot_cell);
+            bytes +=
+                table->capacity * fold->groups[g].pane_size + table->texts.used + slots_bytes(&table->slots);
         }
     return bytes;
 }

@@ -20,8 +20,8 @@ struct pane_record {
     int64_t offset;
     uint32_t partition;
     uint16_t item;
-    bool frozen;                       /* waits, and the cut under way has not saved it yet */
-    struct accumulator accumulators[]; /* one a measure of the group; sketches now belong to the receiver */
+    bool frozen;                                     /* waits, and the cut under way has not saved it yet */
+    char accumulators[] __attribute__((aligned(8))); /* the group's; what they own is the receiver's now */
 };
 
 static inline unsigned shard_of(struct id128 key)
@@ -36,7 +36,7 @@ void pane_record_init(struct pane_record *record, const struct plan *plan, const
 
 /* Packed: on the way to another process, and in the store while it waits. */
 struct columns;
-void pane_record_pack(const struct pane_record *record, const struct plan_group *group, struct buffer *out);
+void pane_record_pack(struct pane_record *record, const struct plan_group *group, struct buffer *out);
 
 struct pane_parts { /* of a record unpacked */
     struct id128 key;
@@ -44,7 +44,8 @@ struct pane_parts { /* of a record unpacked */
     int64_t start_us, first_end_us, order_us, offset;
     uint32_t partition;
     uint16_t item;
-    struct accumulator accumulators[PLAN_GROUP_MEASURES_MAX]; /* as the group has them now */
+    char accumulators[PLAN_GROUP_MEASURES_MAX * sizeof(struct accumulator)] /* as the group has them now */
+        __attribute__((aligned(8)));
 };
 /* False: the reader is broken, or there is no such group here (NULL); then nothing is owned. */
 bool pane_record_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,

@@ -126,8 +126,7 @@ static void pack_pane(struct parcels *parcels, unsigned target, struct pane_reco
     pack_u8(out, (uint8_t)record->head.type);
     pack_u32(out, record->group);
     pane_record_pack(record, group, out);
-    for (unsigned m = 0; m < group->measure_count; m++)
-        accumulator_free(&record->accumulators[m]);
+    accumulators_free(group, record->accumulators);
 }
 
 static void pack_record(struct parcels *parcels, unsigned target, struct record *record)

@@ -4,6 +4,7 @@
 #include "alerts/lifecycle.h"
 #include "detectors/backend.h"
 #include "ingest/source.h"
+#include "pipeline/accumulator.h"
 #include "rules/cel.h"
 #include "sinks/sink.h"
 
@@ -106,7 +107,19 @@ struct plan_group {
     unsigned *detectors, detector_count; /* indices into plan.detectors */
     unsigned *rules, rule_count;         /* bucket rules on its measures */
     uint64_t identity;                   /* hash of the key's fields and the window: names its stored state */
+
+    /* The accumulators of its measures, one behind the other. */
+    struct accumulator_layout layouts[PLAN_GROUP_MEASURES_MAX];
+    uint16_t places[PLAN_GROUP_MEASURES_MAX];
+    size_t accumulators_size; /* of all */
 };
+
+/* One measure's among those of a group. */
+static inline struct accumulator *group_accumulator(const struct plan_group *group, char *accumulators,
+                                                    unsigned measure)
+{
+    return (struct accumulator *)(accumulators + group->places[measure]);
+}
 
 struct plan_annotations {
     char *summary, *description, *runbook;

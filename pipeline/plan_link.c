@@ -166,6 +166,9 @@ static void join_group(struct plan *plan, unsigned index)
     }
     measure->group = g;
     measure->place = group->measure_count;
+    group->layouts[measure->place] = accumulator_layout(shape->statistics);
+    group->places[measure->place] = (uint16_t)group->accumulators_size;
+    group->accumulators_size += group->layouts[measure->place].size;
     group->measures[group->measure_count++] = index;
     if (shape->window_us > plan->longest_window_us)
         plan->longest_window_us = shape->window_us;

@@ -105,12 +105,12 @@ static void pack_series(const struct windows *windows, const struct series_table
     for (const struct pane_node *node = series->panes; node; node = node->next)
         panes++;
     pack_u32(out, panes);
-    for (const struct pane_node *node = series->panes; node; node = node->next) {
+    for (struct pane_node *node = series->panes; node; node = node->next) {
         pack_i64(out, node->start_us);
         pack_i64(out, node->first_end_us);
         pack_i64(out, node->keep_until_us);
         pack_u32(out, node->late);
-        accumulators_pack(node->accumulators, group->measure_count, out);
+        accumulators_pack(group, node->accumulators, out);
     }
 }
 
@@ -288,7 +288,7 @@ static void unpack_panes(struct windows *windows, const struct plan_group *group
         *link = windows_new_node(windows, group, start, first_end);
         (*link)->keep_until_us = unpack_i64(in);
         (*link)->late = unpack_u32(in);
-        accumulators_unpack(in, measures, (*link)->accumulators);
+        accumulators_unpack(in, group, measures, (*link)->accumulators);
         link = &(*link)->next;
     }
 }
@@ -382,8 +382,7 @@ static void unpack_correction(struct windows *windows, struct unpack *in)
         if (shard_of(parts.key) % windows->workers == windows->worker)
             restore_correction(windows, group, &parts);
         else
-            for (unsigned i = 0; i < PLAN_GROUP_MEASURES_MAX; i++)
-                accumulator_free(&parts.accumulators[i]);
+            accumulators_free(group, parts.accumulators);
     }
     columns_free(&measures);
 }

@@ -10,8 +10,8 @@ enum { CLOSE_ROWS = 256 }; /* buckets scored together */
 struct pane_node {
     struct pane_node *next;
     int64_t start_us, first_end_us, last_end_us, keep_until_us;
-    struct accumulator *accumulators;
-    uint32_t late; /* rows that came by correction */
+    uint32_t late;                                   /* rows that came by correction */
+    char accumulators[] __attribute__((aligned(8))); /* of the group */
 };
 
 struct series {
@@ -59,6 +59,7 @@ struct closing {
     double values[CLOSE_ROWS];
     uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
     struct opinion opinions[CLOSE_ROWS];
+    char merged[PLAN_GROUP_MEASURES_MAX * sizeof(struct accumulator)] __attribute__((aligned(8)));
 };
 
 /* A cut under way; window_state.c. */

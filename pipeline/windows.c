@@ -1,6 +1,7 @@
 #include "pipeline/window_table.h"
 
 #include "base/memory.h"
+#include "pipeline/columns.h"
 
 #include <assert.h>
 #include <math.h>
@@ -26,8 +27,7 @@ struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned w
 
 static void free_node(struct windows *windows, const struct plan_group *group, struct pane_node *node)
 {
-    for (unsigned m = 0; m < group->measure_count; m++)
-        accumulator_free(&node->accumulators[m]);
+    accumulators_free(group, node->accumulators);
     free(node);
     windows->figures.open_panes--;
 }
@@ -62,8 +62,7 @@ static void free_table(struct windows *windows, struct series_table *table)
 
 void windows_discard(const struct windows *windows, struct pane_record *record)
 {
-    for (unsigned m = 0; m < windows->plan->groups[record->group].measure_count; m++)
-        accumulator_free(&record->accumulators[m]);
+    accumulators_free(&windows->plan->groups[record->group], record->accumulators);
 }
 
 void windows_free(struct windows *windows)
@@ -194,9 +193,8 @@ static int64_t last_end(const struct plan_group *group, int64_t start_us)
 struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
                                    int64_t first_end_us)
 {
-    struct pane_node *node = memory_new(sizeof *node + group->measure_count * sizeof(struct accumulator));
+    struct pane_node *node = memory_new(sizeof *node + group->accumulators_size);
 
-    node->accumulators = (struct accumulator *)(node + 1);
     node->start_us = start_us;
     node->first_end_us = first_end_us;
     node->last_end_us = last_end(group, start_us);
@@ -223,7 +221,8 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
         activate(table, (uint32_t)(series - table->series));
     }
     for (unsigned m = 0; m < group->measure_count; m++)
-        accumulator_merge(&node->accumulators[m], &record->accumulators[m]);
+        accumulator_merge(group_accumulator(group, node->accumulators, m), &group->layouts[m],
+                          group_accumulator(group, record->accumulators, m));
     return node;
 }
 
@@ -236,10 +235,9 @@ static uint64_t fill_bucket(struct windows *windows, struct closing *closing, un
     int64_t start_us = closing->end_us - group->window_us;
     struct bucket *bucket = &closing->buckets[place][row];
 
-    if (start_us < measure->since_us || start_us >= measure->until_us) {
-        bucket->rows = 0;
+    bucket->rows = 0;
+    if (merged->rows == 0 || start_us < measure->since_us || start_us >= measure->until_us)
         return 0;
-    }
     *bucket = (struct bucket){.shape = &measure->shape,
                               .key = series->texts,
                               .start_us = start_us,
@@ -252,42 +250,55 @@ static uint64_t fill_bucket(struct windows *windows, struct closing *closing, un
                               .score = NAN,
                               .expected_low = NAN,
                               .expected_high = NAN};
-    accumulator_finish(merged, measure->shape.statistics, bucket->values);
+    accumulator_finish(merged, &group->layouts[place], bucket->values);
     bucket->id = bucket_id(windows->plan->name, bucket);
     return merged->rows;
 }
 
-/* Merges all panes of the window that ends at `end` into the row's buckets. Returns the rows over all
- * measures. */
+static bool counts_for(const struct plan_group *group, const struct pane_node *node, int64_t end_us)
+{
+    return node->start_us >= end_us - group->window_us && node->start_us < end_us &&
+           node->first_end_us <= end_us;
+}
+
+static void merge_node(const struct plan_group *group, char *merged, struct pane_node *node)
+{
+    for (unsigned m = 0; m < group->measure_count; m++)
+        accumulator_include(group_accumulator(group, merged, m), &group->layouts[m],
+                            group_accumulator(group, node->accumulators, m));
+}
+
+/* All panes of the window that ends at `end` become the row's buckets. Returns the rows over all measures. */
 static uint64_t gather(struct windows *windows, struct closing *closing, uint32_t row,
                        const struct series *series)
 {
     const struct plan_group *group = closing->table->group;
-    struct accumulator merged[PLAN_GROUP_MEASURES_MAX];
+    struct pane_node *first = NULL;
+    bool merge = false;
     uint64_t rows = 0;
-    bool own = false;
 
-    memset(merged, 0, group->measure_count * sizeof *merged);
     closing->late[row] = 0;
     for (struct pane_node *node = series->panes; node; node = node->next) {
-        if (node->start_us < closing->end_us - group->window_us || node->start_us >= closing->end_us ||
-            node->first_end_us > closing->end_us)
+        if (!counts_for(group, node, closing->end_us))
             continue;
         closing->late[row] += node->late;
-        for (unsigned m = 0; m < group->measure_count; m++) {
-            struct accumulator copy;
-
-            accumulator_copy(&node->accumulators[m], &copy);
-            accumulator_merge(&merged[m], &copy);
-        }
-        own = true;
+        if (first && !merge)
+            merge_node(group, closing->merged, first);
+        merge |= first != NULL;
+        if (merge)
+            merge_node(group, closing->merged, node);
+        else
+            first = node; /* which mostly is the only one and needs no copy */
     }
-    for (unsigned m = 0; own && m < group->measure_count; m++) {
-        rows += fill_bucket(windows, closing, m, row, series, &merged[m]);
-        accumulator_free(&merged[m]);
+    for (unsigned m = 0; m < group->measure_count; m++) {
+        if (!first)
+            closing->buckets[m][row].rows = 0;
+        else
+            rows += fill_bucket(windows, closing, m, row, series,
+                                group_accumulator(group, merge ? closing->merged : first->accumulators, m));
     }
-    for (unsigned m = 0; !own && m < group->measure_count; m++)
-        closing->buckets[m][row].rows = 0;
+    if (merge)
+        accumulators_free(group, closing->merged);
     return rows;
 }
 

@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
-enum { ALL = (1 << STATISTICS) - 1, ROWS_MAX = 5000 };
+enum { ROWS_MAX = 5000 };
+
+static struct accumulator_layout all; /* of all statistics */
 
 struct row {
     double value;
@@ -30,7 +32,7 @@ static int compare_doubles(const void *a, const void *b)
 
 static void add_row(struct accumulator *accumulator, const struct row *row)
 {
-    accumulator_add(accumulator, ALL, row->value, row->hash, row->hit);
+    accumulator_add(accumulator, &all, row->value, row->hash, row->hit);
 }
 
 static void shuffle(struct row *rows, size_t count, uint64_t *random)
@@ -56,13 +58,12 @@ static void finish_any_way(struct row *rows, size_t count, uint64_t *random, dou
     while (left > 1) {
         size_t from = random_below(random, left), into = (from + 1 + random_below(random, left - 1)) % left;
 
-        accumulator_merge(&parts[into], &parts[from]);
+        accumulator_merge(&parts[into], &all, &parts[from]);
         assert_int_equal(parts[from].rows, 0);
-        assert_null(parts[from].sketch);
         parts[from] = parts[--left];
     }
-    accumulator_finish(&parts[0], ALL, ret_values);
-    accumulator_free(&parts[0]);
+    accumulator_finish(&parts[0], &all, ret_values);
+    accumulator_free(&parts[0], &all);
 }
 
 static void assert_same_bits(const double a[STATISTICS], const double b[STATISTICS])
@@ -186,15 +187,15 @@ static void test_exact_cases(void **state)
         double values[STATISTICS];
 
         for (int i = 0; i < exact_cases[c].count; i++)
-            accumulator_add(&accumulator, ALL, exact_cases[c].base + i * 7919 % 1000 * exact_cases[c].step, 0,
-                            false);
-        accumulator_finish(&accumulator, ALL, values);
+            accumulator_add(&accumulator, &all, exact_cases[c].base + i * 7919 % 1000 * exact_cases[c].step,
+                            0, false);
+        accumulator_finish(&accumulator, &all, values);
         assert_true(values[STAT_SUM] == exact_cases[c].sum);
         assert_true(values[STAT_MEAN] == exact_cases[c].mean);
         double mean = exact_cases[c].mean,
                tolerance = 2e-15 * exact_cases[c].variance + 0x1p-100 * mean * mean;
         assert_true(fabs(values[STAT_VARIANCE] - exact_cases[c].variance) <= tolerance);
-        accumulator_free(&accumulator);
+        accumulator_free(&accumulator, &all);
     }
 }
 
@@ -220,10 +221,10 @@ static void test_against_naive_model(void **state)
             squares += (__int128)steps * steps;
             hits += hit;
             sorted[i] = (double)steps / 1024;
-            accumulator_add(&accumulator, ALL, sorted[i], (uint64_t)i % 40, hit);
+            accumulator_add(&accumulator, &all, sorted[i], (uint64_t)i % 40, hit);
         }
         qsort(sorted, count, sizeof *sorted, compare_doubles);
-        accumulator_finish(&accumulator, ALL, values);
+        accumulator_finish(&accumulator, &all, values);
         assert_true(values[STAT_COUNT] == (double)count);
         assert_true(values[STAT_MIN] == sorted[0] && values[STAT_MAX] == sorted[count - 1]);
         assert_true(values[STAT_RATIO] == (double)hits / (double)count);
@@ -246,7 +247,7 @@ static void test_against_naive_model(void **state)
 
             assert_true(fabs(values[STAT_P50 + p] - wanted) <= 0.01000001 * fabs(wanted));
         }
-        accumulator_free(&accumulator);
+        accumulator_free(&accumulator, &all);
     }
 }
 
@@ -255,18 +256,20 @@ static void test_nothing_and_not_asked_for(void **state)
     struct accumulator accumulator = {0};
     double values[STATISTICS];
 
-    accumulator_finish(&accumulator, ALL, values);
+    accumulator_finish(&accumulator, &all, values);
     for (int i = 0; i < STATISTICS; i++) {
         bool zero = i == STAT_COUNT || i == STAT_SUM || i == STAT_DISTINCT;
 
         assert_true(zero ? values[i] == 0 : isnan(values[i]));
     }
-    accumulator_add(&accumulator, 1 << STAT_COUNT | 1 << STAT_RATIO, NAN, 0, true);
-    accumulator_finish(&accumulator, 1 << STAT_COUNT, values);
-    assert_true(values[STAT_COUNT] == 1);
-    assert_true(isnan(values[STAT_RATIO]) && isnan(values[STAT_SUM]) && isnan(values[STAT_MIN]));
-    assert_int_equal(accumulator_bytes(&accumulator), sizeof accumulator);
-    accumulator_free(&accumulator);
+    struct accumulator_layout few = accumulator_layout(1 << STAT_COUNT | 1 << STAT_RATIO);
+
+    accumulator_add(&accumulator, &few, NAN, 0, true);
+    accumulator_finish(&accumulator, &few, values);
+    assert_true(values[STAT_COUNT] == 1 && values[STAT_RATIO] == 1);
+    assert_true(isnan(values[STAT_SUM]) && isnan(values[STAT_MIN]));
+    assert_int_equal(accumulator_bytes(&accumulator, &few), 2 * sizeof(uint64_t));
+    accumulator_free(&accumulator, &few);
 }
 
 static void test_absent_values_are_left_out(void **state)
@@ -274,36 +277,78 @@ static void test_absent_values_are_left_out(void **state)
     struct accumulator accumulator = {0};
     double values[STATISTICS];
 
-    accumulator_add(&accumulator, ALL, NAN, 1, true);
-    accumulator_add(&accumulator, ALL, INFINITY, 1, true);
-    accumulator_add(&accumulator, ALL, 4, 1, true);
-    assert_false(accumulator_takes(ALL, NAN));
+    accumulator_add(&accumulator, &all, NAN, 1, true);
+    accumulator_add(&accumulator, &all, INFINITY, 1, true);
+    accumulator_add(&accumulator, &all, 4, 1, true);
+    assert_false(accumulator_takes(all.statistics, NAN));
     assert_true(accumulator_takes(1 << STAT_DISTINCT, NAN));
-    accumulator_finish(&accumulator, ALL, values);
+    accumulator_finish(&accumulator, &all, values);
     assert_true(values[STAT_COUNT] == 1 && values[STAT_MEAN] == 4 && isnan(values[STAT_VARIANCE]));
-    accumulator_free(&accumulator);
+    accumulator_free(&accumulator, &all);
 }
 
 static void test_copy_is_deep(void **state)
 {
-    struct accumulator accumulator = {0}, copy;
+    struct accumulator accumulator = {0}, copy = {0};
     double before[STATISTICS], after[STATISTICS];
 
     for (uint64_t i = 0; i < 500; i++)
-        accumulator_add(&accumulator, ALL, (double)i, i * 0x9E3779B97F4A7C15u, i % 2);
-    accumulator_copy(&accumulator, &copy);
-    accumulator_finish(&copy, ALL, before);
+        accumulator_add(&accumulator, &all, (double)i, i * 0x9E3779B97F4A7C15u, i % 2);
+    accumulator_include(&copy, &all, &accumulator);
+    accumulator_finish(&copy, &all, before);
     for (uint64_t i = 0; i < 500; i++)
-        accumulator_add(&accumulator, ALL, (double)i * 1e6, i, true);
-    accumulator_free(&accumulator);
-    accumulator_finish(&copy, ALL, after);
+        accumulator_add(&accumulator, &all, (double)i * 1e6, i, true);
+    accumulator_free(&accumulator, &all);
+    accumulator_finish(&copy, &all, after);
     assert_same_bits(before, after);
-    assert_true(accumulator_bytes(&copy) > sizeof copy + DISTINCT_REGISTERS);
-    accumulator_free(&copy);
+    assert_true(accumulator_bytes(&copy, &all) > sizeof copy + DISTINCT_REGISTERS);
+    accumulator_free(&copy, &all);
+}
+
+/* Any choice of statistics gives what the choice of all gives of them, merged of pieces that were packed. */
+static void test_layouts_agree(void **state)
+{
+    uint64_t random = 5;
+
+    for (int trial = 0; trial < 300; trial++) {
+        struct accumulator_layout few =
+            accumulator_layout(1u << STAT_SUM | (uint32_t)random_below(&random, 1 << STATISTICS));
+        struct accumulator whole = {0}, merged = {0}, piece = {0}, unpacked = {0};
+        double expected[STATISTICS], values[STATISTICS];
+        struct buffer bytes;
+
+        buffer_init(&bytes, SIZE_MAX);
+        for (size_t rows = random_below(&random, 200); rows > 0; rows--) {
+            double value = make_any_size(&random);
+            uint64_t hash = random_below(&random, 100);
+
+            accumulator_add(&whole, &all, value, hash, rows % 3 == 0);
+            accumulator_add(&piece, &few, value, hash, rows % 3 == 0);
+            if (random_below(&random, 20) == 0)
+                accumulator_merge(&merged, &few, &piece);
+        }
+        accumulator_include(&merged, &few, &piece);
+        accumulator_pack(&merged, &few, &bytes);
+        struct unpack in = unpack_begin(buffer_span(&bytes));
+        accumulator_unpack(&in, &few, &unpacked);
+        assert_true(unpack_ended(&in));
+        accumulator_finish(&whole, &all, expected);
+        accumulator_finish(&unpacked, &few, values);
+        for (int i = 0; i < STATISTICS; i++)
+            expected[i] = few.statistics & 1u << i ? expected[i] : NAN;
+        assert_same_bits(expected, values);
+        assert_true(few.size <= sizeof merged);
+        accumulator_free(&whole, &all);
+        accumulator_free(&merged, &few);
+        accumulator_free(&piece, &few);
+        accumulator_free(&unpacked, &few);
+        buffer_free(&bytes);
+    }
 }
 
 static void print_speed(const char *name, uint32_t statistics)
 {
+    struct accumulator_layout layout = accumulator_layout(statistics);
     enum { ROWS = 2000000, VALUES = 1024 };
     static double values[VALUES];
     struct accumulator accumulator = {0};
@@ -314,12 +359,13 @@ static void print_speed(const char *name, uint32_t statistics)
         values[i] = make_latency(&random);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
     for (uint64_t i = 0; i < ROWS; i++)
-        accumulator_add(&accumulator, statistics, values[i % VALUES], i * 0x9E3779B97F4A7C15u, i % 8 == 0);
+        accumulator_add(&accumulator, &layout, values[i % VALUES], i * 0x9E3779B97F4A7C15u, i % 8 == 0);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     double ns = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
-    print_message("%-22s %6.1f ns per add, %5zu bytes\n", name, ns / ROWS, accumulator_bytes(&accumulator));
+    print_message("%-22s %6.1f ns per add, %5zu bytes\n", name, ns / ROWS,
+                  accumulator_bytes(&accumulator, &layout));
     assert_int_equal(accumulator.rows, ROWS);
-    accumulator_free(&accumulator);
+    accumulator_free(&accumulator, &layout);
 }
 
 static void test_speed_is_printed(void **state)
@@ -329,7 +375,7 @@ static void test_speed_is_printed(void **state)
     print_speed("count, mean, variance", 1 << STAT_COUNT | 1 << STAT_MEAN | 1 << STAT_VARIANCE);
     print_speed("p95", 1 << STAT_P95);
     print_speed("distinct", 1 << STAT_DISTINCT);
-    print_speed("all", ALL);
+    print_speed("all", all.statistics);
 }
 
 int main(void)
@@ -342,8 +388,10 @@ int main(void)
         cmocka_unit_test(test_nothing_and_not_asked_for),
         cmocka_unit_test(test_absent_values_are_left_out),
         cmocka_unit_test(test_copy_is_deep),
+        cmocka_unit_test(test_layouts_agree),
         cmocka_unit_test(test_speed_is_printed),
     };
 
+    all = accumulator_layout((1u << STATISTICS) - 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

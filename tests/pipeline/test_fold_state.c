@@ -1,5 +1,6 @@
 /* Folds that are stored, thrown away and restored at random moments must send the panes that folds send that
  * never stop. With other workers a pane may travel in several parts, so then the sums a key are compared. */
+#include "pipeline/columns.h"
 #include "pipeline/fold.h"
 #include "tests/base/random.h"
 #include "tests/pipeline/stored.h"
@@ -85,17 +86,18 @@ static void tell_pane(struct machine *machine, struct pane_record *record)
     for (unsigned m = 0; m < group->measure_count; m++) {
         const struct plan_measure *measure = &machine->plan->measures[group->measures[m]];
         double values[STATISTICS];
+        struct accumulator *accumulator = group_accumulator(group, record->accumulators, m);
 
-        accumulator_finish(&record->accumulators[m], measure->shape.statistics, values);
+        accumulator_finish(accumulator, &group->layouts[m], values);
         if (strncmp(measure->name, "kept", 4) == 0)
             buffer_print(&machine->sent, "%s %.*s %lld %lld %llu %a %a %a\n", measure->name,
                          (int)record->texts[0].size, record->texts[0].data, (long long)record->start_us,
-                         (long long)record->first_end_us, (unsigned long long)record->accumulators[m].rows,
+                         (long long)record->first_end_us, (unsigned long long)accumulator->rows,
                          values[STAT_MEAN], values[STAT_P95], values[STAT_DISTINCT]);
         if (strcmp(measure->name, "kept") == 0)
-            machine->rows += record->accumulators[m].rows;
-        accumulator_free(&record->accumulators[m]);
+            machine->rows += accumulator->rows;
     }
+    accumulators_free(group, record->accumulators);
 }
 
 static void tell_sent(struct machine *machine)

@@ -167,7 +167,8 @@ static void tell_record(const struct end *end, struct record *record, const char
             double values[STATISTICS];
 
             if (!measure || strcmp(measure, end->plan->measures[group->measures[m]].name) == 0) {
-                accumulator_finish(&pane->accumulators[m], UINT32_MAX, values);
+                accumulator_finish(group_accumulator(group, pane->accumulators, m), &group->layouts[m],
+                                   values);
                 buffer_print(out, "%s %u %.*s %lld %lld %lld %lld %u %u %a %a %a\n",
                              end->plan->measures[group->measures[m]].name, record->type,
                              (int)pane->texts[0].size, pane->texts[0].data, (long long)pane->start_us,
@@ -210,9 +211,8 @@ static void receive_all(const struct end *end, struct exchange_port *port, const
 
             tell_record(end, record, measure, out);
             if (record->type == RECORD_PANE || record->type == RECORD_CORRECTION)
-                for (unsigned m = 0;
-                     m < end->plan->groups[((struct pane_record *)record)->group].measure_count; m++)
-                    accumulator_free(&((struct pane_record *)record)->accumulators[m]);
+                accumulators_free(&end->plan->groups[((struct pane_record *)record)->group],
+                                  ((struct pane_record *)record)->accumulators);
             at += record->size;
         }
 }

@@ -152,8 +152,8 @@ static void fill(const struct plan *plan, const struct plan_group *group, const 
             uint64_t number = random_next(&random);
             double value = (double)(number % 997) / 7 - 20;
 
-            accumulator_add(&record->accumulators[m], measure->shape.statistics, value, number % 100,
-                            number % 2);
+            accumulator_add(group_accumulator(group, record->accumulators, m), &group->layouts[m], value,
+                            number % 100, number % 2);
         }
     }
 }

@@ -76,11 +76,12 @@ static void naive_tell(struct world *world, unsigned key, int64_t end_us, int64_
 {
     for (unsigned m = 0; m < MEASURES; m++) {
         uint32_t statistics = world->plan->measures[m].shape.statistics;
+        struct accumulator_layout layout = accumulator_layout(statistics);
         struct accumulator accumulator = {0};
 
         for (unsigned i = 0; i < ROWS; i++)
             if (taken[i] && (m == 0 || world->rows[i].counts))
-                accumulator_add(&accumulator, statistics, m == 0 ? 0 : world->rows[i].value, 0, false);
+                accumulator_add(&accumulator, &layout, m == 0 ? 0 : world->rows[i].value, 0, false);
         if (accumulator.rows) {
             struct told *told = next_told(&world->expected);
 
@@ -90,9 +91,9 @@ static void naive_tell(struct world *world, unsigned key, int64_t end_us, int64_
             told->key = key;
             told->rows = accumulator.rows;
             told->version = accumulator.rows + 1;
-            accumulator_finish(&accumulator, statistics, told->values);
+            accumulator_finish(&accumulator, &layout, told->values);
         }
-        accumulator_free(&accumulator);
+        accumulator_free(&accumulator, &layout);
     }
 }
 

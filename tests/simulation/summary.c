@@ -171,9 +171,10 @@ static void add_events(const struct world *world, struct texts *facts)
     for (uint32_t i = 0; i <= world->ids.mask; i++) {
         const struct slot_cell *cell = &world->ids.cells[i];
 
-        if (cell->slot != SLOT_NONE && world->documents[cell->slot].kind == DOC_EVENT)
-            texts_print(facts, "event %016llx%016llx", (unsigned long long)cell->key.high,
-                        (unsigned long long)cell->key.low);
+        if (!cell->number || world->documents[cell->number - 1].kind != DOC_EVENT)
+            continue;
+        struct id128 id = world->ids.keys[cell->number - 1];
+        texts_print(facts, "event %016llx%016llx", (unsigned long long)id.high, (unsigned long long)id.low);
     }
 }
 
