@@ -1,6 +1,6 @@
 /* Every line and document is built in one of these, in many small pieces; all of them come through
- * buffer_room, the one place that knows the limit. One byte more than asked for is kept, so that a printed
- * text may end at the very limit with vsnprintf's null byte behind it. */
+ * buffer_room, inline, and buffer_grow, the one place that knows the limit: the capacity never passes it,
+ * but for one byte, so that a printed text may end at the very limit with vsnprintf's null byte behind it. */
 #include "base/buffer.h"
 
 #include "base/memory.h"
@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { LEAST_BYTES = 16 };
 
 void buffer_init(struct buffer *buffer, size_t limit)
 {
@@ -27,26 +29,20 @@ void buffer_clear(struct buffer *buffer)
     buffer->full = false;
 }
 
-char *buffer_room(struct buffer *buffer, size_t size)
+char *buffer_grow(struct buffer *buffer, size_t size)
 {
     assert(buffer->size <= buffer->limit);
     if (buffer->full || size > buffer->limit - buffer->size) {
         buffer->full = true;
         return NULL;
     }
-    if (buffer->size + size >= buffer->capacity)
-        buffer->data = memory_reserve(buffer->data, &buffer->capacity, buffer->size + size + 1, 1);
+    size_t doubled = buffer->capacity ? 2 * buffer->capacity : LEAST_BYTES, needed = buffer->size + size + 1;
+
+    if (doubled - 1 > buffer->limit)
+        doubled = buffer->limit + 1;
+    buffer->capacity = doubled > needed ? doubled : needed;
+    buffer->data = memory_grow(buffer->data, buffer->capacity);
     return buffer->data + buffer->size;
-}
-
-void buffer_put(struct buffer *buffer, const void *data, size_t size)
-{
-    char *room = buffer_room(buffer, size);
-
-    if (!room || !size)
-        return;
-    memcpy(room, data, size);
-    buffer->size += size;
 }
 
 void buffer_put_text(struct buffer *buffer, const char *text)
@@ -63,11 +59,6 @@ void buffer_put_plain(struct buffer *buffer, struct span text)
 {
     while (text.size)
         buffer_put_span(buffer, span_take_plain(&text));
-}
-
-void buffer_put_char(struct buffer *buffer, char c)
-{
-    buffer_put(buffer, &c, 1);
 }
 
 void buffer_put_code_point(struct buffer *buffer, uint32_t code_point)

@@ -3,6 +3,7 @@
  * a dozen bytes of parts. */
 #include "base/hash.h"
 
+#include <endian.h>
 #include <xxhash.h>
 
 void id_begin(struct id_builder *builder)
@@ -61,12 +62,26 @@ uint64_t hash_bytes(const void *data, size_t size, uint64_t seed)
     return XXH3_64bits_withSeed(data, size, seed);
 }
 
+/* The hex digits of 32 bits, the first one in the lowest byte. */
+static uint64_t hex_of(uint32_t bits)
+{
+    uint64_t x = __builtin_bswap32(bits);
+
+    x = (x | x << 16) & 0x0000FFFF0000FFFFu;
+    x = (x | x << 8) & 0x00FF00FF00FF00FFu;
+    x = (x >> 4 | x << 8) & 0x0F0F0F0F0F0F0F0Fu;
+    uint64_t letters = ((x + 0x0606060606060606u) >> 4) & 0x0101010101010101u;
+    return x + 0x3030303030303030u + letters * ('a' - '0' - 10);
+}
+
 void id_format(struct id128 id, char ret_hex[ID_HEX_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
+    const uint64_t digits[] = {
+        htole64(hex_of((uint32_t)(id.high >> 32))),
+        htole64(hex_of((uint32_t)id.high)),
+        htole64(hex_of((uint32_t)(id.low >> 32))),
+        htole64(hex_of((uint32_t)id.low)),
+    };
 
-    for (int i = 0; i < 16; i++) {
-        ret_hex[i] = digits[(id.high >> (60 - 4 * i)) & 15];
-        ret_hex[16 + i] = digits[(id.low >> (60 - 4 * i)) & 15];
-    }
+    memcpy(ret_hex, digits, ID_HEX_SIZE);
 }

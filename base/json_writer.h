@@ -36,3 +36,5 @@ void json_time_if(struct json_writer *json, const char *key, int64_t time_us);
 /* Just the pieces, without key and comma. */
 void json_put_text(struct buffer *out, struct span value); /* with quotes */
 void json_put_number(struct buffer *out, double value);
+void json_put_integer(struct buffer *out, int64_t value);
+void json_put_time(struct buffer *out, int64_t time_us); /* with quotes */

@@ -5,6 +5,8 @@
  * every form, so that one instant told as text, as a number or in nanoseconds gives one time. */
 #include "base/timestamp.h"
 
+#include "base/digits.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -75,8 +77,7 @@ static int days_in_month(int64_t year, int month)
     return days[month - 1] + (month == 2 && is_leap(year));
 }
 
-/* Both directions count from 1 March, so that the leap day is the last one of its year, in eras of 400
- * years. */
+/* Counted from 1 March, so that the leap day is the last one of its year, in eras of 400 years. */
 int64_t days_from_civil(int64_t year, int month, int day)
 {
     assert(month >= 1 && month <= 12);
@@ -90,19 +91,22 @@ int64_t days_from_civil(int64_t year, int month, int day)
     return era * 146097 + day_of_era - 719468;
 }
 
+/* In 32-bit multiplications and shifts instead of divisions by the length of an era, a century and a year
+ * (C. Neri, L. Schneider, "Euclidean affine functions and their application to calendar algorithms", 2023;
+ * their names). The days are within TIME_MIN_US to TIME_MAX_US. */
 static void civil_from_days(int64_t days, int *ret_year, int *ret_month, int *ret_day)
 {
-    int64_t shifted = days + 719468;
-    int64_t era = floor_div(shifted, 146097);
-    int64_t day_of_era = shifted - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t shifted_month = (5 * day_of_year + 2) / 153;
-    int64_t month = shifted_month < 10 ? shifted_month + 3 : shifted_month - 9;
+    assert(days >= TIME_MIN_US / DAY_US && days <= TIME_MAX_US / DAY_US);
+    uint32_t n_1 = 4 * (uint32_t)(days + 719468) + 3, century = n_1 / 146097;
+    uint32_t n_2 = n_1 % 146097 | 3;
+    uint64_t p_2 = (uint64_t)2939745 * n_2;
+    uint32_t year_of_century = (uint32_t)(p_2 >> 32), day_of_year = (uint32_t)p_2 / 2939745 / 4;
+    uint32_t n_3 = 2141 * day_of_year + 197913;
+    bool in_next_year = day_of_year >= 306;
 
-    *ret_day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
-    *ret_month = (int)month;
-    *ret_year = (int)(year_of_era + era * 400 + (month <= 2));
+    *ret_day = (int)((n_3 & 0xFFFF) / 2141 + 1);
+    *ret_month = (int)(n_3 >> 16) - (in_next_year ? 12 : 0);
+    *ret_year = (int)(100 * century + year_of_century + in_next_year);
 }
 
 static bool take_fraction(struct cursor *cursor, int *ret_us)
@@ -584,12 +588,6 @@ bool time_from_number(double number, enum time_unit unit, int64_t *ret_us)
     return true;
 }
 
-static void put_digits(char *text, int width, int number)
-{
-    for (int i = width - 1; i >= 0; i--, number /= 10)
-        text[i] = (char)('0' + number % 10);
-}
-
 /* The end of a bucket that holds the last instants can lie outside the range: it is told as the range's
  * end. */
 static int64_t into_range(int64_t time_us)
@@ -600,21 +598,28 @@ static int64_t into_range(int64_t time_us)
     return time_us > TIME_MAX_US ? TIME_MAX_US : time_us;
 }
 
+static void put_year(char *text, int year)
+{
+    digits_put_two(text, (unsigned)year / 100);
+    digits_put_two(text + 2, (unsigned)year % 100);
+}
+
 size_t time_format(int64_t time_us, char ret_text[TIME_TEXT_SIZE])
 {
     int year, month, day;
     int64_t kept_us = into_range(time_us), days = floor_div(kept_us, DAY_US);
-    int of_day_ms = (int)((kept_us - days * DAY_US) / 1000);
+    unsigned of_day_ms = (unsigned)((kept_us - days * DAY_US) / 1000), of_day_s = of_day_ms / 1000;
 
     civil_from_days(days, &year, &month, &day);
     memcpy(ret_text, "0000-00-00T00:00:00.000Z", TIME_TEXT_SIZE);
-    put_digits(ret_text, 4, year);
-    put_digits(ret_text + 5, 2, month);
-    put_digits(ret_text + 8, 2, day);
-    put_digits(ret_text + 11, 2, of_day_ms / 3600000);
-    put_digits(ret_text + 14, 2, of_day_ms / 60000 % 60);
-    put_digits(ret_text + 17, 2, of_day_ms / 1000 % 60);
-    put_digits(ret_text + 20, 3, of_day_ms % 1000);
+    put_year(ret_text, year);
+    digits_put_two(ret_text + 5, (unsigned)month);
+    digits_put_two(ret_text + 8, (unsigned)day);
+    digits_put_two(ret_text + 11, of_day_s / 3600);
+    digits_put_two(ret_text + 14, of_day_s / 60 % 60);
+    digits_put_two(ret_text + 17, of_day_s % 60);
+    digits_put_two(ret_text + 20, of_day_ms % 1000 / 10);
+    ret_text[22] = (char)('0' + of_day_ms % 10);
     return TIME_TEXT_SIZE;
 }
 
@@ -624,8 +629,8 @@ void time_month(int64_t time_us, char ret_text[8])
 
     civil_from_days(floor_div(into_range(time_us), DAY_US), &year, &month, &day);
     memcpy(ret_text, "0000.00", 8);
-    put_digits(ret_text, 4, year);
-    put_digits(ret_text + 5, 2, month);
+    put_year(ret_text, year);
+    digits_put_two(ret_text + 5, (unsigned)month);
 }
 
 static const struct duration_unit {

@@ -52,6 +52,7 @@ enum status deliver_open(const struct deliver_context *context, struct deliver *
 
     deliver->context = *context;
     deliver->turn.passed_us = INT64_MIN;
+    deliver->event_writer = event_writer_new();
     deliver->outlets = memory_new((context->plan->sink_count + 1) * sizeof *deliver->outlets);
     filing_init(&deliver->filing, context->keeper);
     buffer_init(&deliver->line, ENCODED_MAX);
@@ -103,6 +104,7 @@ void deliver_close(struct deliver *deliver)
     buffer_free(&deliver->line);
     buffer_free(&deliver->body);
     buffer_free(&deliver->packed);
+    event_writer_free(deliver->event_writer);
     free(deliver);
 }
 
@@ -147,16 +149,22 @@ static bool has_it_already(const struct deliver *deliver, const struct outlet *o
     return outlet_takes_back(deliver, outlet) && !outlet->behind;
 }
 
-void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
-                   const struct event_origin *origin, bool again, uint64_t *pending)
+void deliver_batch(struct deliver *deliver, const struct event_batch *batch,
+                   const struct event_origin *origin)
+{
+    event_writer_begin(deliver->event_writer, batch, origin);
+}
+
+void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row, bool again,
+                   uint64_t *pending)
 {
     struct document document = {.kind = DOC_EVENT,
-                                .id = origin->id,
+                                .id = event_writer_id(deliver->event_writer, row),
                                 .time_us = batch->time_us[row],
                                 .ticket = (uint64_t)(uintptr_t)pending};
 
-    begin(deliver);
-    document_of_event(batch, row, origin, &deliver->body);
+    buffer_clear(&deliver->body);
+    event_writer_put(deliver->event_writer, row, &deliver->body);
     document.body = buffer_span(&deliver->body);
     deliver->figures.documents[DOC_EVENT]++;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {

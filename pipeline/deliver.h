@@ -37,10 +37,14 @@ void deliver_close(struct deliver *deliver); /* after keeper_stop: jobs not run 
 
 bool deliver_wants(const struct deliver *deliver, enum document_kind kind);
 
+/* The events that follow are rows of this batch. */
+void deliver_batch(struct deliver *deliver, const struct event_batch *batch,
+                   const struct event_origin *origin);
+
 /* `again`: it was read before a restart; what the sink had then it does not get again. `pending` is raised
  * for each sink that owes a verdict, and lowered by deliver_advance. */
-void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row,
-                   const struct event_origin *origin, bool again, uint64_t *pending);
+void deliver_event(struct deliver *deliver, const struct event_batch *batch, uint32_t row, bool again,
+                   uint64_t *pending);
 
 /* at_us: place in the output. Runs that have ended also go to the store's history. */
 void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_t at_us);

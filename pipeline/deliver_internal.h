@@ -42,6 +42,7 @@ struct deliver {
     unsigned outlet_count;                   /* none in a replay */
     unsigned lines_wanted, documents_wanted; /* bits 1 << kind */
     struct buffer line, body, packed;
+    struct event_writer *event_writer;
     struct filing filing;
     struct sent_file sent;
     struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */

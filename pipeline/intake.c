@@ -497,14 +497,18 @@ bool stage_encode(struct worker *worker, int64_t now_us)
 {
     const struct event_batch *batch = &worker->batch;
     bool wanted = deliver_wants(worker->deliver, DOC_EVENT);
-    struct event_origin origin = {.pipeline = worker->plan->name};
 
     if (!worker->at)
         return false;
-    const struct source_partition *place = place_of(worker, worker->at);
-    origin.source = span_of(input_of(worker, worker->at)->plan->name);
-    origin.topic = span_of(place->topic);
-    origin.partition = place->partition;
+    if (wanted) {
+        const struct source_partition *place = place_of(worker, worker->at);
+
+        deliver_batch(worker->deliver, batch,
+                      &(struct event_origin){.pipeline = worker->plan->name,
+                                             .source = span_of(input_of(worker, worker->at)->plan->name),
+                                             .topic = span_of(place->topic),
+                                             .partition = place->partition});
+    }
     for (uint32_t row = 0; row < batch->rows; row++) {
         bool late = batch->mark[row] == MARK_OK && worker->too_late[row];
 
@@ -522,10 +526,8 @@ bool stage_encode(struct worker *worker, int64_t now_us)
         worker->figures.late_rows += late;
         if (late && worker->plan->time.late == LATE_DEAD_LETTER)
             bury_row(worker, row, "late", "too late for its bucket", now_us);
-        if (!wanted)
-            continue;
-        origin.id = event_id(&origin, batch->offset[row], batch->item[row]);
-        deliver_event(worker->deliver, batch, row, &origin, worker->again, &worker->entry->pending);
+        if (wanted)
+            deliver_event(worker->deliver, batch, row, worker->again, &worker->entry->pending);
     }
     return true;
 }

@@ -1,12 +1,11 @@
 /* The documents that Elasticsearch gets: ECS names where ECS has one, weir.* for the rest, nested as objects.
  * An object is written once and whole: Elasticsearch refuses a key that comes twice.
- * document_of_event runs once an event and sink (up to a million a second): it writes each object from one
- * range of the field rows, which stand in that order, so nothing is grouped, searched or printed a row. The
- * others run once a closed bucket, signal, transition or alert revision; they collect their key by field
- * first, then write the same ranges.
+ * Each object is written from one range of the field rows, which stand in that order. Those here are written
+ * once a closed bucket, signal, transition or alert revision; they collect their key by field first.
+ * document_event.c writes the events.
  * Considered and left: dotted keys at the root ("weir.task"), which need no grouping but repeat the prefix
  * in each key. */
-#include "schemas/encode.h"
+#include "schemas/documents_internal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -17,34 +16,19 @@ const char *const document_kind_names[DOC_KINDS + 1] = {"events", "runs",    "bu
 static const char *const doc_names[DOC_KINDS] = {"event",  "run",   "bucket",
                                                  "signal", "alert", "metric"}; /* weir.doc */
 
-/* The objects of a document and their ranges of field rows. */
-static const struct object {
-    const char *name; /* NULL: at the root */
-    unsigned prefix;  /* bytes of a row's path before the key within the object */
-    enum field first, end;
-} objects[] = {
-    {"weir", sizeof "weir", F_SOURCE, F_HOST},         {"host", sizeof "host", F_HOST, F_KIND},
-    {"event", sizeof "event", F_KIND, F_MESSAGE},      {NULL, 0, F_MESSAGE, F_LEVEL},
-    {"log", sizeof "log", F_LEVEL, F_ERROR_TYPE},      {"error", sizeof "error", F_ERROR_TYPE, F_VERSION},
-    {"service", sizeof "service", F_VERSION, F_TRACE}, {"trace", sizeof "trace", F_TRACE, FIELD_COUNT},
+const struct object_row object_rows[OBJECTS] = {
+    [OBJECT_WEIR] = {"weir", sizeof "weir", F_SOURCE, F_HOST},
+    [OBJECT_HOST] = {"host", sizeof "host", F_HOST, F_KIND},
+    [OBJECT_EVENT] = {"event", sizeof "event", F_KIND, F_MESSAGE},
+    [OBJECT_MESSAGE] = {NULL, 0, F_MESSAGE, F_LEVEL},
+    [OBJECT_LOG] = {"log", sizeof "log", F_LEVEL, F_ERROR_TYPE},
+    [OBJECT_ERROR] = {"error", sizeof "error", F_ERROR_TYPE, F_VERSION},
+    [OBJECT_SERVICE] = {"service", sizeof "service", F_VERSION, F_TRACE},
+    [OBJECT_TRACE] = {"trace", sizeof "trace", F_TRACE, FIELD_COUNT},
 };
 
-enum {
-    OBJECT_WEIR,
-    OBJECT_HOST,
-    OBJECT_EVENT,
-    OBJECT_MESSAGE,
-    OBJECT_COUNT = sizeof objects / sizeof *objects
-};
-
-static const char *key_of(const struct object *object, unsigned field)
-{
-    return field_rows[field].path + object->prefix;
-}
-
-/* Opens the document up to and into "weir". */
-static void begin_document(struct json_writer *json, struct buffer *out, int64_t time_us,
-                           enum document_kind kind, struct span pipeline)
+void document_begin(struct json_writer *json, struct buffer *out, int64_t time_us, enum document_kind kind,
+                    struct span pipeline)
 {
     json_begin(json, out);
     json_open(json, NULL);
@@ -55,13 +39,13 @@ static void begin_document(struct json_writer *json, struct buffer *out, int64_t
     json_text_if(json, "pipeline", pipeline);
 }
 
-static void write_ecs_version(struct json_writer *json)
+void document_ecs_version(struct json_writer *json)
 {
     json_raw(json, "ecs", SPAN_LITERAL("{\"version\":\"8.11.0\"}"));
 }
 
 /* A dot in a label's name would open an object; field_ref_parse sees to it that the outcome stays unique. */
-static void write_label(struct json_writer *json, struct span name, struct span value)
+void document_label_key(struct json_writer *json, struct span name)
 {
     char key[LABEL_NAME_MAX];
     uint32_t size = name.size < sizeof key ? name.size : sizeof key;
@@ -69,19 +53,33 @@ static void write_label(struct json_writer *json, struct span name, struct span 
     for (uint32_t i = 0; i < size; i++)
         key[i] = name.data[i] == '.' ? '_' : name.data[i];
     json_key(json, span_make(key, size));
+}
+
+static void write_label(struct json_writer *json, struct span name, struct span value)
+{
+    document_label_key(json, name);
     json_text(json, NULL, value);
 }
 
-/* Milliseconds to ECS's nanoseconds, rounded half away from zero. A duration beyond 292 years is none. */
-static void write_nanoseconds(struct json_writer *json, const char *key, double milliseconds)
+bool nanoseconds_of(double milliseconds, int64_t *ret_nanoseconds)
 {
     double nanoseconds = round(milliseconds * 1e6);
 
-    if (fabs(nanoseconds) < 0x1p63) /* false for NaN */
-        json_integer(json, key, (int64_t)nanoseconds);
+    if (!(fabs(nanoseconds) < 0x1p63)) /* NaN too */
+        return false;
+    *ret_nanoseconds = (int64_t)nanoseconds;
+    return true;
 }
 
-static struct span outcome_of(enum run_state state)
+static void write_nanoseconds(struct json_writer *json, const char *key, double milliseconds)
+{
+    int64_t nanoseconds;
+
+    if (nanoseconds_of(milliseconds, &nanoseconds))
+        json_integer(json, key, nanoseconds);
+}
+
+struct span outcome_of(enum run_state state)
 {
     switch (state) {
     case STATE_SUCCESS:
@@ -95,61 +93,9 @@ static struct span outcome_of(enum run_state state)
     }
 }
 
-static struct span type_of(enum run_state state)
-{
-    if (state == STATE_RUNNING)
-        return SPAN_LITERAL("start");
-    if (state == STATE_FAILED || state == STATE_TIMED_OUT)
-        return SPAN_LITERAL("error");
-    return run_state_is_terminal(state) ? SPAN_LITERAL("end") : SPAN_LITERAL("info");
-}
-
-/* The value of one field of a row, if there is one. */
-static void write_field(struct json_writer *json, const char *key, const struct event_batch *batch,
-                        uint32_t row, enum field field)
-{
-    const void *column = event_column(batch, field);
-
-    switch (field_rows[field].type) {
-    case FIELD_TEXT:
-        json_text_if(json, key, ((const struct span *)column)[row]);
-        break;
-    case FIELD_TIME:
-        json_time_if(json, key, ((const int64_t *)column)[row]);
-        break;
-    case FIELD_NUMBER:
-        if (field == F_DURATION_MS)
-            write_nanoseconds(json, key, ((const double *)column)[row]);
-        else
-            json_number_if(json, key, ((const double *)column)[row]);
-        break;
-    case FIELD_INTEGER:
-        if (((const int32_t *)column)[row] != INT32_MIN)
-            json_integer(json, key, ((const int32_t *)column)[row]);
-        break;
-    case FIELD_SMALL:
-        if (((const uint16_t *)column)[row])
-            json_integer(json, key, ((const uint16_t *)column)[row]);
-        break;
-    case FIELD_STATE:
-        json_text_if(json, key, span_of(run_state_names[((const uint8_t *)column)[row]]));
-        break;
-    case FIELD_KIND:
-        json_text(json, key, span_of(event_kind_names[((const uint8_t *)column)[row]]));
-        break;
-    }
-}
-
-static void write_fields(struct json_writer *json, const struct object *object,
-                         const struct event_batch *batch, uint32_t row)
-{
-    for (unsigned i = object->first; i < object->end; i++)
-        write_field(json, key_of(object, i), batch, row, (enum field)i);
-}
-
 /* Texts by field, in an order that knows nothing of objects; the rows of `object` are written, the object
  * itself only if one of them has a text. */
-static void write_text_object(struct json_writer *json, const struct object *object,
+static void write_text_object(struct json_writer *json, const struct object_row *object,
                               const struct span texts[FIELD_COUNT])
 {
     bool open = false;
@@ -160,44 +106,9 @@ static void write_text_object(struct json_writer *json, const struct object *obj
         if (!open && object->name)
             json_open(json, object->name);
         open = true;
-        json_text(json, key_of(object, i), texts[i]);
+        json_text(json, object_key(object, i), texts[i]);
     }
     if (open && object->name)
-        json_close(json);
-}
-
-static void write_marks(struct json_writer *json, unsigned notes)
-{
-    static const char *const names[] = {"late", "repaired", "corrected",
-                                        "redacted"}; /* by bit of enum row_note */
-
-    if (!notes)
-        return;
-    json_open_list(json, "marks");
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (notes & 1u << i)
-            json_text(json, NULL, span_of(names[i]));
-    json_close_list(json);
-}
-
-/* A label in an object that is opened with the first one; open_labels says whether there was one. */
-static void write_label_if(struct json_writer *json, bool *open_labels, const char *name, struct span value)
-{
-    if (!value.size)
-        return;
-    if (!*open_labels)
-        json_open(json, "labels");
-    *open_labels = true;
-    write_label(json, span_of(name), value);
-}
-
-static void write_event_labels(struct json_writer *json, const struct event_batch *batch, uint32_t row)
-{
-    bool open = false;
-
-    for (unsigned i = 0; i < batch->label_columns; i++)
-        write_label_if(json, &open, batch->label_names->names[i], batch->labels[i][row]);
-    if (open)
         json_close(json);
 }
 
@@ -206,66 +117,14 @@ static void write_run_labels(struct json_writer *json, const struct run_record *
     bool open = false;
 
     for (unsigned i = 0; run->label_names && i < run->label_names->count; i++)
-        write_label_if(json, &open, run->label_names->names[i], run->labels[i]);
+        if (run->labels[i].size) {
+            if (!open)
+                json_open(json, "labels");
+            open = true;
+            write_label(json, span_of(run->label_names->names[i]), run->labels[i]);
+        }
     if (open)
         json_close(json);
-}
-
-static void write_event_object(struct json_writer *json, const struct event_batch *batch, uint32_t row)
-{
-    enum run_state state = batch->state[row];
-
-    json_open(json, "event");
-    write_fields(json, &objects[OBJECT_EVENT], batch, row);
-    json_text(json, "type", type_of(state));
-    json_text_if(json, "outcome", outcome_of(state));
-    if (run_state_is_terminal(state))
-        json_time_if(json, "end", batch->time_us[row]);
-    json_time_if(json, "created", batch->arrival_us[row]);
-    json_integer(json, "sequence", batch->offset[row]);
-    json_close(json);
-}
-
-struct id128 event_id(const struct event_origin *origin, int64_t offset, uint16_t item)
-{
-    struct id_builder builder;
-
-    id_begin(&builder);
-    id_add_text(&builder, origin->pipeline);
-    id_add_text(&builder, origin->source);
-    id_add_text(&builder, origin->topic);
-    id_add_integer(&builder, origin->partition);
-    id_add_integer(&builder, offset);
-    id_add_integer(&builder, item);
-    return id_end(&builder);
-}
-
-void document_of_event(const struct event_batch *batch, uint32_t row, const struct event_origin *origin,
-                       struct buffer *out)
-{
-    struct json_writer json;
-    struct span texts[FIELD_COUNT];
-
-    assert(row < batch->rows);
-    begin_document(&json, out, batch->time_us[row], DOC_EVENT, origin->pipeline);
-    write_fields(&json, &objects[OBJECT_WEIR], batch, row);
-    json_text_if(&json, "topic", origin->topic);
-    json_integer(&json, "partition", origin->partition);
-    json_integer(&json, "offset", batch->offset[row]);
-    json_unsigned(&json, "item", batch->item[row]);
-    write_marks(&json, batch->notes[row]);
-    json_close(&json);
-    write_ecs_version(&json);
-    write_event_labels(&json, batch, row);
-    write_event_object(&json, batch, row);
-    for (unsigned i = OBJECT_HOST; i < OBJECT_COUNT; i++) {
-        if (i == OBJECT_EVENT)
-            continue;
-        for (unsigned field = objects[i].first; field < objects[i].end; field++)
-            texts[field] = ((const struct span *)event_column(batch, (enum field)field))[row];
-        write_text_object(&json, &objects[i], texts);
-    }
-    json_close(&json);
 }
 
 /* The key of a bucket or alert, sorted into the places it goes to. */
@@ -309,7 +168,7 @@ static void key_of_bucket(const struct bucket *bucket, struct document_key *ret_
 }
 
 /* The key fields of an object that is open. */
-static void write_key_fields(struct json_writer *json, const struct object *object,
+static void write_key_fields(struct json_writer *json, const struct object_row *object,
                              const struct document_key *key)
 {
     for (unsigned i = object->first; i < object->end; i++) {
@@ -318,30 +177,30 @@ static void write_key_fields(struct json_writer *json, const struct object *obje
         if (!key->texts[i].size)
             continue;
         if (type == FIELD_NUMBER || type == FIELD_INTEGER || type == FIELD_SMALL)
-            json_number_if(json, key_of(object, i), number_of_text(key->texts[i]));
+            json_number_if(json, object_key(object, i), number_of_text(key->texts[i]));
         else
-            json_text(json, key_of(object, i), key->texts[i]);
+            json_text(json, object_key(object, i), key->texts[i]);
     }
 }
 
 /* What stands between "weir" and "event". */
 static void write_middle(struct json_writer *json, const struct document_key *key)
 {
-    write_ecs_version(json);
+    document_ecs_version(json);
     if (key->label_count) {
         json_open(json, "labels");
         for (unsigned i = 0; i < key->label_count; i++)
             write_label(json, key->labels[i].name, key->labels[i].value);
         json_close(json);
     }
-    write_text_object(json, &objects[OBJECT_HOST], key->texts);
+    write_text_object(json, &object_rows[OBJECT_HOST], key->texts);
 }
 
 /* What stands behind "event". */
 static void write_end(struct json_writer *json, const struct document_key *key)
 {
-    for (unsigned i = OBJECT_MESSAGE; i < OBJECT_COUNT; i++)
-        write_text_object(json, &objects[i], key->texts);
+    for (unsigned i = OBJECT_MESSAGE; i < OBJECTS; i++)
+        write_text_object(json, &object_rows[i], key->texts);
 }
 
 static void write_expected(struct json_writer *json, double low, double high)
@@ -361,8 +220,8 @@ void document_of_bucket(struct span pipeline, const struct bucket *bucket, struc
     struct json_writer json;
 
     key_of_bucket(bucket, &key);
-    begin_document(&json, out, bucket->start_us, DOC_BUCKET, pipeline);
-    write_key_fields(&json, &objects[OBJECT_WEIR], &key);
+    document_begin(&json, out, bucket->start_us, DOC_BUCKET, pipeline);
+    write_key_fields(&json, &object_rows[OBJECT_WEIR], &key);
     json_text(&json, "measure", span_of(shape->name));
     json_text_if(&json, "unit", span_of(shape->unit));
     json_number(&json, "window", (double)shape->window_us / 1e6);
@@ -384,7 +243,7 @@ void document_of_bucket(struct span pipeline, const struct bucket *bucket, struc
     write_middle(&json, &key);
     json_open(&json, "event");
     json_text(&json, "kind", SPAN_LITERAL("metric"));
-    write_key_fields(&json, &objects[OBJECT_EVENT], &key);
+    write_key_fields(&json, &object_rows[OBJECT_EVENT], &key);
     json_time(&json, "start", bucket->start_us);
     json_time(&json, "end", bucket->end_us);
     json_close(&json);
@@ -400,8 +259,8 @@ void document_of_signal(struct span pipeline, const struct signal_record *record
     struct json_writer json;
 
     key_of_bucket(bucket, &key);
-    begin_document(&json, out, bucket->end_us, DOC_SIGNAL, pipeline);
-    write_key_fields(&json, &objects[OBJECT_WEIR], &key);
+    document_begin(&json, out, bucket->end_us, DOC_SIGNAL, pipeline);
+    write_key_fields(&json, &object_rows[OBJECT_WEIR], &key);
     json_text(&json, "detector", span_of(record->detector));
     if (signal->opinion)
         json_text_if(&json, "channel", span_of(signal->channel));
@@ -422,7 +281,7 @@ void document_of_signal(struct span pipeline, const struct signal_record *record
     write_middle(&json, &key);
     json_open(&json, "event");
     json_text(&json, "kind", SPAN_LITERAL("signal"));
-    write_key_fields(&json, &objects[OBJECT_EVENT], &key);
+    write_key_fields(&json, &object_rows[OBJECT_EVENT], &key);
     json_close(&json);
     write_end(&json, &key);
     json_close(&json);
@@ -473,16 +332,16 @@ void document_of_run(struct span pipeline, const struct run_record *run, struct 
     struct json_writer json;
 
     key_of_run(run, &key);
-    begin_document(&json, out, run->first_us, DOC_RUN, pipeline);
-    write_key_fields(&json, &objects[OBJECT_WEIR], &key);
+    document_begin(&json, out, run->first_us, DOC_RUN, pipeline);
+    write_key_fields(&json, &object_rows[OBJECT_WEIR], &key);
     write_run_fields(&json, run);
     json_close(&json);
-    write_ecs_version(&json);
+    document_ecs_version(&json);
     write_run_labels(&json, run);
-    write_text_object(&json, &objects[OBJECT_HOST], key.texts);
+    write_text_object(&json, &object_rows[OBJECT_HOST], key.texts);
     json_open(&json, "event");
     json_text(&json, "kind", SPAN_LITERAL("event"));
-    write_key_fields(&json, &objects[OBJECT_EVENT], &key);
+    write_key_fields(&json, &object_rows[OBJECT_EVENT], &key);
     json_time_if(&json, "start", run->started_us);
     json_time_if(&json, "end", run->ended_us);
     write_nanoseconds(&json, "duration", run->duration_ms);
@@ -541,8 +400,8 @@ void document_of_alert(struct span pipeline, const struct alert *alert, struct b
     struct json_writer json;
 
     key_of_alert(alert, &key);
-    begin_document(&json, out, alert->at_us, DOC_ALERT, pipeline);
-    write_key_fields(&json, &objects[OBJECT_WEIR], &key);
+    document_begin(&json, out, alert->at_us, DOC_ALERT, pipeline);
+    write_key_fields(&json, &object_rows[OBJECT_WEIR], &key);
     write_alert_fields(&json, alert);
     json_close(&json);
     write_middle(&json, &key);
@@ -552,7 +411,7 @@ void document_of_alert(struct span pipeline, const struct alert *alert, struct b
     json_text(&json, "reason", span_of(alert_reason_names[alert->reason]));
     json_time_if(&json, "start", alert->starts_us);
     json_time_if(&json, "end", alert->ends_us);
-    write_key_fields(&json, &objects[OBJECT_EVENT], &key);
+    write_key_fields(&json, &object_rows[OBJECT_EVENT], &key);
     json_close(&json);
     write_end(&json, &key);
     json_open(&json, "rule");
@@ -584,11 +443,11 @@ void document_of_metric(struct span pipeline, const struct metric_sample *sample
 {
     struct json_writer json;
 
-    begin_document(&json, out, sample->time_us, DOC_METRIC, pipeline);
+    document_begin(&json, out, sample->time_us, DOC_METRIC, pipeline);
     json_text(&json, "metric", sample->name);
     json_number(&json, "value", sample->value);
     json_close(&json);
-    write_ecs_version(&json);
+    document_ecs_version(&json);
     if (sample->label_count) {
         json_open(&json, "labels");
         for (unsigned i = 0; i < sample->label_count; i++) {

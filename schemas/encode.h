@@ -15,18 +15,25 @@ void line_of_signal(const struct signal_record *record, struct buffer *out);
 void line_of_run(const struct run_record *run, struct buffer *out);
 void line_of_alert(const struct alert *alert, struct buffer *out);
 
-/* What a row's document needs beside its columns. */
+/* Where the rows of a batch come from. */
 struct event_origin {
     struct span pipeline, source, topic;
     int32_t partition; /* in the topic */
-    struct id128 id;   /* hash(pipeline, source, topic, partition, offset, item) */
 };
 
-/* The id of a row's document, from all of the origin but its `id`. */
+/* hash(pipeline, source, topic, partition, offset, item) */
 struct id128 event_id(const struct event_origin *origin, int64_t offset, uint16_t item);
 
-void document_of_event(const struct event_batch *batch, uint32_t row, const struct event_origin *origin,
-                       struct buffer *out);
+/* Writes the documents of one batch after the other; what its rows share is prepared first. */
+struct event_writer *event_writer_new(void);
+void event_writer_free(struct event_writer *writer);
+
+/* What follows is of this batch, with all its rows, until the next begin. */
+void event_writer_begin(struct event_writer *writer, const struct event_batch *batch,
+                        const struct event_origin *origin);
+struct id128 event_writer_id(struct event_writer *writer, uint32_t row); /* its event_id */
+void event_writer_put(const struct event_writer *writer, uint32_t row, struct buffer *out);
+
 void document_of_bucket(struct span pipeline, const struct bucket *bucket, struct buffer *out);
 void document_of_signal(struct span pipeline, const struct signal_record *record, struct buffer *out);
 void document_of_run(struct span pipeline, const struct run_record *run, struct buffer *out);

@@ -157,6 +157,57 @@ static void numbers_read_back_equal(void **state)
     assert_number(4.9406564584124654e-324, "4.94065645841247e-324"); /* 5e-324 would do */
 }
 
+/* Printed in the three forms there are, by printf alone. */
+static void naive_number(double value, char text[64])
+{
+    snprintf(text, 64, "%.0f", value);
+    if (fabs(value) < 1e15 && strtod(text, NULL) == value) {
+        memmove(text, text + (value == 0 && text[0] == '-'), strlen(text));
+        return;
+    }
+    snprintf(text, 64, "%.6f", value);
+    if (fabs(value) < 1e9 && strtod(text, NULL) == value) {
+        for (char *end = text + strlen(text) - 1; *end == '0'; end--)
+            *end = '\0';
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, 64, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
+static void assert_naive(double value)
+{
+    char expected[64];
+
+    naive_number(value, expected);
+    assert_number(value, expected);
+}
+
+static void numbers_agree_with_printf(void **state)
+{
+    uint64_t random = 3;
+
+    for (int i = 0; i < 100000; i++) {
+        uint64_t bits = random_next(&random);
+        double value, decimals = pow(10, (double)random_below(&random, 10));
+
+        memcpy(&value, &bits, sizeof value);
+        if (isfinite(value))
+            assert_naive(value);
+        assert_naive((double)(int64_t)(random_next(&random) >> (1 + random_below(&random, 63))) / decimals);
+        assert_naive(-(double)(int64_t)(random_next(&random) >> (1 + random_below(&random, 63))) / decimals);
+    }
+    for (double limit = 1; limit < 1e18; limit *= 10) {
+        assert_naive(limit - 1);
+        assert_naive(limit);
+        assert_naive(-limit - 0.000001);
+        assert_naive(nextafter(limit, 0));
+    }
+}
+
 static void numbers_have_their_usual_form(void **state)
 {
     assert_number(0, "0");
@@ -289,6 +340,7 @@ int main(void)
         cmocka_unit_test(keeps_commas),
         cmocka_unit_test(leaves_absent_values_out),
         cmocka_unit_test(numbers_read_back_equal),
+        cmocka_unit_test(numbers_agree_with_printf),
         cmocka_unit_test(numbers_have_their_usual_form),
         cmocka_unit_test(texts_agree_with_a_naive_encoder),
         cmocka_unit_test(a_full_buffer_drops_the_rest),

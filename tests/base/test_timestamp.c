@@ -295,6 +295,35 @@ static void days_count_from_1970(void **state)
     assert_int_equal(floor_div(999, 1000), 0);
 }
 
+/* Every day there is, counted up from the first. */
+static void every_day_is_written(void **state)
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int64_t time_us = TIME_MIN_US;
+    char text[TIME_TEXT_SIZE], expected[64], month_text[8];
+    uint64_t random = 4;
+
+    for (int year = 1; year <= 9999; year++) {
+        bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+        for (int month = 1; month <= 12; month++) {
+            for (int day = 1; day <= lengths[month - 1] + (leap && month == 2); day++) {
+                int ms = (int)random_below(&random, 86400000);
+
+                snprintf(expected, sizeof expected, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day,
+                         ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+                time_format(time_us + ms * 1000LL + 999, text);
+                assert_memory_equal(text, expected, TIME_TEXT_SIZE);
+                time_us += 86400000000;
+            }
+            snprintf(expected, sizeof expected, "%04d.%02d", year, month);
+            time_month(time_us - 1, month_text);
+            assert_string_equal(month_text, expected);
+        }
+    }
+    assert_int_equal(time_us, TIME_MAX_US + 1);
+}
+
 // clang-format off
 static const struct {
     const char *text;
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(garbage_never_crashes),
         cmocka_unit_test(days_count_from_1970),
+        cmocka_unit_test(every_day_is_written),
         cmocka_unit_test(durations_read_and_format),
         cmocka_unit_test(any_duration_reads_back),
     };

@@ -229,8 +229,9 @@ static void events_are_held_or_dropped(void **state)
     event_batch_init(&batch, 1, &labels);
     event_batch_add(&batch);
     batch.arrival_us[0] = TIME_NONE;
+    deliver_batch(world->deliver[0], &batch, &origin);
     for (unsigned i = 0; i < 2 * QUEUE_MAX; i++) {
-        deliver_event(world->deliver[0], &batch, 0, &origin, false, &pending);
+        deliver_event(world->deliver[0], &batch, 0, false, &pending);
         turn(world);
     }
     deliver_figures(world->deliver[0], &figures);
@@ -238,7 +239,7 @@ static void events_are_held_or_dropped(void **state)
     world->remotes[SEARCH_LIKE].down = true;
     for (unsigned i = 0; !deliver_busy(world->deliver[0]); i++) {
         assert_true(i < 2 * QUEUE_MAX);
-        deliver_event(world->deliver[0], &batch, 0, &origin, false, &pending);
+        deliver_event(world->deliver[0], &batch, 0, false, &pending);
     }
     assert_int_equal(pending, deliver_pending(world->deliver[0]));
     world->remotes[FILE_LIKE].down = world->remotes[SEARCH_LIKE].down = false;

@@ -31,7 +31,11 @@ static void write_event(const void *what, struct buffer *out)
                                         .topic = SPAN_LITERAL("events"),
                                         .partition = 3};
 
-    document_of_event(row->batch, row->row, &origin, out);
+    struct event_writer *writer = event_writer_new();
+
+    event_writer_begin(writer, row->batch, &origin);
+    event_writer_put(writer, row->row, out);
+    event_writer_free(writer);
 }
 
 static void write_bucket(const void *what, struct buffer *out)
@@ -267,22 +271,6 @@ static void durations_become_whole_nanoseconds(void **state)
         assert_event_value(&batch, "event.duration", cases[i].nanoseconds);
     }
     event_batch_free(&batch);
-}
-
-static void event_ids_follow_the_coordinates(void **state)
-{
-    const struct event_origin origin = {.pipeline = EXAMPLE_PIPELINE,
-                                        .source = SPAN_LITERAL("s"),
-                                        .topic = SPAN_LITERAL("t"),
-                                        .partition = 1};
-    struct event_origin other = origin;
-
-    other.id = EXAMPLE_ID;
-    assert_true(id_equal(event_id(&origin, 5, 0), event_id(&other, 5, 0)));
-    assert_false(id_equal(event_id(&origin, 5, 0), event_id(&origin, 5, 1)));
-    assert_false(id_equal(event_id(&origin, 5, 0), event_id(&origin, 6, 0)));
-    other.partition = 2;
-    assert_false(id_equal(event_id(&origin, 5, 0), event_id(&other, 5, 0)));
 }
 
 static const struct flat_expected full_bucket[] = {
@@ -603,7 +591,6 @@ int main(void)
         cmocka_unit_test(every_field_reaches_the_document_at_its_path),
         cmocka_unit_test(type_outcome_and_end_follow_the_state),
         cmocka_unit_test(durations_become_whole_nanoseconds),
-        cmocka_unit_test(event_ids_follow_the_coordinates),
         cmocka_unit_test(a_bucket_with_an_opinion_and_one_with_odd_keys),
         cmocka_unit_test(a_signal_in_full),
         cmocka_unit_test(a_run_and_a_task_that_is_under_way),

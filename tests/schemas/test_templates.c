@@ -305,6 +305,7 @@ static void documents_hold_only_mapped_paths(void **state)
     struct run_record run = example_run();
     struct alert alert = example_alert();
     struct metric_sample metric = example_metric();
+    struct event_writer *writer = event_writer_new();
     struct event_batch batch;
     struct buffer documents[TEMPLATE_COUNT];
 
@@ -315,7 +316,9 @@ static void documents_hold_only_mapped_paths(void **state)
     batch.notes[0] = NOTE_LATE;
     for (int i = 0; i < TEMPLATE_COUNT; i++)
         buffer_init(&documents[i], 65536);
-    document_of_event(&batch, 0, &origin, &documents[0]);
+    event_writer_begin(writer, &batch, &origin);
+    event_writer_put(writer, 0, &documents[0]);
+    event_writer_free(writer);
     document_of_signal(EXAMPLE_PIPELINE, &signal, &documents[1]);
     document_of_alert(EXAMPLE_PIPELINE, &alert, &documents[2]);
     document_of_bucket(EXAMPLE_PIPELINE, &bucket, &documents[3]);
