@@ -51,7 +51,7 @@ static uint32_t probe(const struct slots *slots, struct id128 key)
 
 void slots_fetch(const struct slots *slots, struct id128 key)
 {
-    __builtin_prefetch(&slots->cells[home(slots, key)]);
+    __builtin_prefetch(&slots->cells[hash_of(key) & slots->mask]);
 }
 
 uint32_t slots_find(const struct slots *slots, struct id128 key)

@@ -19,7 +19,7 @@ struct encoding {
     struct rig rig;
     const struct plan_sink *plan;
     struct sink *sink;
-    struct event_origin origin;
+    struct event_writer *writer;
     struct buffer text;
     uint64_t documents, bytes;
     struct usage used; /* total */
@@ -32,10 +32,10 @@ static void encode_event(struct encoding *encoding, uint32_t row, struct documen
 {
     const struct event_batch *batch = &encoding->rig.batch;
 
-    encoding->origin.id = event_id(&encoding->origin, batch->offset[row], 0);
-    document_of_event(batch, row, &encoding->origin, &encoding->text);
-    *ret_document =
-        (struct document){.kind = DOC_EVENT, .id = encoding->origin.id, .time_us = batch->time_us[row]};
+    event_writer_put(encoding->writer, row, &encoding->text);
+    *ret_document = (struct document){.kind = DOC_EVENT,
+                                      .id = event_writer_id(encoding->writer, row),
+                                      .time_us = batch->time_us[row]};
 }
 
 /* A bucket of one row. */
@@ -78,8 +78,12 @@ static enum status open_sink(struct encoding *encoding, struct error *ret_error)
 /* One batch, from where it stands; it ends early where the sink is full. */
 static uint32_t encode_batch(struct encoding *encoding, uint32_t row, encode_row *encode)
 {
+    static const struct event_origin origin = {.pipeline = SPAN_LITERAL("bench"),
+                                               .source = SPAN_LITERAL("tasks"),
+                                               .topic = SPAN_LITERAL("events")};
     struct usage before = usage_now();
 
+    event_writer_begin(encoding->writer, &encoding->rig.batch, &origin);
     for (; row < encoding->rig.batch.rows; row++) {
         struct document document;
 
@@ -112,13 +116,12 @@ static enum status encode_all(struct encoding *encoding, encode_row *encode, boo
 static enum status run_once(const struct generator_options *options, const char *name, encode_row *encode,
                             bool offered, struct result *result, struct error *ret_error)
 {
-    struct encoding encoding = {.origin = {.pipeline = SPAN_LITERAL("bench"),
-                                           .source = SPAN_LITERAL("tasks"),
-                                           .topic = SPAN_LITERAL("events")}};
+    struct encoding encoding = {0};
 
     if (rig_open(options, sections, &encoding.rig, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     encoding.plan = &encoding.rig.plan->sinks[0];
+    encoding.writer = event_writer_new();
     buffer_init(&encoding.text, DOCUMENT_BYTES_MAX);
     enum status status = encode_all(&encoding, encode, offered, ret_error);
 
@@ -131,6 +134,7 @@ static enum status run_once(const struct generator_options *options, const char 
     }
     if (encoding.sink)
         encoding.plan->type->close(encoding.sink);
+    event_writer_free(encoding.writer);
     buffer_free(&encoding.text);
     rig_close(&encoding.rig);
     return status;
