@@ -18,7 +18,7 @@ EVENTS = 20000
 
 
 def weir(*arguments):
-    return subprocess.run([sys.argv[1], "bench", *arguments], check=True, capture_output=True, text=True, timeout=200).stdout
+    return subprocess.run([sys.argv[1], "bench", *arguments], check=True, capture_output=True, text=True, timeout=280).stdout
 
 
 def check_result(result):
@@ -143,7 +143,7 @@ def check_state():
 def check_all(folder):
     """Each case that needs no broker, as small as it can be."""
     path = os.path.join(folder, "all.json")
-    assert weir("all", "--events", "3000", "--series", "500", "--runs", "2", "--out", path) == ""
+    assert weir("all", "--events", "2000", "--series", "500", "--runs", "2", "--out", path) == ""
     with open(path, encoding="utf-8") as file:
         found = check_document(file.read())
     names = [line.split()[0] for line in weir().splitlines() if not line.endswith("(--brokers)")]
