@@ -257,34 +257,40 @@ static enum status decode_corpus(const struct corpus *corpus, struct plan *plan,
     return STATUS_OK;
 }
 
+static enum status run_plan(const struct bench_options *options, const struct written *written,
+                            struct plan *plan, struct result *result, struct error *ret_error)
+{
+    struct corpus *corpus = memory_new(sizeof *corpus);
+    enum status status;
+
+    buffer_init(&corpus->bytes, CORPUS_BYTES);
+    status = options->input ? corpus_read(corpus, &plan->sources[0], options->input, ret_error)
+                            : corpus_generate(corpus, &options->generator, written, ret_error);
+    if (status == STATUS_OK)
+        status = decode_corpus(corpus, plan, options->generator.events, written->format, result, ret_error);
+    buffer_free(&corpus->bytes);
+    free(corpus);
+    return status;
+}
+
 static enum status run_once(const struct bench_options *options, const struct written *written,
                             struct result *result, struct error *ret_error)
 {
-    const char *input = options->input ? options->input : "events.jsonl";
-    char *path = options->input ? realpath(input, NULL) : memory_text(input, strlen(input));
-    struct corpus *corpus = memory_new(sizeof *corpus);
-    struct plan *plan = NULL;
-    enum status status;
+    char *path = options->input ? realpath(options->input, NULL) : memory_text("none", 4);
+    struct plan *plan;
     struct buffer text;
+    enum status status;
 
-    buffer_init(&corpus->bytes, CORPUS_BYTES);
-    if (path) {
-        write_plan(path, written->format, &text);
-        status = rig_plan(text.data, &plan, ret_error);
-        buffer_free(&text);
-    } else {
-        status = fail(ret_error, "%s: %s", input, strerror(errno));
-    }
-    if (status == STATUS_OK)
-        status = options->input ? corpus_read(corpus, &plan->sources[0], input, ret_error)
-                                : corpus_generate(corpus, &options->generator, written, ret_error);
-    if (status == STATUS_OK)
-        status = decode_corpus(corpus, plan, options->generator.events, written->format, result, ret_error);
-    if (plan)
-        plan_free(plan);
-    buffer_free(&corpus->bytes);
-    free(corpus);
+    if (!path)
+        return fail(ret_error, "%s: %s", options->input, strerror(errno));
+    write_plan(path, written->format, &text);
     free(path);
+    status = rig_plan(text.data, &plan, ret_error);
+    buffer_free(&text);
+    if (status != STATUS_OK)
+        return status;
+    status = run_plan(options, written, plan, result, ret_error);
+    plan_free(plan);
     return status;
 }
 
