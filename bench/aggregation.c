@@ -34,7 +34,7 @@ enum status aggregation_open(const struct generator_options *options, const char
     aggregation->fold = fold_new(plan, false, aggregation->port, 1);
     aggregation->judge = judge_new(plan, aggregation->port);
     aggregation->windows = windows_new(plan, 0, 1, aggregation->judge, &output);
-    aggregation->resident_before = resident_bytes();
+    aggregation->resident_before = resident_bytes_trimmed();
     return STATUS_OK;
 }
 

@@ -18,7 +18,7 @@ const struct bench_case bench_cases[] = {
     {"aggregate", "tumbling windows alone, by 1000, 100,000 and 1,000,000 keys", bench_aggregate, .events = 3000000, .rate = 100000},
     {"hopping", "windows of 60 s each second alone", bench_hopping, .events = 1000000, .series = 100000, .rounds_s = 10},
     {"series", "live series: bytes each, and closing a bucket of all of them", bench_series, .events = 4000000, .series = 1000000, .rounds_s = 60},
-    {"score", "a closed bucket through each detector", bench_score, .events = 2000000, .series = 1000},
+    {"score", "a closed bucket through each detector", bench_score, .events = 300000, .series = 150},
     {"rules", "1 to 10,000 event rules of one shape", bench_rules, .events = 100000, .series = 2000},
     {"encode", "documents of events and buckets, alone and into a bulk", bench_encode, .events = 300000, .series = 2000},
     {0},

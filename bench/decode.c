@@ -200,26 +200,33 @@ static void write_plan(const char *input, const char *format, struct buffer *out
     buffer_put_char(out, '\0');
 }
 
-static void decode_batch(const struct corpus *corpus, const struct plan_format *plan, struct format *format,
-                         struct event_batch *batch, size_t first, size_t count, uint64_t counts[2])
+struct decoding {
+    const struct format_type *type;
+    struct format *format;
+    struct event_batch batch;
+    uint64_t rows, bad_messages;
+};
+
+/* As the worker's stage does it: a batch that is full is begun anew. */
+static void decode_batch(struct decoding *decoding, const struct corpus *corpus, uint64_t first, size_t count)
 {
     const char *reason;
 
-    event_batch_reset(batch);
+    event_batch_reset(&decoding->batch);
     for (size_t i = 0; i < count; i++) {
         const struct message message = {.payload = corpus_at(corpus, (first + i) % corpus->count),
                                         .offset = (int64_t)(first + i),
                                         .arrival_us = TIME_NONE};
-        enum status status = plan->type->decode(format, &message, batch, &reason);
+        enum status status = decoding->type->decode(decoding->format, &message, &decoding->batch, &reason);
 
-        counts[1] += status == STATUS_SKIP;
+        decoding->bad_messages += status == STATUS_SKIP;
         if (status != STATUS_RETRY)
             continue;
-        counts[0] += batch->rows;
-        event_batch_reset(batch);
+        decoding->rows += decoding->batch.rows;
+        event_batch_reset(&decoding->batch);
         i--;
     }
-    counts[0] += batch->rows;
+    decoding->rows += decoding->batch.rows;
 }
 
 static enum status decode_corpus(const struct corpus *corpus, struct plan *plan, uint64_t messages,
@@ -227,61 +234,63 @@ static enum status decode_corpus(const struct corpus *corpus, struct plan *plan,
 {
     const struct plan_format *format = &plan->formats[plan->sources[0].format];
     const struct format_context context = {.labels = &plan->labels, .node = format->node};
-    uint64_t counts[2] = {0, 0}; /* rows, bad messages */
-    struct event_batch batch;
-    struct format *opened;
+    struct decoding decoding = {.type = format->type};
     double bytes = 0;
-    struct usage before;
+    struct usage used;
 
-    if (format->type->open(format->settings, &context, &opened, ret_error) != STATUS_OK)
+    if (format->type->open(format->settings, &context, &decoding.format, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    event_batch_init(&batch, RIG_ROWS, &plan->labels);
+    event_batch_init(&decoding.batch, RIG_ROWS, &plan->labels);
     for (uint64_t i = 0; i < messages; i++)
         bytes += (double)corpus_at(corpus, i % corpus->count).size;
-    before = usage_now();
+    used = usage_now();
     for (uint64_t at = 0; at < messages; at += RIG_ROWS)
-        decode_batch(corpus, format, opened, &batch, at,
-                     messages - at < RIG_ROWS ? (size_t)(messages - at) : RIG_ROWS, counts);
-    struct usage used = usage_since(before);
-
-    event_batch_free(&batch);
-    format->type->close(opened);
+        decode_batch(&decoding, corpus, at, messages - at < RIG_ROWS ? (size_t)(messages - at) : RIG_ROWS);
+    used = usage_since(used);
+    event_batch_free(&decoding.batch);
+    format->type->close(decoding.format);
     result_add_usage(result, name, "message", (double)messages, used);
     result_add(result, "MB/s", bytes / used.cpu * 1e-6, "%s.megabytes_per_cpu_second", name);
     result_add(result, "bytes", bytes / (double)messages, "%s.bytes_per_message", name);
-    result_add(result, "rows", (double)counts[0] / (double)messages, "%s.rows_per_message", name);
-    result_add(result, "messages", (double)counts[1], "%s.bad_messages", name);
+    result_add(result, "rows", (double)decoding.rows / (double)messages, "%s.rows_per_message", name);
+    result_add(result, "messages", (double)decoding.bad_messages, "%s.bad_messages", name);
     return STATUS_OK;
+}
+
+static enum status run_plan(const struct bench_options *options, const struct written *written,
+                            struct plan *plan, struct result *result, struct error *ret_error)
+{
+    struct corpus *corpus = memory_new(sizeof *corpus);
+    enum status status;
+
+    buffer_init(&corpus->bytes, CORPUS_BYTES);
+    status = options->input ? corpus_read(corpus, &plan->sources[0], options->input, ret_error)
+                            : corpus_generate(corpus, &options->generator, written, ret_error);
+    if (status == STATUS_OK)
+        status = decode_corpus(corpus, plan, options->generator.events, written->format, result, ret_error);
+    buffer_free(&corpus->bytes);
+    free(corpus);
+    return status;
 }
 
 static enum status run_once(const struct bench_options *options, const struct written *written,
                             struct result *result, struct error *ret_error)
 {
-    const char *input = options->input ? options->input : "events.jsonl";
-    char *path = options->input ? realpath(input, NULL) : memory_text(input, strlen(input));
-    struct corpus *corpus = memory_new(sizeof *corpus);
-    struct plan *plan = NULL;
-    enum status status;
+    char *path = options->input ? realpath(options->input, NULL) : memory_text("none", 4);
+    struct plan *plan;
     struct buffer text;
+    enum status status;
 
-    buffer_init(&corpus->bytes, CORPUS_BYTES);
-    if (path) {
-        write_plan(path, written->format, &text);
-        status = rig_plan(text.data, &plan, ret_error);
-        buffer_free(&text);
-    } else {
-        status = fail(ret_error, "%s: %s", input, strerror(errno));
-    }
-    if (status == STATUS_OK)
-        status = options->input ? corpus_read(corpus, &plan->sources[0], input, ret_error)
-                                : corpus_generate(corpus, &options->generator, written, ret_error);
-    if (status == STATUS_OK)
-        status = decode_corpus(corpus, plan, options->generator.events, written->format, result, ret_error);
-    if (plan)
-        plan_free(plan);
-    buffer_free(&corpus->bytes);
-    free(corpus);
+    if (!path)
+        return fail(ret_error, "%s: %s", options->input, strerror(errno));
+    write_plan(path, written->format, &text);
     free(path);
+    status = rig_plan(text.data, &plan, ret_error);
+    buffer_free(&text);
+    if (status != STATUS_OK)
+        return status;
+    status = run_plan(options, written, plan, result, ret_error);
+    plan_free(plan);
     return status;
 }
 

@@ -43,7 +43,7 @@ static yajl_val value_of(yajl_val object, const char *key, yajl_type type)
 static char *text_of(yajl_val object, const char *key)
 {
     yajl_val value = value_of(object, key, yajl_t_string);
-    const char *text = value ? YAJL_GET_STRING(value) : "";
+    const char *text = value ? value->u.string : "";
 
     return memory_text(text, strlen(text));
 }

@@ -4,7 +4,6 @@
  * round numbers of messages. */
 #include "bench/report.h"
 #include "bench/result.h"
-#include "bench/rig.h"
 #include "bench/workload.h"
 
 #include "pipeline/engine.h"

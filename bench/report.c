@@ -2,9 +2,12 @@
 #include "bench/report.h"
 
 #include <assert.h>
+#include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static double seconds_of(clockid_t clock)
 {
@@ -43,4 +46,23 @@ double report_metric(struct buffer *metrics, const char *name)
             sum += strtod(value, NULL);
     }
     return sum;
+}
+
+double resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file) {
+        if (fscanf(file, "%*u %llu", &pages) != 1)
+            pages = 0;
+        (void)fclose(file);
+    }
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+double resident_bytes_trimmed(void)
+{
+    malloc_trim(0);
+    return resident_bytes();
 }

@@ -1,4 +1,4 @@
-/* The clocks of the cases, and what the engine's own metrics say. */
+/* What the cases measure with: clocks, memory, and the engine's own metrics. */
 #pragma once
 #include "base/buffer.h"
 
@@ -16,6 +16,10 @@ static inline void usage_add(struct usage *total, struct usage more)
     total->wall += more.wall;
     total->cpu += more.cpu;
 }
+
+/* Memory that the process has at present; trimmed: once the heap has given back what earlier runs left. */
+double resident_bytes(void);
+double resident_bytes_trimmed(void);
 
 /* The sum over a metric's labels in Prometheus text. */
 double report_metric(struct buffer *metrics, const char *name);

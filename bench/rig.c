@@ -112,16 +112,3 @@ bool rig_next(struct rig *rig)
         decode(rig, i ? ends[i - 1] : 0, ends[i]);
     return count > 0;
 }
-
-double resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file) {
-        if (fscanf(file, "%*u %llu", &pages) != 1)
-            pages = 0;
-        (void)fclose(file);
-    }
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
-}

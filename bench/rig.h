@@ -28,6 +28,3 @@ void rig_close(struct rig *rig);
 
 /* The next events, at most RIG_ROWS of them; false at the end. */
 bool rig_next(struct rig *rig);
-
-/* Bytes of memory that the process has, pages of its program included. */
-double resident_bytes(void);

@@ -128,6 +128,7 @@ static enum status run_apart(const struct plan *plan, double messages, enum endi
     struct buffer out;
     enum status status;
 
+    *ret_figures = (struct figures){0};
     buffer_init(&out, sizeof *ret_figures);
     status = apart_run(run_engine, &measurement, &out, ret_error);
     if (out.size == sizeof *ret_figures)

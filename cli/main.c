@@ -30,7 +30,7 @@ static const struct {
     {"setup", cli_setup, "elasticsearch FILE.yaml", "install index templates in the file's search servers"},
     {"dead-letters", cli_dead_letters, "list|show|delete ...", "what could not be processed, with reason and coordinates"},
     {"state", cli_state, "show|verify|export|import|reset ...", "what the store of a pipeline holds; taking it elsewhere; forgetting what was learned"},
-    {"bench", cli_bench, "CASE [...]", "figures as JSON"},
+    {"bench", cli_bench, "[CASE|all|compare|report|generate ...]", "what this machine makes of generated events, as JSON; without arguments the list of cases"},
     // clang-format on
 };
 
