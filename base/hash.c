@@ -6,12 +6,6 @@
 #include <endian.h>
 #include <xxhash.h>
 
-void id_begin(struct id_builder *builder)
-{
-    builder->chain = (struct id128){0};
-    builder->used = 0;
-}
-
 /* Folds the block into the chain, so that the builder never allocates however long the parts are. Blocks
  * are cut by their size alone, never where a part ends. */
 static void fold(struct id_builder *builder)
@@ -24,7 +18,7 @@ static void fold(struct id_builder *builder)
     builder->used = 0;
 }
 
-static void add_bytes(struct id_builder *builder, const char *data, size_t size)
+void id_add_across(struct id_builder *builder, const char *data, size_t size)
 {
     while (size > 0) {
         size_t piece = sizeof builder->bytes - builder->used;
@@ -38,17 +32,6 @@ static void add_bytes(struct id_builder *builder, const char *data, size_t size)
         if (builder->used == sizeof builder->bytes)
             fold(builder);
     }
-}
-
-void id_add_text(struct id_builder *builder, struct span text)
-{
-    add_bytes(builder, (const char *)&text.size, sizeof text.size);
-    add_bytes(builder, text.data, text.size);
-}
-
-void id_add_integer(struct id_builder *builder, int64_t value)
-{
-    add_bytes(builder, (const char *)&value, sizeof value);
 }
 
 struct id128 id_end(struct id_builder *builder)

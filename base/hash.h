@@ -17,9 +17,36 @@ struct id_builder {
     char bytes[1024];
 };
 
-void id_begin(struct id_builder *builder);
-void id_add_text(struct id_builder *builder, struct span text);
-void id_add_integer(struct id_builder *builder, int64_t value);
+static inline void id_begin(struct id_builder *builder)
+{
+    builder->chain = (struct id128){0};
+    builder->used = 0;
+}
+
+void id_add_across(struct id_builder *builder, const char *data, size_t size); /* what ends a block */
+
+static inline void id_add_bytes(struct id_builder *builder, const void *data, size_t size)
+{
+    if (size >= sizeof builder->bytes - builder->used) {
+        id_add_across(builder, data, size);
+        return;
+    }
+    memcpy(builder->bytes + builder->used, data, size);
+    builder->used += (uint32_t)size;
+}
+
+static inline void id_add_text(struct id_builder *builder, struct span text)
+{
+    id_add_bytes(builder, &text.size, sizeof text.size);
+    if (text.size)
+        id_add_bytes(builder, text.data, text.size);
+}
+
+static inline void id_add_integer(struct id_builder *builder, int64_t value)
+{
+    id_add_bytes(builder, &value, sizeof value);
+}
+
 struct id128 id_end(struct id_builder *builder);
 
 uint64_t hash_bytes(const void *data, size_t size, uint64_t seed);

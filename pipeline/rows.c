@@ -2,9 +2,10 @@
  * values while they wait for their order time. Sent once a row; stored once a cut. */
 #include "pipeline/runs_table.h"
 
+#include <endian.h>
 #include <math.h>
 
-enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024 };
+enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024, HEAD_BYTES = 2 * 4 + 8 * 8 + 2 * 2 + 1 };
 enum { HINT_ENDLESS = 64, HINT_RETRY = 128 }; /* packed above the state */
 
 /* Of the numbers in a record: each has 8 bytes, in this order, and is there when its bit is set. */
@@ -244,27 +245,58 @@ void run_texts_unpack(struct unpack *in, const struct run_labels *labels,
     }
 }
 
+/* As pack_u32, at once for all of a row: a row is packed at every cut while it waits. */
+static char *put_u32(char *at, uint32_t value)
+{
+    value = htole32(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+static char *put_u64(char *at, uint64_t value)
+{
+    value = htole64(value);
+    return put_number(at, &value);
+}
+
+static char *put_head(char *at, const struct run_row *row, uint8_t hints)
+{
+    uint64_t duration;
+
+    memcpy(&duration, &row->duration_ms, sizeof duration);
+    at = put_u32(at, row->partition);
+    at = put_u64(at, (uint64_t)row->order_us);
+    at = put_u64(at, (uint64_t)row->time_us);
+    at = put_u64(at, (uint64_t)row->watermark_us);
+    at = put_u64(at, (uint64_t)row->scheduled_us);
+    at = put_u64(at, (uint64_t)row->queued_us);
+    at = put_u64(at, (uint64_t)row->started_us);
+    at = put_u64(at, (uint64_t)row->offset);
+    at = put_u64(at, duration);
+    at = put_u32(at, (uint32_t)row->map_index);
+    at = put_u32(at, row->item | (uint32_t)row->attempt << 16);
+    *at++ = (char)(row->state | hints);
+    return at;
+}
+
 void row_record_pack(const struct row_record *record, unsigned text_count, struct buffer *out)
 {
     struct span texts[RUN_TEXTS + LABELS_MAX];
     struct run_row row;
 
     run_row_open(record, text_count, texts, &row);
-    pack_u32(out, row.partition);
-    pack_i64(out, row.order_us);
-    pack_i64(out, row.time_us);
-    pack_i64(out, row.watermark_us);
-    pack_i64(out, row.scheduled_us);
-    pack_i64(out, row.queued_us);
-    pack_i64(out, row.started_us);
-    pack_i64(out, row.offset);
-    pack_double(out, row.duration_ms);
-    pack_u32(out, (uint32_t)row.map_index);
-    pack_u16(out, row.item);
-    pack_u16(out, row.attempt);
-    pack_u8(out, row.state | record->hints);
+    size_t size = HEAD_BYTES + text_count * sizeof(uint32_t);
     for (unsigned t = 0; t < text_count; t++)
-        pack_text(out, texts[t]);
+        size += texts[t].size;
+    char *at = buffer_room(out, size);
+    if (!at)
+        return;
+    at = put_head(at, &row, record->hints);
+    for (unsigned t = 0; t < text_count; t++) {
+        at = put_u32(at, texts[t].size);
+        record_text(&at, texts[t]);
+    }
+    out->size += size;
 }
 
 static void pack_rows(const struct plan *plan, struct order_frozen *frozen, struct buffer *out)

@@ -243,9 +243,9 @@ struct span *run_texts_copy(const struct span *texts, unsigned count)
  * identity. */
 static bool takes_text(const struct run_entry *entry, const struct run_row *row, unsigned t)
 {
-    bool identity = t <= RUN_RUN && t != RUN_ENGINE && entry->texts[t].size > 0;
-
-    return row->texts[t].size > 0 && !identity && (entry->is_task || t != RUN_TASK);
+    if (row->texts[t].size == 0 || (t == RUN_TASK && !entry->is_task))
+        return false;
+    return t > RUN_RUN || t == RUN_ENGINE || entry->texts[t].size == 0;
 }
 
 /* False: the text has not the room. */
