@@ -10,9 +10,9 @@
 #include <stdlib.h>
 
 #ifdef WEIR_ARENA_EMULATOR
-enum { CHUNK_BYTES = 0 };
+enum { CHUNK_BYTES = 0, SMALL_CHUNK_BYTES = 0 };
 #else
-enum { CHUNK_BYTES = 64 * 1024 };
+enum { CHUNK_BYTES = 64 * 1024, SMALL_CHUNK_BYTES = 496 };
 #endif
 
 struct arena_chunk {
@@ -23,7 +23,12 @@ struct arena_chunk {
 
 void arena_init(struct arena *arena, size_t limit)
 {
-    *arena = (struct arena){.limit = limit};
+    *arena = (struct arena){.limit = limit, .chunk_bytes = CHUNK_BYTES};
+}
+
+void arena_init_small(struct arena *arena, size_t limit)
+{
+    *arena = (struct arena){.limit = limit, .chunk_bytes = SMALL_CHUNK_BYTES};
 }
 
 void arena_free(struct arena *arena)
@@ -41,7 +46,7 @@ static void give_chunk(struct arena *arena, struct arena_chunk *chunk)
 {
     struct arena_chunk **link = &arena->chunks;
 
-    if (*link && chunk->size > CHUNK_BYTES)
+    if (*link && chunk->size > arena->chunk_bytes)
         link = &(*link)->next;
     chunk->next = *link;
     *link = chunk;
@@ -56,7 +61,7 @@ void *arena_take(struct arena *arena, size_t size)
     if (rounded < size || rounded > arena->limit - arena->used)
         return NULL;
     if (!chunk || !CHUNK_BYTES || rounded > chunk->size - chunk->used) {
-        size_t bytes = rounded > CHUNK_BYTES ? rounded : CHUNK_BYTES;
+        size_t bytes = rounded > arena->chunk_bytes ? rounded : arena->chunk_bytes;
 
         chunk = memory_grow(NULL, sizeof *chunk + bytes);
         *chunk = (struct arena_chunk){.size = bytes};
@@ -89,7 +94,7 @@ void arena_reset(struct arena *arena)
         struct arena_chunk *chunk = arena->chunks;
 
         arena->chunks = chunk->next;
-        if (CHUNK_BYTES && !kept && chunk->size == CHUNK_BYTES)
+        if (CHUNK_BYTES && !kept && chunk->size == arena->chunk_bytes)
             kept = chunk;
         else
             free(chunk);

@@ -9,9 +9,11 @@ struct arena_chunk;
 struct arena {
     struct arena_chunk *chunks; /* newest first */
     size_t used, limit;         /* bytes handed out, most that may be handed out */
+    size_t chunk_bytes;
 };
 
 void arena_init(struct arena *arena, size_t limit);
+void arena_init_small(struct arena *arena, size_t limit); /* one of many that hold some hundred bytes each */
 void arena_free(struct arena *arena);
 
 /* Gives 8-byte aligned, uninitialised bytes, or NULL when the limit is reached. Valid until the next

@@ -14,9 +14,11 @@ struct judge {
     const struct plan *plan;
     struct exchange_port *port;
     uint8_t *matches;
-    struct buffer texts;      /* summary and description being made */
-    struct arena scratch;     /* of one CEL run */
-    struct cel_value *values; /* of the largest bucket rule */
+    struct cel_look *row_looks[RULE_SCOPES]; /* NULL: no rules of that scope */
+    struct cel_look **bucket_looks;          /* by group */
+    struct buffer texts;                     /* summary and description being made */
+    struct arena scratch;                    /* of one CEL run */
+    struct cel_value *values;                /* of the largest bucket rule */
     uint64_t errors;
 };
 
@@ -32,6 +34,12 @@ struct judge *judge_new(const struct plan *plan, struct exchange_port *port)
     judge->port = port;
     judge->matches = memory_new(BATCH_ROWS_MAX);
     judge->values = memory_new(most * sizeof *judge->values);
+    for (unsigned scope = 0; scope < RULE_SCOPES; scope++)
+        if (plan->row_rules[scope].count)
+            judge->row_looks[scope] = cel_look_new(plan->row_rules[scope].index);
+    judge->bucket_looks = memory_new(plan->group_count * sizeof(struct cel_look *));
+    for (unsigned i = 0; i < plan->group_count; i++)
+        judge->bucket_looks[i] = cel_look_new(plan->groups[i].index);
     buffer_init(&judge->texts, EVIDENCE_BYTES);
     arena_init(&judge->scratch, SCRATCH_BYTES);
     return judge;
@@ -41,6 +49,11 @@ void judge_free(struct judge *judge)
 {
     buffer_free(&judge->texts);
     arena_free(&judge->scratch);
+    for (unsigned scope = 0; scope < RULE_SCOPES; scope++)
+        cel_look_free(judge->row_looks[scope]);
+    for (unsigned i = 0; i < judge->plan->group_count; i++)
+        cel_look_free(judge->bucket_looks[i]);
+    free(judge->bucket_looks);
     free(judge->matches);
     free(judge->values);
     free(judge);
@@ -244,20 +257,22 @@ static void judge_row(struct judge *judge, const struct plan_rule *rule, struct 
 
 void judge_rows(struct judge *judge, enum rule_scope scope, struct event_batch *batch)
 {
-    for (unsigned i = 0; i < judge->plan->rule_count; i++) {
-        const struct plan_rule *rule = &judge->plan->rules[i];
+    struct cel_look *look = judge->row_looks[scope];
+    uint32_t program, count;
 
-        if (rule->on != (int)scope)
-            continue;
-        cel_filter(rule->program, batch, judge->matches, &judge->errors);
-        for (uint32_t row = 0; row < batch->rows; row++) {
-            if (batch->mark[row] != MARK_OK)
-                continue;
-            if (judge->matches[row])
-                judge_row(judge, rule, batch, row, CONDITION_TRUE);
-            else if (scope == RULE_RUN && run_state_is_terminal(batch->state[row]))
-                judge_row(judge, rule, batch, row, CONDITION_FALSE);
-        }
+    if (!look)
+        return;
+    cel_look_batch(look, batch);
+    while (cel_look_next(look, &program)) {
+        const struct plan_rule *rule = &judge->plan->rules[judge->plan->row_rules[scope].rules[program]];
+        const uint16_t *rows = cel_look_rows(look, program, &count);
+
+        cel_filter_rows(rule->program, batch, rows, count, judge->matches, &judge->errors);
+        for (uint32_t i = 0; i < count; i++)
+            if (judge->matches[i])
+                judge_row(judge, rule, batch, rows[i], CONDITION_TRUE);
+            else if (scope == RULE_RUN && run_state_is_terminal(batch->state[rows[i]]))
+                judge_row(judge, rule, batch, rows[i], CONDITION_FALSE);
     }
 }
 
@@ -376,11 +391,14 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
 void judge_buckets(struct judge *judge, const struct judged *judged)
 {
     const struct plan_group *group = judged->group;
-    uint8_t *told = judged->told;
+    struct cel_look *look = judge->bucket_looks[group - judge->plan->groups];
+    uint8_t *told = judged->told + group->rule_count;
+    uint32_t program;
 
-    for (unsigned i = 0; i < group->rule_count; i++)
-        judge_rule(judge, &judge->plan->rules[group->rules[i]], judged, told++);
+    cel_look_texts(look, judged->key, group->by_count);
+    while (cel_look_next(look, &program))
+        judge_rule(judge, &judge->plan->rules[group->rules[program]], judged, &judged->told[program]);
     for (unsigned i = 0; i < group->detector_count; i++)
         judge_detector(judge, &judge->plan->detectors[group->detectors[i]], &judged->signals[i], judged,
-                       told++);
+                       told + i);
 }

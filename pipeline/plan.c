@@ -3,6 +3,7 @@
 #include "pipeline/plan.h"
 
 #include "base/memory.h"
+#include "base/slots.h"
 #include "pipeline/plan_link.h"
 #include "pipeline/settings.h"
 
@@ -370,17 +371,28 @@ struct list_section {
     enum status (*read)(struct plan *plan, const struct node *map, void *entry, struct error *error);
 };
 
-static enum status read_list(struct plan *plan, const struct list_section *section, struct error *error)
+/* False: the name is there already. */
+static bool add_name(struct slots *names, const char *name)
+{
+    struct id_builder id;
+    bool is_new;
+
+    id_begin(&id);
+    id_add_text(&id, span_of(name));
+    slots_add(names, id_end(&id), &is_new);
+    return is_new;
+}
+
+static enum status read_entries(struct plan *plan, const struct list_section *section, struct slots *names,
+                                struct error *error)
 {
     const struct node *list = section->node;
+    char *entries = *section->array;
 
-    if (!list)
-        return STATUS_OK;
-    if (list->type != NODE_LIST)
-        return node_fail(list, error, "%s must be a list", section->name);
-    *section->array = memory_grow(*section->array, (*section->count + list->count + 1) * section->size);
+    for (unsigned i = 0; i < *section->count; i++) /* of a section that shares the array */
+        add_name(names, *(char **)(entries + i * section->size));
     for (size_t i = 0; i < list->count; i++) {
-        char *entries = *section->array, *entry = entries + *section->count * section->size;
+        char *entry = entries + *section->count * section->size;
 
         if (list->items[i]->type != NODE_MAP)
             return node_fail(list->items[i], error, "an entry of %s must be a map", section->name);
@@ -388,12 +400,28 @@ static enum status read_list(struct plan *plan, const struct list_section *secti
         ++*section->count;
         if (section->read(plan, list->items[i], entry, error) != STATUS_OK)
             return STATUS_FATAL;
-        for (char *other = entries; other < entry; other += section->size)
-            if (strcmp(*(char **)other, *(char **)entry) == 0)
-                return node_fail(list->items[i], error, "the name '%s' is used twice in %s", *(char **)entry,
-                                 section->name);
+        if (!add_name(names, *(char **)entry))
+            return node_fail(list->items[i], error, "the name '%s' is used twice in %s", *(char **)entry,
+                             section->name);
     }
     return STATUS_OK;
+}
+
+static enum status read_list(struct plan *plan, const struct list_section *section, struct error *error)
+{
+    const struct node *list = section->node;
+    struct slots names;
+    enum status status;
+
+    if (!list)
+        return STATUS_OK;
+    if (list->type != NODE_LIST)
+        return node_fail(list, error, "%s must be a list", section->name);
+    *section->array = memory_grow(*section->array, (*section->count + list->count + 1) * section->size);
+    slots_init(&names, UINT32_MAX);
+    status = read_entries(plan, section, &names, error);
+    slots_free(&names);
+    return status;
 }
 
 /* Input partitions are divided by number, so that all processes must see the same ones. */

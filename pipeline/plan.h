@@ -5,7 +5,7 @@
 #include "detectors/backend.h"
 #include "ingest/source.h"
 #include "pipeline/accumulator.h"
-#include "rules/cel.h"
+#include "rules/cel_index.h"
 #include "sinks/sink.h"
 
 enum { SHARDS = 256, WORKERS_MAX = 64, PLAN_GROUP_MEASURES_MAX = 32 };
@@ -106,6 +106,7 @@ struct plan_group {
     unsigned measures[PLAN_GROUP_MEASURES_MAX], measure_count;
     unsigned *detectors, detector_count; /* indices into plan.detectors */
     unsigned *rules, rule_count;         /* bucket rules on its measures */
+    struct cel_index *index;             /* of them */
     uint64_t identity;                   /* hash of the key's fields and the window: names its stored state */
 
     /* The accumulators of its measures, one behind the other. */
@@ -142,7 +143,7 @@ struct plan_detector {
     uint64_t identity;
 };
 
-enum rule_scope { RULE_EVENT, RULE_BUCKET, RULE_RUN };
+enum rule_scope { RULE_EVENT, RULE_BUCKET, RULE_RUN, RULE_SCOPES };
 
 struct plan_rule {
     char *name, *when, *measure_name;
@@ -160,6 +161,12 @@ struct plan_rule {
     size_t variable_count;
     uint64_t identity;
     bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
+};
+
+/* The rules of one scope that look at rows. */
+struct plan_row_rules {
+    unsigned *rules, count; /* indices into plan.rules */
+    struct cel_index *index;
 };
 
 /* The built-in watch's own rules; see watch.h. */
@@ -213,7 +220,8 @@ struct plan {
     struct plan_group *groups;
     struct plan_detector *detectors;
     struct plan_rule *rules;
-    struct plan_sink *sinks; /* and the receivers behind them */
+    struct plan_row_rules row_rules[RULE_SCOPES]; /* none of RULE_BUCKET: groups have those */
+    struct plan_sink *sinks;                      /* and the receivers behind them */
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */

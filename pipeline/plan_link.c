@@ -348,6 +348,54 @@ static enum status link_rule(struct plan *plan, struct plan_rule *rule, struct e
     return compile(rule->node, "when", rule->when, &environment, CEL_BOOL, &rule->program, error);
 }
 
+/* A run rule is told to have ended at the end of each run of its key: only what is in the key leaves rows out
+ * that no alert can be open for. */
+static struct cel_columns key_columns(const struct plan_rule *rule)
+{
+    struct cel_columns columns = {0};
+
+    for (unsigned i = 0; i < rule->by_count; i++)
+        if (rule->by_refs[i].field == FIELD_COUNT)
+            columns.labels |= 1ULL << rule->by_refs[i].label;
+        else
+            columns.fields |= 1ULL << rule->by_refs[i].field;
+    return columns;
+}
+
+static void index_row_rules(struct plan *plan, enum rule_scope scope)
+{
+    struct plan_row_rules *mine = &plan->row_rules[scope];
+    struct cel_indexed *indexed = memory_new(plan->rule_count * sizeof *indexed);
+    struct cel_columns *columns = memory_new(plan->rule_count * sizeof *columns);
+
+    mine->rules = memory_new(plan->rule_count * sizeof *mine->rules);
+    for (unsigned i = 0; i < plan->rule_count; i++) {
+        const struct plan_rule *rule = &plan->rules[i];
+
+        if (rule->on != (int)scope)
+            continue;
+        columns[i] = key_columns(rule);
+        indexed[mine->count] =
+            (struct cel_indexed){.program = rule->program, .columns = scope == RULE_RUN ? &columns[i] : NULL};
+        mine->rules[mine->count++] = i;
+    }
+    mine->index = cel_index_new(indexed, mine->count);
+    free(indexed);
+    free(columns);
+}
+
+/* The first variables of a bucket rule are the texts of the group's key. */
+static void index_bucket_rules(struct plan *plan, struct plan_group *group)
+{
+    const struct cel_columns key = {.fields = (1ULL << group->by_count) - 1};
+    struct cel_indexed *indexed = memory_new(group->rule_count * sizeof *indexed);
+
+    for (unsigned i = 0; i < group->rule_count; i++)
+        indexed[i] = (struct cel_indexed){.program = plan->rules[group->rules[i]].program, .columns = &key};
+    group->index = cel_index_new(indexed, group->rule_count);
+    free(indexed);
+}
+
 /* Any name of a field, statistic or label may stand in a summary; the judge knows which are filled. */
 static bool known_name(void *owner, struct span name, struct buffer *out)
 {
@@ -492,6 +540,10 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
         if (check_texts(plan, plan->detectors[i].annotations_node, &plan->detectors[i].annotations,
                         ret_error) != STATUS_OK)
             return STATUS_FATAL;
+    index_row_rules(plan, RULE_EVENT);
+    index_row_rules(plan, RULE_RUN);
+    for (unsigned i = 0; i < plan->group_count; i++)
+        index_bucket_rules(plan, &plan->groups[i]);
     make_policies(plan);
     plan_identify(plan);
     return STATUS_OK;
@@ -513,6 +565,11 @@ void plan_unlink(struct plan *plan)
     for (unsigned i = 0; i < plan->group_count; i++) {
         free(plan->groups[i].detectors);
         free(plan->groups[i].rules);
+        cel_index_free(plan->groups[i].index);
+    }
+    for (unsigned scope = 0; scope < RULE_SCOPES; scope++) {
+        free(plan->row_rules[scope].rules);
+        cel_index_free(plan->row_rules[scope].index);
     }
     free(plan->groups);
     free(plan->policies);

@@ -410,6 +410,8 @@ struct cel_look *cel_look_new(const struct cel_index *index)
 
 void cel_look_free(struct cel_look *look)
 {
+    if (!look)
+        return;
     for (uint32_t i = 0; i < look->index->class_count; i++)
         free(look->found[i].rows);
     free(look->found);

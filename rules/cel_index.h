@@ -18,7 +18,7 @@ struct cel_index *cel_index_new(const struct cel_indexed *programs, uint32_t cou
 void cel_index_free(struct cel_index *index); /* NULL is fine */
 
 struct cel_look *cel_look_new(const struct cel_index *index);
-void cel_look_free(struct cel_look *look);
+void cel_look_free(struct cel_look *look); /* NULL is fine */
 
 /* Looks at the rows with mark ok; all programs are of events. */
 void cel_look_batch(struct cel_look *look, const struct event_batch *batch);

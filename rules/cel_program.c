@@ -16,7 +16,7 @@ enum status cel_compile(struct span text, const struct cel_environment *environm
         return fail(ret_error, "1:1: the expression is longer than %d bytes", CEL_TEXT_MAX);
     assert(environment->count <= UINT16_MAX && (!environment->labels || environment->label_names));
     program = memory_new(sizeof *program);
-    arena_init(&program->arena, CEL_PROGRAM_BYTES);
+    arena_init_small(&program->arena, CEL_PROGRAM_BYTES);
     program->variable_count = environment->count;
     program->reads = memory_new(environment->count * sizeof *program->reads);
     if (!arena_copy(&program->arena, text, &program->text))
@@ -28,6 +28,7 @@ enum status cel_compile(struct span text, const struct cel_environment *environm
         cel_free(program);
         return status;
     }
+    program->exprs = memory_grow(program->exprs, program->expr_count * sizeof *program->exprs);
     if (cel_is_event_environment(environment))
         cel_columns_plan(program);
     *ret_program = program;
