@@ -124,7 +124,7 @@ static void send_all(struct end *end, uint64_t seed)
     rows_send(end->plan, &batch, end->port, TASKS);
     send_unique(end, &batch);
     send_words(end, &batch);
-    fold_send(fold, INT64_MAX);
+    fold_send(fold, INT64_MAX, SIZE_MAX);
     for (unsigned i = 0; i < 3; i++) {
         struct condition condition = {.policy = 0,
                                       .outcome = i % 2 ? CONDITION_TRUE : CONDITION_FALSE,
