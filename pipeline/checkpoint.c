@@ -557,6 +557,8 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     cut = atomic_load_explicit(&checkpoint->wanted, memory_order_acquire);
     if (cut == worker->saving.cut)
         return false;
+    if (atomic_load(&checkpoint->arrived[me]) < cut)
+        windows_settle(worker->windows);
     exchange_flush(worker->port);
     if (atomic_load(&checkpoint->arrived[me]) < cut) {
         if (worker->at || fold_is_sending(worker->fold) || fold_is_sending(worker->run_fold) ||

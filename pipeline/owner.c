@@ -5,7 +5,7 @@
 #include <assert.h>
 
 enum {
-    BLOCKS_A_STEP = 64,
+    BLOCKS_A_STEP = 16,
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,

@@ -200,8 +200,10 @@ static void apply(struct machine *machine, const struct operation *operation)
     if (operation->kind != CLOSE)
         apply_record(machine, operation);
     else
-        for (unsigned w = 0; w < machine->workers; w++)
+        for (unsigned w = 0; w < machine->workers; w++) {
             windows_close(machine->windows[w], &operation->time, operation->budget);
+            windows_settle(machine->windows[w]); /* a cut may come */
+        }
     tell_conditions(machine);
 }
 
