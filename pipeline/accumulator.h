@@ -60,6 +60,8 @@ void accumulator_include(struct accumulator *into, const struct accumulator_layo
 void accumulator_finish(const struct accumulator *accumulator, const struct accumulator_layout *layout,
                         double ret_values[STATISTICS]);
 
+double accumulator_round(double value); /* to 15 significant digits; NaN when it is not finite */
+
 void accumulator_free(struct accumulator *accumulator, const struct accumulator_layout *layout); /* empties */
 size_t accumulator_bytes(const struct accumulator *accumulator,
                          const struct accumulator_layout *layout); /* with what it owns */

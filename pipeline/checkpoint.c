@@ -557,9 +557,12 @@ bool checkpoint_turn(struct worker *worker, int64_t now_us)
     cut = atomic_load_explicit(&checkpoint->wanted, memory_order_acquire);
     if (cut == worker->saving.cut)
         return false;
+    if (atomic_load(&checkpoint->arrived[me]) < cut)
+        windows_settle(worker->windows);
     exchange_flush(worker->port);
     if (atomic_load(&checkpoint->arrived[me]) < cut) {
-        if (worker->at || exchange_stalled(worker->port) || waits_for_sinks(worker, cut))
+        if (worker->at || fold_is_sending(worker->fold) || fold_is_sending(worker->run_fold) ||
+            exchange_stalled(worker->port) || waits_for_sinks(worker, cut))
             return false; /* what was begun is finished first */
         arrive(worker, cut);
     }

@@ -3,7 +3,9 @@
 
 #include "base/memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 const struct plan_group *group_find(const struct plan *plan, uint64_t identity)
 {
@@ -115,6 +117,43 @@ struct id128 key_of(const struct span *texts, unsigned count)
     return id_end(&builder);
 }
 
+uint32_t key_texts_add(struct key_texts *keys, const struct span *texts, unsigned count)
+{
+    uint32_t at = keys->used;
+    size_t needed = at;
+
+    for (unsigned i = 0; i < count; i++)
+        needed += sizeof(uint16_t) + texts[i].size;
+    assert(needed <= UINT32_MAX / 2);
+    if (needed > keys->capacity) {
+        keys->capacity = (uint32_t)(needed + needed / 4);
+        keys->bytes = memory_grow(keys->bytes, keys->capacity);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        uint16_t size = (uint16_t)texts[i].size;
+
+        assert(texts[i].size <= KEY_TEXT_MAX);
+        memcpy(keys->bytes + keys->used, &size, sizeof size);
+        if (size)
+            memcpy(keys->bytes + keys->used + sizeof size, texts[i].data, size);
+        keys->used += (uint32_t)sizeof size + size;
+    }
+    return at;
+}
+
+void key_texts_read(const struct key_texts *keys, uint32_t at, unsigned count, struct span *ret_texts)
+{
+    const char *from = keys->bytes + at;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint16_t size;
+
+        memcpy(&size, from, sizeof size);
+        ret_texts[i] = span_make(from + sizeof size, size);
+        from += sizeof size + size;
+    }
+}
+
 void key_pack(const struct span *texts, unsigned count, struct buffer *out)
 {
     pack_u8(out, (uint8_t)count);
@@ -127,8 +166,10 @@ unsigned key_unpack(struct unpack *in, struct span ret_texts[KEY_FIELDS_MAX], st
     unsigned count = unpack_u8(in);
 
     in->broken |= count > KEY_FIELDS_MAX;
-    for (unsigned i = 0; i < count && !in->broken; i++)
+    for (unsigned i = 0; i < count && !in->broken; i++) {
         ret_texts[i] = unpack_text(in);
+        in->broken |= ret_texts[i].size > KEY_TEXT_MAX;
+    }
     if (in->broken)
         return 0;
     *ret_key = key_of(ret_texts, count);

@@ -38,6 +38,15 @@ void accumulators_unpack(struct unpack *in, const struct plan_group *group, cons
 /* What the texts of a row's by-fields are known by. */
 struct id128 key_of(const struct span *texts, unsigned count);
 
+/* A key's texts in the fewest bytes: size and bytes of each. Texts are shorter than KEY_TEXT_MAX. */
+enum { KEY_TEXT_MAX = 1024 };
+struct key_texts { /* all zero bytes: empty. Grows by a quarter, for there are many keys. */
+    char *bytes;
+    uint32_t used, capacity;
+};
+uint32_t key_texts_add(struct key_texts *keys, const struct span *texts, unsigned count); /* where it is */
+void key_texts_read(const struct key_texts *keys, uint32_t at, unsigned count, struct span *ret_texts);
+
 /* Stored as its texts: the id is made again, for it does not compress (a third of what was stored). */
 void key_pack(const struct span *texts, unsigned count, struct buffer *out);
 /* Texts are borrowed from the bytes. Returns how many. */

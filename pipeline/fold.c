@@ -8,26 +8,31 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, KEY_TEXT_MAX = 1024, TABLES_MAX = 65536 };
+enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, TABLES_MAX = 65536 };
 enum { PANES_VERSION = 1 };
+
+struct pane {
+    uint32_t texts; /* place of the key's */
+    char accumulators[] __attribute__((aligned(8)));
+};
+
+/* Panes that are stored together, and given back together as soon as they are sent: else a table and what has
+ * become of it would be in memory at the same time. */
+struct pane_block {
+    char *panes; /* BLOCK_SLOTS of them */
+    struct key_texts texts;
+};
 
 /* All panes of one group with the same start and first end. */
 struct pane_table {
     uint64_t number; /* names its stored state */
     int64_t start_us, first_end_us;
     struct slots slots; /* key -> pane number */
-    struct arena texts; /* the keys' texts */
-    char *panes;
-    uint32_t count;
-    size_t capacity; /* panes */
+    struct pane_block *pane_blocks;
+    uint32_t count, sent; /* panes; those below `sent` are gone */
+    size_t capacity;      /* blocks of panes */
     struct blocks blocks;
     bool stored; /* some block of it */
-};
-
-struct pane {
-    struct id128 key;
-    struct span *texts;
-    char accumulators[] __attribute__((aligned(8)));
 };
 
 /* What of a batch a measure adds up; columns are valid for the batch at hand. */
@@ -48,6 +53,9 @@ struct group_fold {
     size_t pane_size;
     struct pane_table *tables;
     size_t table_count, table_capacity, last_table;
+    struct pane_table
+        *sending; /* taken from `tables`, for no row may join them; the first may be half sent */
+    size_t sending_count, sending_capacity;
     struct measure_input inputs[PLAN_GROUP_MEASURES_MAX];
 };
 
@@ -99,17 +107,26 @@ struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port
 
 static struct pane *pane_at(const struct group_fold *group, const struct pane_table *table, uint32_t slot)
 {
-    return (struct pane *)(table->panes + slot * group->pane_size);
+    return (struct pane *)(table->pane_blocks[slot / BLOCK_SLOTS].panes +
+                           slot % BLOCK_SLOTS * group->pane_size);
 }
 
-static void table_free(const struct group_fold *group, struct pane_table *table, bool with_sketches)
+static void block_free(struct pane_table *table, uint32_t number)
 {
-    for (uint32_t i = 0; with_sketches && i < table->count; i++)
+    free(table->pane_blocks[number].panes);
+    free(table->pane_blocks[number].texts.bytes);
+    table->pane_blocks[number] = (struct pane_block){0};
+}
+
+static void table_free(const struct group_fold *group, struct pane_table *table)
+{
+    for (uint32_t i = table->sent; i < table->count; i++)
         accumulators_free(group->group, pane_at(group, table, i)->accumulators);
+    for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++)
+        block_free(table, i);
     slots_free(&table->slots);
-    arena_free(&table->texts);
     blocks_free(&table->blocks);
-    free(table->panes);
+    free(table->pane_blocks);
 }
 
 void fold_free(struct fold *fold)
@@ -118,13 +135,16 @@ void fold_free(struct fold *fold)
         struct group_fold *group = &fold->groups[g];
 
         for (size_t t = 0; t < group->table_count; t++)
-            table_free(group, &group->tables[t], true);
+            table_free(group, &group->tables[t]);
+        for (size_t t = 0; t < group->sending_count; t++)
+            table_free(group, &group->sending[t]);
         for (unsigned m = 0; m < group->group->measure_count; m++) {
             free(group->inputs[m].where_memory);
             free(group->inputs[m].hit_memory);
             free(group->inputs[m].value_memory);
         }
         free(group->tables);
+        free(group->sending);
     }
     free(fold->groups);
     free(fold->figures.late);
@@ -167,7 +187,6 @@ static struct pane_table *add_table(struct group_fold *group, uint64_t number, i
     table = &group->tables[group->table_count++];
     *table = (struct pane_table){.number = number, .start_us = start, .first_end_us = first_end};
     slots_init(&table->slots, PANES_PER_TABLE_MAX);
-    arena_init(&table->texts, SIZE_MAX);
     return table;
 }
 
@@ -207,19 +226,20 @@ static bool row_key(const struct plan_group *group, struct event_batch *batch, u
     return true;
 }
 
-static struct pane *add_pane(const struct group_fold *group, struct pane_table *table, struct id128 key,
+static struct pane *add_pane(const struct group_fold *group, struct pane_table *table,
                              const struct span *texts)
 {
-    unsigned by_count = group->group->by_count;
+    uint32_t slot = table->count, number = slot / BLOCK_SLOTS;
     struct pane *pane;
 
-    table->panes = memory_reserve(table->panes, &table->capacity, table->count + 1u, group->pane_size);
-    pane = pane_at(group, table, table->count++);
-    memset(pane, 0, group->pane_size);
-    pane->key = key;
-    pane->texts = arena_take(&table->texts, by_count * sizeof *texts + 1);
-    for (unsigned i = 0; i < by_count; i++)
-        arena_copy(&table->texts, texts[i], &pane->texts[i]);
+    if (slot % BLOCK_SLOTS == 0) {
+        table->pane_blocks =
+            memory_reserve(table->pane_blocks, &table->capacity, number + 1u, sizeof *table->pane_blocks);
+        table->pane_blocks[number] = (struct pane_block){.panes = memory_new(BLOCK_SLOTS * group->pane_size)};
+    }
+    table->count++;
+    pane = pane_at(group, table, slot);
+    pane->texts = key_texts_add(&table->pane_blocks[number].texts, texts, group->group->by_count);
     return pane;
 }
 
@@ -238,8 +258,10 @@ static void save_block(struct fold *fold, const struct group_fold *group, struct
     pack_u32(out, end - first);
     for (uint32_t i = first; i < end; i++) {
         struct pane *pane = pane_at(group, table, i);
+        struct span texts[KEY_FIELDS_MAX];
 
-        key_pack(pane->texts, plan->by_count, out);
+        key_texts_read(&table->pane_blocks[block].texts, pane->texts, plan->by_count, texts);
+        key_pack(texts, plan->by_count, out);
         accumulators_pack(plan, pane->accumulators, out);
     }
     table->stored = true;
@@ -259,7 +281,7 @@ static struct pane *find_pane(struct fold *fold, const struct group_fold *group,
         return NULL;
     if (blocks_touch(&table->blocks, slot))
         save_block(fold, group, table, slot / BLOCK_SLOTS);
-    return is_new ? add_pane(group, table, key, texts) : pane_at(group, table, slot);
+    return is_new ? add_pane(group, table, texts) : pane_at(group, table, slot);
 }
 
 /* Adds the row to the accumulators of the measures that want it; false when none does. */
@@ -496,41 +518,103 @@ static bool save_table(struct fold *fold, const struct group_fold *group, struct
     return true;
 }
 
-static void send_table(struct fold *fold, struct group_fold *group, struct pane_table *table)
+static void send_pane(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                      uint32_t slot)
 {
-    save_table(fold, group, table, SIZE_MAX);
+    struct pane *pane = pane_at(group, table, slot);
+    struct span texts[KEY_FIELDS_MAX];
+    struct pane_record *record;
+
+    key_texts_read(&table->pane_blocks[slot / BLOCK_SLOTS].texts, pane->texts, group->group->by_count, texts);
+    record = begin_record(fold, group->group, RECORD_PANE, table->slots.keys[slot], texts);
+    record->start_us = table->start_us;
+    record->first_end_us = table->first_end_us;
+    memcpy(record->accumulators, pane->accumulators, group->group->accumulators_size);
+}
+
+/* Returns how many panes were sent. */
+static size_t send_some(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                        size_t budget)
+{
+    size_t sent = 0;
+
+    for (; table->sent < table->count && sent < budget; sent++) {
+        if (blocks_touch(&table->blocks, table->sent))
+            save_block(fold, group, table, table->sent / BLOCK_SLOTS);
+        send_pane(fold, group, table, table->sent++);
+        if (table->sent % BLOCK_SLOTS == 0)
+            block_free(table, table->sent / BLOCK_SLOTS - 1);
+    }
+    return sent;
+}
+
+static void forget_table(struct fold *fold, const struct group_fold *group, struct pane_table *table)
+{
     if (table->stored) {
         fold->sent =
             memory_reserve(fold->sent, &fold->sent_capacity, fold->sent_count + 1, sizeof *fold->sent);
         fold->sent[fold->sent_count++] =
             (struct sent_table){.owner = group->group->identity, .part = table->number};
     }
-    for (uint32_t i = 0; i < table->count; i++) {
-        struct pane *pane = pane_at(group, table, i);
-        struct pane_record *record = begin_record(fold, group->group, RECORD_PANE, pane->key, pane->texts);
-
-        record->start_us = table->start_us;
-        record->first_end_us = table->first_end_us;
-        memcpy(record->accumulators, pane->accumulators, group->group->accumulators_size);
-    }
-    table_free(group, table, false);
+    table_free(group, table);
 }
 
-void fold_send(struct fold *fold, int64_t watermark_us)
+/* Takes the tables that the watermark has passed out of those that rows may join. */
+static void begin_sending(struct group_fold *group, int64_t watermark_us)
 {
+    size_t kept = 0;
+
+    for (size_t t = 0; t < group->table_count; t++) {
+        if (group->tables[t].first_end_us > watermark_us) {
+            group->tables[kept++] = group->tables[t];
+            continue;
+        }
+        group->sending = memory_reserve(group->sending, &group->sending_capacity, group->sending_count + 1,
+                                        sizeof *group->sending);
+        group->sending[group->sending_count++] = group->tables[t];
+    }
+    group->table_count = kept;
+    group->last_table = 0;
+}
+
+static bool send_group(struct fold *fold, struct group_fold *group, size_t budget)
+{
+    size_t done = 0, sent = 0;
+
+    while (done < group->sending_count) {
+        struct pane_table *table = &group->sending[done];
+
+        sent += send_some(fold, group, table, budget - sent);
+        if (table->sent < table->count)
+            break;
+        forget_table(fold, group, table);
+        done++;
+    }
+    group->sending_count -= done;
+    memmove(group->sending, group->sending + done, group->sending_count * sizeof *group->sending);
+    return group->sending_count == 0;
+}
+
+bool fold_send(struct fold *fold, int64_t watermark_us, size_t budget)
+{
+    bool all = true;
+
     for (unsigned g = 0; g < fold->group_count; g++) {
         struct group_fold *group = &fold->groups[g];
-        size_t kept = 0;
 
-        for (size_t t = 0; t < group->table_count; t++) {
-            if (group->tables[t].first_end_us <= watermark_us)
-                send_table(fold, group, &group->tables[t]);
-            else
-                group->tables[kept++] = group->tables[t];
-        }
-        group->table_count = kept;
-        group->last_table = 0;
+        begin_sending(group, watermark_us);
+        if (group->sending_count > 0)
+            all &= !exchange_stalled(fold->port) && send_group(fold, group, budget);
     }
+    return all;
+}
+
+bool fold_is_sending(const struct fold *fold)
+{
+    for (unsigned g = 0; g < fold->group_count; g++)
+        if (fold->groups[g].sending_count > 0)
+            return true;
+    return false;
 }
 
 void fold_set_numbers(struct fold *fold, uint64_t run_number)
@@ -542,7 +626,7 @@ void fold_set_numbers(struct fold *fold, uint64_t run_number)
 /* What was sent is dropped here and not at once: the cut before still needs it. */
 void fold_freeze(struct fold *fold, struct saver *saver)
 {
-    assert(!fold->saver);
+    assert(!fold->saver && !fold_is_sending(fold));
     fold->saver = saver;
     for (size_t i = 0; i < fold->sent_count; i++)
         saver_drop(saver, STATE_PANES, fold->sent[i].owner, fold->sent[i].part);
@@ -557,10 +641,16 @@ bool fold_save(struct fold *fold, size_t budget)
     if (!fold->saver)
         return true;
     size_t until = fold->saver->taken + budget;
-    for (unsigned g = 0; g < fold->group_count; g++)
-        for (size_t t = 0; t < fold->groups[g].table_count; t++)
-            if (!save_table(fold, &fold->groups[g], &fold->groups[g].tables[t], until))
+    for (unsigned g = 0; g < fold->group_count; g++) {
+        struct group_fold *group = &fold->groups[g];
+
+        for (size_t t = 0; t < group->sending_count; t++)
+            if (!save_table(fold, group, &group->sending[t], until))
                 return false;
+        for (size_t t = 0; t < group->table_count; t++)
+            if (!save_table(fold, group, &group->tables[t], until))
+                return false;
+    }
     fold->saver = NULL;
     return true;
 }
@@ -594,7 +684,7 @@ static void restore_pane(struct unpack *in, const struct group_fold *group, stru
         in->broken = true;
         return;
     }
-    accumulators_unpack(in, group->group, measures, add_pane(group, table, key, texts)->accumulators);
+    accumulators_unpack(in, group->group, measures, add_pane(group, table, texts)->accumulators);
 }
 
 static bool restore_block(struct unpack *in, const struct plan *plan, struct group_fold *group,
@@ -643,17 +733,31 @@ const struct fold_figures *fold_figures(const struct fold *fold)
     return &fold->figures;
 }
 
+static size_t tables_bytes(const struct group_fold *group, const struct pane_table *tables, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t t = 0; t < count; t++) {
+        const struct pane_table *table = &tables[t];
+
+        bytes += slots_bytes(&table->slots);
+        for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++)
+            if (table->pane_blocks[i].panes)
+                bytes += BLOCK_SLOTS * group->pane_size + table->pane_blocks[i].texts.capacity;
+    }
+    return bytes;
+}
+
 size_t fold_bytes(const struct fold *fold)
 {
     size_t bytes = 0;
 
-    for (unsigned g = 0; g < fold->group_count; g++)
-        for (size_t t = 0; t < fold->groups[g].table_count; t++) {
-            const struct pane_table *table = &fold->groups[g].tables[t];
+    for (unsigned g = 0; g < fold->group_count; g++) {
+        const struct group_fold *group = &fold->groups[g];
 
-            bytes +=
-                table->capacity * fold->groups[g].pane_size + table->texts.used + slots_bytes(&table->slots);
-        }
+        bytes += tables_bytes(group, group->tables, group->table_count) +
+                 tables_bytes(group, group->sending, group->sending_count);
+    }
     return bytes;
 }
 

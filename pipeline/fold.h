@@ -68,8 +68,10 @@ void fold_free(struct fold *fold);
 /* Adds all rows with mark ok. */
 void fold_rows(struct fold *fold, struct event_batch *batch);
 
-/* Sends the panes that the local watermark has passed; INT64_MAX sends all. */
-void fold_send(struct fold *fold, int64_t watermark_us);
+/* Sends the panes that the local watermark has passed; INT64_MAX sends all. At most about `budget` of each
+ * group; true when none of them is left. */
+bool fold_send(struct fold *fold, int64_t watermark_us, size_t budget);
+bool fold_is_sending(const struct fold *fold); /* a table is half sent: no cut may be made */
 
 /* State (base/state.h), as in windows.h. Pane tables have numbers that no other table of the pipeline's life
  * has, so any worker may take them over, all blocks of one table the same: `run_number` differs in every

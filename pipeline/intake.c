@@ -627,8 +627,12 @@ bool stage_send(struct worker *worker, int64_t now_us)
             if (worker->partitions[i].greatest_us > mark.time_us)
                 mark.time_us = worker->partitions[i].greatest_us;
     }
-    if (!worker->unique_step)
-        fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us);
+    /* more than a batch can have begun, so that input need not wait for it */
+    if (!worker->unique_step &&
+        !fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us, 2 * worker->batch.row_limit)) {
+        exchange_flush(worker->port);
+        return true;
+    }
     worker_tell(worker, &mark);
     return false;
 }

@@ -6,7 +6,7 @@
 
 enum {
     CACHE_LINE = 64, /* bytes */
-    BLOCKS_A_STEP = 64,
+    BLOCKS_A_STEP = 16,
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,
@@ -259,7 +259,10 @@ bool stage_unique(struct worker *worker, int64_t now_us)
     first = order_first(&worker->unique.order);
     if (first && (first->order_us < worker->rows_us || worker->rows_final))
         return true;
-    fold_send(worker->fold, worker->rows_final ? INT64_MAX : worker->rows_us);
+    if (!fold_send(worker->fold, worker->rows_final ? INT64_MAX : worker->rows_us, ROWS_A_STEP)) {
+        exchange_flush(worker->port);
+        return true;
+    }
     worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_UNIQUE,
                                                    .time_us = worker->rows_us,
                                                    .firm_us = worker->firm_us,
@@ -300,9 +303,12 @@ bool stage_apply(struct worker *worker, int64_t now_us)
     finish_transitions(worker);
     if (applied == ROWS_A_STEP / ROWS_AT_ONCE)
         return true;
+    if (!fold_send(worker->run_fold, worker->events_final ? INT64_MAX : worker->events_us, ROWS_A_STEP)) {
+        exchange_flush(worker->port);
+        return true;
+    }
     worker->applied_us = worker->events_us;
     worker->applied_final = worker->events_final;
-    fold_send(worker->run_fold, worker->applied_final ? INT64_MAX : worker->applied_us);
     worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS,
                                                    .time_us = worker->applied_us,
                                                    .firm_us = worker->firm_us,

@@ -5,7 +5,6 @@
 
 #include "base/memory.h"
 #include "base/timestamp.h"
-#include "pipeline/columns.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -49,7 +48,7 @@ void windows_freeze(struct windows *windows, struct saver *saver, uint64_t cut)
 {
     struct window_saving *saving = &windows->saving;
 
-    assert(!saving->saver);
+    assert(!saving->saver && !windows->half.table);
     saving->saver = saver;
     saving->cut = cut;
     saving->next_table = 0;
@@ -88,10 +87,12 @@ static void pack_series(const struct windows *windows, const struct series_table
     const struct plan_group *group = table->group;
     const struct series *series = &table->series[slot];
     unsigned judges = group->rule_count + group->detector_count;
+    struct span texts[KEY_FIELDS_MAX];
     uint32_t panes = 0;
 
     pack_u8(out, (uint8_t)(slot % BLOCK_SLOTS));
-    key_pack(series->texts, group->by_count, out);
+    key_texts_read(&table->texts, series->texts - 1, group->by_count, texts);
+    key_pack(texts, group->by_count, out);
     pack_u64(out, series->activated);
     for (unsigned m = 0; m < group->measure_count; m++)
         pack_i64(out, table->last_end_us[slot * group->measure_count + m]);
@@ -312,7 +313,7 @@ static void unpack_series(struct windows *windows, struct series_table *table, u
         in->broken = true;
         return;
     }
-    series = windows_add_series(windows, table, slot, key, texts);
+    series = windows_add_series(windows, table, slot, texts);
     series->activated = unpack_u64(in);
     for (unsigned i = 0; i < columns->measures.count; i++) {
         int64_t last_end = unpack_i64(in);

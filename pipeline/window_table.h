@@ -2,23 +2,23 @@
  * Nothing else includes this. */
 #pragma once
 #include "base/slots.h"
+#include "pipeline/columns.h"
 #include "pipeline/windows.h"
 
-enum { CLOSE_ROWS = 256 }; /* buckets scored together */
+enum { CLOSE_ROWS = 64 }; /* buckets scored together: few enough to stay in the cache */
 
 /* The rows of one series within [start, start + pane) that count from first_end on. */
 struct pane_node {
     struct pane_node *next;
-    int64_t start_us, first_end_us, last_end_us, keep_until_us;
+    int64_t start_us, first_end_us, keep_until_us;
     uint32_t late;                                   /* rows that came by correction */
     char accumulators[] __attribute__((aligned(8))); /* of the group */
 };
 
 struct series {
-    struct id128 key;
-    struct span *texts; /* by_count and their bytes, one allocation */
     struct pane_node *panes;
     uint64_t activated; /* which activation of the table put it into the list; 0: it is not in it */
+    uint32_t texts;     /* place of the key's + 1; 0: there is no such series */
 };
 
 struct table_times { /* all ends up to closed_us are closed; the first one that has something to do */
@@ -31,7 +31,7 @@ struct series_table {
     unsigned shard;
     struct slots slots;
     struct series *series;
-    size_t series_capacity;
+    struct key_texts texts;
     int64_t *last_end_us; /* slot * measures + place: end of the last bucket with rows, 0 none */
     uint8_t *told;        /* slot * (rules + detectors) */
     char **states;        /* a detector: slot * its state size */
@@ -46,6 +46,14 @@ struct series_table {
     struct blocks blocks;
 };
 
+/* An end of a table of which some series are closed: no cut may be made. */
+struct half_closed {
+    struct series_table *table; /* NULL: none */
+    int64_t end_us;
+    bool provisional, partial;
+    size_t next, kept; /* of the active series: done up to here; of those, still active */
+};
+
 /* One closing step: some series of a table at one end. Scratch, reused. */
 struct closing {
     struct series_table *table;
@@ -54,6 +62,7 @@ struct closing {
     uint32_t rows;
     uint32_t slot[CLOSE_ROWS];
     uint32_t late[CLOSE_ROWS];
+    struct span texts[CLOSE_ROWS][KEY_FIELDS_MAX];
     struct bucket buckets[PLAN_GROUP_MEASURES_MAX][CLOSE_ROWS];
     struct signal *signals; /* row * detectors */
     double values[CLOSE_ROWS];
@@ -85,7 +94,8 @@ struct windows {
     uint32_t series_limit;
     struct order corrections[2]; /* of measures on events, on runs: each waits for its own time */
     struct closing closing;
-    size_t closed;               /* buckets closed in this call */
+    struct half_closed half;
+    size_t closed;               /* buckets closed and series looked at in this call */
     int64_t firm_us, partial_us; /* of the last call */
     struct window_saving saving;
     struct windows_figures figures;
@@ -95,7 +105,7 @@ struct series_table *windows_table(struct windows *windows, unsigned shard, cons
 
 /* Gives the slot its key and makes room for it; it has no panes and is not active. */
 struct series *windows_add_series(struct windows *windows, struct series_table *table, uint32_t slot,
-                                  struct id128 key, const struct span *texts);
+                                  const struct span *texts);
 struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
                                    int64_t first_end_us);
 

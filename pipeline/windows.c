@@ -1,7 +1,6 @@
 #include "pipeline/window_table.h"
 
 #include "base/memory.h"
-#include "pipeline/columns.h"
 
 #include <assert.h>
 #include <math.h>
@@ -36,15 +35,11 @@ static void free_table(struct windows *windows, struct series_table *table)
 {
     const struct plan_group *group = table->group;
 
-    for (uint32_t i = 0; i < table->slot_capacity; i++) {
-        while (table->series[i].panes) {
-            struct pane_node *next = table->series[i].panes->next;
-
-            free_node(windows, group, table->series[i].panes);
-            table->series[i].panes = next;
+    for (uint32_t i = 0; i < table->slot_capacity; i++)
+        for (struct pane_node *next, *node = table->series[i].panes; node; node = next) {
+            next = node->next;
+            free_node(windows, group, node);
         }
-        free(table->series[i].texts);
-    }
     for (unsigned d = 0; d < group->detector_count; d++) {
         free(table->states[d]);
         free(table->backends[d]);
@@ -52,6 +47,7 @@ static void free_table(struct windows *windows, struct series_table *table)
     slots_free(&table->slots);
     blocks_free(&table->blocks);
     free(table->series);
+    free(table->texts.bytes);
     free(table->last_end_us);
     free(table->told);
     free(table->states);
@@ -100,17 +96,17 @@ struct series_table *windows_table(struct windows *windows, unsigned shard, cons
     return table;
 }
 
-/* Grows every per-slot array to hold `slot`, new room zeroed. */
+/* Grows every per-slot array by a quarter or more to hold `slot`, new room zeroed. */
 static void grow(struct windows *windows, struct series_table *table, uint32_t slot)
 {
     const struct plan_group *group = table->group;
-    size_t before = table->slot_capacity, after = before ? before * 2 : 4, bytes = 0;
+    size_t before = table->slot_capacity, after = before + before / 4 + 4, bytes = 0;
     unsigned judges = group->rule_count + group->detector_count;
 
     if (slot < before)
         return;
-    while (after <= slot)
-        after *= 2;
+    if (after <= slot)
+        after = slot + 1;
     table->series = memory_grow(table->series, after * sizeof *table->series);
     memset(table->series + before, 0, (after - before) * sizeof *table->series);
     table->last_end_us = memory_grow(table->last_end_us, after * group->measure_count * sizeof(int64_t));
@@ -132,24 +128,12 @@ static void grow(struct windows *windows, struct series_table *table, uint32_t s
 }
 
 struct series *windows_add_series(struct windows *windows, struct series_table *table, uint32_t slot,
-                                  struct id128 key, const struct span *texts)
+                                  const struct span *texts)
 {
-    unsigned by_count = table->group->by_count;
-    size_t size = by_count * sizeof(struct span);
-    struct series *series;
-    char *cursor;
-
     grow(windows, table, slot);
-    series = &table->series[slot];
-    for (unsigned i = 0; i < by_count; i++)
-        size += texts[i].size;
-    series->key = key;
-    series->texts = memory_new(size);
-    cursor = (char *)(series->texts + by_count);
-    for (unsigned i = 0; i < by_count; i++)
-        series->texts[i] = record_text(&cursor, texts[i]);
+    table->series[slot].texts = key_texts_add(&table->texts, texts, table->group->by_count) + 1;
     windows->figures.series++;
-    return series;
+    return &table->series[slot];
 }
 
 /* The series of the key, about to be changed; NULL: there are too many. */
@@ -162,7 +146,7 @@ static struct series *find_series(struct windows *windows, struct series_table *
     if (slot == SLOT_NONE)
         return NULL;
     windows_touch(windows, table, slot);
-    return is_new ? windows_add_series(windows, table, slot, key, texts) : &table->series[slot];
+    return is_new ? windows_add_series(windows, table, slot, texts) : &table->series[slot];
 }
 
 static void activate(struct series_table *table, uint32_t slot)
@@ -175,19 +159,19 @@ static void activate(struct series_table *table, uint32_t slot)
     table->active[table->active_count++] = slot;
 }
 
+static int64_t last_end(const struct plan_group *group, int64_t start_us)
+{
+    return floor_div(start_us + group->window_us, group->every_us) * group->every_us;
+}
+
 /* The first end above `closed_us` that the pane counts for, or INT64_MAX. */
-static int64_t next_end(const struct pane_node *node, int64_t closed_us, int64_t every_us)
+static int64_t next_end(const struct plan_group *group, const struct pane_node *node, int64_t closed_us)
 {
     int64_t end = node->first_end_us;
 
     if (end <= closed_us)
-        end = (floor_div(closed_us, every_us) + 1) * every_us;
-    return end <= node->last_end_us ? end : INT64_MAX;
-}
-
-static int64_t last_end(const struct plan_group *group, int64_t start_us)
-{
-    return floor_div(start_us + group->window_us, group->every_us) * group->every_us;
+        end = (floor_div(closed_us, group->every_us) + 1) * group->every_us;
+    return end <= last_end(group, node->start_us) ? end : INT64_MAX;
 }
 
 struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
@@ -197,8 +181,7 @@ struct pane_node *windows_new_node(struct windows *windows, const struct plan_gr
 
     node->start_us = start_us;
     node->first_end_us = first_end_us;
-    node->last_end_us = last_end(group, start_us);
-    node->keep_until_us = node->last_end_us;
+    node->keep_until_us = last_end(group, start_us);
     if (windows->plan->time.late == LATE_CORRECT)
         node->keep_until_us += windows->plan->time.correct_for;
     windows->figures.open_panes++;
@@ -228,7 +211,7 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
 
 /* Returns the rows of the bucket; none when the measure is not told at that time. */
 static uint64_t fill_bucket(struct windows *windows, struct closing *closing, unsigned place, uint32_t row,
-                            const struct series *series, const struct accumulator *merged)
+                            const struct accumulator *merged)
 {
     const struct plan_group *group = closing->table->group;
     const struct plan_measure *measure = &windows->plan->measures[group->measures[place]];
@@ -239,7 +222,7 @@ static uint64_t fill_bucket(struct windows *windows, struct closing *closing, un
     if (merged->rows == 0 || start_us < measure->since_us || start_us >= measure->until_us)
         return 0;
     *bucket = (struct bucket){.shape = &measure->shape,
-                              .key = series->texts,
+                              .key = closing->texts[row],
                               .start_us = start_us,
                               .end_us = closing->end_us,
                               .rows = merged->rows,
@@ -277,6 +260,7 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
     bool merge = false;
     uint64_t rows = 0;
 
+    key_texts_read(&closing->table->texts, series->texts - 1, group->by_count, closing->texts[row]);
     closing->late[row] = 0;
     for (struct pane_node *node = series->panes; node; node = node->next) {
         if (!counts_for(group, node, closing->end_us))
@@ -294,7 +278,7 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
         if (!first)
             closing->buckets[m][row].rows = 0;
         else
-            rows += fill_bucket(windows, closing, m, row, series,
+            rows += fill_bucket(windows, closing, m, row,
                                 group_accumulator(group, merge ? closing->merged : first->accumulators, m));
     }
     if (merge)
@@ -386,7 +370,7 @@ static void judge_row(struct windows *windows, struct closing *closing, uint32_t
     uint32_t slot = closing->slot[row];
     struct judged judged = {
         .group = group,
-        .key = table->series[slot].texts,
+        .key = closing->texts[row],
         .end_us = closing->end_us,
         .signals = &closing->signals[row * group->detector_count],
         .told = &table->told[slot * (group->rule_count + group->detector_count)],
@@ -437,76 +421,74 @@ static bool heeds_empty(const struct windows *windows, const struct series_table
     return false;
 }
 
-/* After an end is closed: drops panes that no end needs any more, and finds the next end with something to
- * do. */
-static void sweep(struct windows *windows, struct series_table *table)
+/* Drops the panes of a series whose end is closed that no end needs any more; finds the next end with something
+ * to do. False: it is no longer active. */
+static bool sweep(struct windows *windows, struct series_table *table, uint32_t slot)
 {
-    int64_t every = table->group->every_us;
-    size_t kept = 0;
+    struct series *series = &table->series[slot];
+    struct pane_node **link = &series->panes;
+    struct table_times *times = &table->times;
 
-    table->times.next_end_us = INT64_MAX;
-    for (size_t i = 0; i < table->active_count; i++) {
-        uint32_t slot = table->active[i];
-        struct series *series = &table->series[slot];
-        struct pane_node **link = &series->panes;
-        bool told = heeds_empty(windows, table, slot);
+    while (*link) {
+        struct pane_node *node = *link;
+        int64_t end = next_end(table->group, node, times->closed_us);
 
-        while (*link) {
-            struct pane_node *node = *link;
-            int64_t end = next_end(node, table->times.closed_us, every);
-
-            if (end < table->times.next_end_us)
-                table->times.next_end_us = end;
-            if (end == INT64_MAX && node->keep_until_us <= table->times.closed_us) {
-                windows_touch(windows, table, slot);
-                *link = node->next;
-                free_node(windows, table->group, node);
-            } else {
-                link = &node->next;
-            }
-        }
-        if (told && table->times.closed_us + every < table->times.next_end_us)
-            table->times.next_end_us = table->times.closed_us + every;
-        if (told || series->panes) {
-            table->active[kept++] = slot;
-        } else {
+        if (end < times->next_end_us)
+            times->next_end_us = end;
+        if (end == INT64_MAX && node->keep_until_us <= times->closed_us) {
             windows_touch(windows, table, slot);
-            series->activated = 0;
+            *link = node->next;
+            free_node(windows, table->group, node);
+        } else {
+            link = &node->next;
         }
     }
-    table->active_count = kept;
+    if (heeds_empty(windows, table, slot)) {
+        if (times->closed_us + table->group->every_us < times->next_end_us)
+            times->next_end_us = times->closed_us + table->group->every_us;
+        return true;
+    }
+    if (series->panes)
+        return true;
+    windows_touch(windows, table, slot);
+    series->activated = 0;
+    return false;
 }
 
 /* Late rows may still come for them: their panes stay as if corrections were wanted. */
-static void keep_provisional(struct windows *windows, struct series *series, int64_t end_us)
+static void keep_provisional(struct windows *windows, const struct plan_group *group, struct series *series,
+                             int64_t end_us)
 {
-    for (struct pane_node *node = series->panes; node; node = node->next)
-        if (node->start_us < end_us &&
-            node->keep_until_us < node->last_end_us + windows->plan->time.correct_for)
-            node->keep_until_us = node->last_end_us + windows->plan->time.correct_for;
+    for (struct pane_node *node = series->panes; node; node = node->next) {
+        int64_t until_us = last_end(group, node->start_us) + windows->plan->time.correct_for;
+
+        if (node->start_us < end_us && node->keep_until_us < until_us)
+            node->keep_until_us = until_us;
+    }
 }
 
 static void begin_closing(struct windows *windows, struct series_table *table, int64_t end_us,
-                          int64_t firm_us)
+                          bool provisional, bool partial)
 {
     struct closing *closing = &windows->closing;
 
     closing->table = table;
     closing->end_us = closing->at_us = end_us;
-    closing->provisional = end_us > firm_us;
-    closing->partial = end_us - table->group->window_us < windows->partial_us;
+    closing->provisional = provisional;
+    closing->partial = partial;
     closing->correction = false;
     closing->rows = 0;
 }
 
-/* Closes the buckets of all active series at one end. */
-static void close_end(struct windows *windows, struct series_table *table, int64_t end_us,
-                      const struct windows_time *time)
+/* The next CLOSE_ROWS active series of what is half closed. */
+static void close_some(struct windows *windows, struct half_closed *half)
 {
     struct closing *closing = &windows->closing;
+    struct series_table *table = half->table;
+    size_t from = half->next,
+           to = table->active_count - from < CLOSE_ROWS ? table->active_count : from + CLOSE_ROWS;
 
-    begin_closing(windows, table, end_us, time->firm_us);
-    for (size_t i = 0; i < table->active_count; i++) {
+    for (size_t i = from; i < to; i++) {
         uint32_t slot = table->active[i];
         uint64_t rows = gather(windows, closing, closing->rows, &table->series[slot]);
 
@@ -515,23 +497,60 @@ static void close_end(struct windows *windows, struct series_table *table, int64
             continue;
         if (closing->provisional) {
             windows_touch(windows, table, slot);
-            keep_provisional(windows, &table->series[slot], end_us);
+            keep_provisional(windows, table->group, &table->series[slot], half->end_us);
         }
-        if (++closing->rows == CLOSE_ROWS)
-            finish_rows(windows, closing);
+        closing->rows++;
     }
     finish_rows(windows, closing);
-    table->times.closed_us = end_us;
-    sweep(windows, table);
+    for (size_t i = from; i < to; i++)
+        if (sweep(windows, table, table->active[i]))
+            table->active[half->kept++] = table->active[i];
+    half->next = to;
+    windows->closed += to - from;
+}
+
+/* Goes on with what is half closed; false: the budget is used up. */
+static bool close_half(struct windows *windows, size_t budget)
+{
+    struct half_closed *half = &windows->half;
+
+    begin_closing(windows, half->table, half->end_us, half->provisional, half->partial);
+    while (half->next < half->table->active_count) {
+        if (windows->closed >= budget)
+            return false;
+        close_some(windows, half);
+    }
+    half->table->active_count = half->kept;
+    half->table = NULL;
+    return true;
+}
+
+void windows_settle(struct windows *windows)
+{
+    if (windows->half.table)
+        (void)close_half(windows, SIZE_MAX);
+}
+
+static bool is_partial(const struct windows *windows, const struct series_table *table, int64_t end_us)
+{
+    return end_us - table->group->window_us < windows->partial_us;
 }
 
 static bool close_table(struct windows *windows, struct series_table *table, int64_t until_us,
                         const struct windows_time *time, size_t budget)
 {
     while (table->times.next_end_us <= until_us) {
+        int64_t end_us = table->times.next_end_us;
+
         if (windows->closed >= budget)
             return false;
-        close_end(windows, table, table->times.next_end_us, time);
+        windows->half = (struct half_closed){.table = table,
+                                             .end_us = end_us,
+                                             .provisional = end_us > time->firm_us,
+                                             .partial = is_partial(windows, table, end_us)};
+        table->times = (struct table_times){.closed_us = end_us, .next_end_us = INT64_MAX};
+        if (!close_half(windows, budget))
+            return false;
     }
     if (until_us > table->times.closed_us && until_us != INT64_MAX)
         table->times.closed_us = until_us;
@@ -545,11 +564,13 @@ static void tell_again(struct windows *windows, struct series_table *table, stru
 {
     struct closing *closing = &windows->closing;
 
-    for (int64_t end = node->first_end_us; end <= node->last_end_us && end <= table->times.closed_us;
+    int64_t last_us = last_end(table->group, node->start_us);
+
+    for (int64_t end = node->first_end_us; end <= last_us && end <= table->times.closed_us;
          end += table->group->every_us) {
         if (end <= after_us)
             continue;
-        begin_closing(windows, table, end, firm_us);
+        begin_closing(windows, table, end, end > firm_us, is_partial(windows, table, end));
         closing->at_us = at_us > end ? at_us : end;
         closing->correction = true;
         closing->slot[0] = (uint32_t)(series - table->series);
@@ -580,6 +601,8 @@ void windows_merge(struct windows *windows, struct pane_record *record)
     int64_t end;
 
     assert(shard_of(record->key) % windows->workers == windows->worker);
+    if (windows->half.table == table && record->first_end_us <= windows->half.end_us)
+        windows_settle(windows); /* its end is closed without it for all series, or for none */
     windows->figures.lost += series && record->first_end_us <= lost_us;
     if (!series || last_end(table->group, record->start_us) <= lost_us) {
         windows->figures.too_many += !series;
@@ -587,7 +610,7 @@ void windows_merge(struct windows *windows, struct pane_record *record)
         return;
     }
     node = add_pane(windows, table, series, record);
-    end = next_end(node, table->times.closed_us, table->group->every_us);
+    end = next_end(table->group, node, table->times.closed_us);
     if (end < table->times.next_end_us)
         table->times.next_end_us = end;
     /* only after a partition was taken for idle: its rows are in time, but their bucket was closed without
@@ -613,7 +636,7 @@ static void correct(struct windows *windows, struct pane_record *record, const s
 {
     struct series_table *table =
         windows_table(windows, shard_of(record->key), &windows->plan->groups[record->group]);
-    int64_t every = table->group->every_us, end;
+    int64_t end;
     int64_t lost_us = record->order_us - windows->plan->time.correct_for;
     struct series *series;
     struct pane_node *node;
@@ -632,7 +655,7 @@ static void correct(struct windows *windows, struct pane_record *record, const s
     node->late++;
     /* of a window that ended so long ago the older panes are gone */
     tell_again(windows, table, series, node, record->order_us, lost_us, time->firm_us);
-    end = next_end(node, table->times.closed_us, every);
+    end = next_end(table->group, node, table->times.closed_us);
     if (end < table->times.next_end_us)
         table->times.next_end_us = end;
 }
@@ -659,6 +682,8 @@ bool windows_close(struct windows *windows, const struct windows_time *time, siz
     windows->closed = 0;
     windows->firm_us = time->firm_us;
     windows->partial_us = time->partial_us;
+    if (windows->half.table && !close_half(windows, budget))
+        return false;
     if (!apply_corrections(windows, false, time, budget) || !apply_corrections(windows, true, time, budget))
         return false;
     for (unsigned shard = windows->worker; shard < SHARDS; shard += windows->workers)

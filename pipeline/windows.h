@@ -43,8 +43,10 @@ struct windows_time {
     bool final;         /* the input has ended: corrections that wait are applied too */
 };
 
-/* Closes at most about `budget` buckets; true when nothing is left to close at these times. */
+/* Closes buckets until about `budget` series were looked at and buckets told; true when nothing is left to
+ * close at these times. */
 bool windows_close(struct windows *windows, const struct windows_time *time, size_t budget);
+void windows_settle(struct windows *windows); /* closes the rest of what is half closed; before a freeze */
 
 /* State (base/state.h). Freeze belongs to a cut and is cheap; save makes about `budget` bytes of values of
  * what is frozen, true when nothing is left; the saver lives until then. A group that is not in the plan

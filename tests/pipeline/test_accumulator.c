@@ -305,6 +305,43 @@ static void test_copy_is_deep(void **state)
     accumulator_free(&copy, &all);
 }
 
+static void assert_rounds(double value)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%.14e", value);
+    if (accumulator_round(value) != strtod(text, NULL))
+        fail_msg("%a rounds to %a", value, accumulator_round(value));
+}
+
+/* As printing the digits and reading them does it, also half-way between two, and beside powers of ten. */
+static void test_rounding_is_that_of_the_printed_digits(void **state)
+{
+    uint64_t random = 6;
+
+    for (int trial = 0; trial < 1000000; trial++) {
+        uint64_t bits = random_next(&random);
+        double value;
+
+        memcpy(&value, &bits, sizeof value);
+        if (isfinite(value))
+            assert_rounds(value);
+        assert_rounds(ldexp(unit(&random) - 0.5, (int)random_below(&random, 90) - 35));
+        assert_rounds(((double)random_below(&random, 1000000000) + 0.5) / 1e6);
+        assert_rounds((double)random_below(&random, 1ull << 52) / 8192);
+    }
+    for (int power = -12; power < 20; power++) {
+        double above = pow(10, power), below = above;
+
+        for (int step = 0; step < 2000; step++) {
+            assert_rounds(above);
+            assert_rounds(-below);
+            above = nextafter(above, INFINITY);
+            below = nextafter(below, 0);
+        }
+    }
+}
+
 /* Any choice of statistics gives what the choice of all gives of them, merged of pieces that were packed. */
 static void test_layouts_agree(void **state)
 {
@@ -388,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_nothing_and_not_asked_for),
         cmocka_unit_test(test_absent_values_are_left_out),
         cmocka_unit_test(test_copy_is_deep),
+        cmocka_unit_test(test_rounding_is_that_of_the_printed_digits),
         cmocka_unit_test(test_layouts_agree),
         cmocka_unit_test(test_speed_is_printed),
     };

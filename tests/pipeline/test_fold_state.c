@@ -116,7 +116,7 @@ static void tell_sent(struct machine *machine)
             }
 }
 
-static void apply(struct machine *machine, const struct step *step)
+static void apply(struct machine *machine, const struct step *step, size_t slice)
 {
     struct event_batch *batch = &machine->batch;
     char keys[ROWS][16];
@@ -134,7 +134,8 @@ static void apply(struct machine *machine, const struct step *step)
         batch->value[at] = step->rows[i].value;
     }
     fold_rows(machine->folds[step->partition % machine->workers], batch);
-    fold_send(machine->folds[step->partition % machine->workers], step->watermark_us);
+    while (!fold_send(machine->folds[step->partition % machine->workers], step->watermark_us, slice))
+        assert_true(fold_is_sending(machine->folds[step->partition % machine->workers]));
     tell_sent(machine);
 }
 
@@ -165,7 +166,7 @@ static void expect(struct world *world)
 
     machine_open(&machine, world, 0);
     for (size_t i = 0; i < STEPS; i++) {
-        apply(&machine, &world->steps[i]);
+        apply(&machine, &world->steps[i], SIZE_MAX);
         buffer_init(&world->expected[i], 1 << 30);
         buffer_put_span(&world->expected[i], buffer_span(&machine.sent));
     }
@@ -206,7 +207,7 @@ static size_t live(struct world *world, unsigned life, size_t from)
             next = frozen_at;
             saving = false;
         }
-        apply(&machine, &world->steps[i]);
+        apply(&machine, &world->steps[i], 3);
         if (!span_equal(buffer_span(&machine.sent), buffer_span(&world->expected[i])))
             fail_msg("step %zu of life %u sends %zu bytes, expected %zu", i, life, machine.sent.size,
                      world->expected[i].size);
@@ -271,7 +272,7 @@ static void send_all(struct machine *machine)
 {
     machine->rows = 0;
     for (unsigned w = 0; w < machine->workers; w++)
-        fold_send(machine->folds[w], INT64_MAX);
+        fold_send(machine->folds[w], INT64_MAX, SIZE_MAX);
     tell_sent(machine);
 }
 
@@ -286,7 +287,7 @@ static void with_other_workers(void **state)
     random_steps(world);
     machine_open(&machine, world, 0);
     for (unsigned i = 0; i < STEPS / 2; i++)
-        apply(&machine, &world->steps[i]);
+        apply(&machine, &world->steps[i], SIZE_MAX);
     freeze(world, &machine);
     send_all(&machine); /* of tables that are not saved yet */
     while (!save_some(world, &machine))
@@ -326,7 +327,7 @@ static void damaged_values_do_no_harm(void **state)
     random_steps(world);
     machine_open(&machine, world, 0);
     for (unsigned i = 0; i < STEPS / 2; i++)
-        apply(&machine, &world->steps[i]);
+        apply(&machine, &world->steps[i], SIZE_MAX);
     freeze(world, &machine);
     while (!save_some(world, &machine))
         continue;

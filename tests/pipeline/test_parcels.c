@@ -8,6 +8,7 @@
 #include "tests/base/random.h"
 #include "tests/pipeline/support.h"
 
+#include "pipeline/columns.h"
 #include "pipeline/parcels.h"
 #include "pipeline/unique.h"
 
@@ -123,7 +124,7 @@ static void send_all(struct end *end, uint64_t seed)
     rows_send(end->plan, &batch, end->port, TASKS);
     send_unique(end, &batch);
     send_words(end, &batch);
-    fold_send(fold, INT64_MAX);
+    fold_send(fold, INT64_MAX, SIZE_MAX);
     for (unsigned i = 0; i < 3; i++) {
         struct condition condition = {.policy = 0,
                                       .outcome = i % 2 ? CONDITION_TRUE : CONDITION_FALSE,
@@ -156,7 +157,7 @@ static void send_all(struct end *end, uint64_t seed)
 
 static void tell_record(const struct end *end, struct record *record, const char *measure, struct buffer *out)
 {
-    const struct pane_record *pane = (const struct pane_record *)record;
+    struct pane_record *pane = (struct pane_record *)record;
 
     switch ((enum record_type)record->type) {
     case RECORD_PANE:

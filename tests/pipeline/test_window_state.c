@@ -141,11 +141,10 @@ static void machine_restore(struct machine *machine, const struct stored *stored
         windows_restored(machine->windows[w]);
 }
 
-static void fill(const struct plan *plan, const struct plan_group *group, const struct operation *operation,
+static void fill(const struct plan_group *group, const struct operation *operation,
                  struct pane_record *record)
 {
     for (unsigned m = 0; m < group->measure_count; m++) {
-        const struct plan_measure *measure = &plan->measures[group->measures[m]];
         uint64_t random = operation->seed;
 
         for (unsigned i = 0; i < operation->rows; i++) {
@@ -187,7 +186,7 @@ static void apply_record(struct machine *machine, const struct operation *operat
     record->offset = (int64_t)(operation - machine->world->operations);
     record->partition = (uint32_t)(operation->seed % 5);
     record->item = (uint16_t)(operation->seed % 3);
-    fill(machine->plan, group, operation, record);
+    fill(group, operation, record);
     if (operation->kind == LATE)
         windows_correct_later(windows, record, block);
     else
@@ -201,8 +200,10 @@ static void apply(struct machine *machine, const struct operation *operation)
     if (operation->kind != CLOSE)
         apply_record(machine, operation);
     else
-        for (unsigned w = 0; w < machine->workers; w++)
+        for (unsigned w = 0; w < machine->workers; w++) {
             windows_close(machine->windows[w], &operation->time, operation->budget);
+            windows_settle(machine->windows[w]); /* a cut may come */
+        }
     tell_conditions(machine);
 }
 

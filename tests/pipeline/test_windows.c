@@ -261,7 +261,7 @@ static void send_panes(struct machine *machine, unsigned worker)
     for (unsigned p = worker; p < machine->world->partitions; p += machine->world->workers)
         if (machine->next[p] < ROWS && machine->watermarks[p] < least)
             least = machine->watermarks[p];
-    fold_send(machine->folds[worker], least);
+    fold_send(machine->folds[worker], least, SIZE_MAX);
     exchange_flush(machine->ports[worker]);
     machine->sent_us[worker] = least;
 }
@@ -320,7 +320,7 @@ static void run_machine(struct machine *machine, uint64_t *random)
             close_some(machine, (unsigned)random_below(random, world->workers), 1 + random_below(random, 50));
     }
     for (unsigned w = 0; w < world->workers; w++) {
-        fold_send(machine->folds[w], INT64_MAX);
+        fold_send(machine->folds[w], INT64_MAX, SIZE_MAX);
         exchange_flush(machine->ports[w]);
     }
     for (unsigned w = 0; w < world->workers; w++) {
@@ -504,7 +504,7 @@ static void merge_row(struct machine *machine, int64_t time_us)
     batch->workflow[0] = span_of(key_names[0]);
     batch->value[0] = 1;
     fold_rows(machine->folds[0], batch);
-    fold_send(machine->folds[0], INT64_MAX);
+    fold_send(machine->folds[0], INT64_MAX, SIZE_MAX);
     exchange_flush(machine->ports[0]);
     receive(machine, 0);
 }
