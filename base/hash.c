@@ -48,7 +48,12 @@ void id_add_text(struct id_builder *builder, struct span text)
 
 void id_add_integer(struct id_builder *builder, int64_t value)
 {
-    add_bytes(builder, (const char *)&value, sizeof value);
+    if (builder->used + sizeof value >= sizeof builder->bytes) {
+        add_bytes(builder, (const char *)&value, sizeof value);
+        return;
+    }
+    memcpy(builder->bytes + builder->used, &value, sizeof value);
+    builder->used += (uint32_t)sizeof value;
 }
 
 struct id128 id_end(struct id_builder *builder)
