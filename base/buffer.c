@@ -50,11 +50,6 @@ void buffer_put_text(struct buffer *buffer, const char *text)
     buffer_put(buffer, text, strlen(text));
 }
 
-void buffer_put_span(struct buffer *buffer, struct span text)
-{
-    buffer_put(buffer, text.data, text.size);
-}
-
 void buffer_put_plain(struct buffer *buffer, struct span text)
 {
     while (text.size)

@@ -14,7 +14,6 @@ void buffer_init(struct buffer *buffer, size_t limit);
 void buffer_free(struct buffer *buffer);
 void buffer_clear(struct buffer *buffer); /* keeps the memory */
 void buffer_put_text(struct buffer *buffer, const char *text);
-void buffer_put_span(struct buffer *buffer, struct span text);
 void buffer_put_plain(struct buffer *buffer, struct span text);         /* see span_take_plain */
 void buffer_put_code_point(struct buffer *buffer, uint32_t code_point); /* as UTF-8; at most 0x10FFFF */
 void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -49,4 +48,9 @@ static inline void buffer_put(struct buffer *buffer, const void *data, size_t si
 static inline void buffer_put_char(struct buffer *buffer, char c)
 {
     buffer_put(buffer, &c, 1);
+}
+
+static inline void buffer_put_span(struct buffer *buffer, struct span text)
+{
+    buffer_put(buffer, text.data, text.size);
 }

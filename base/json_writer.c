@@ -46,7 +46,10 @@ static void put_integer(struct buffer *out, bool negative, uint64_t magnitude)
 
 void json_put_integer(struct buffer *out, int64_t value)
 {
-    put_integer(out, value < 0, value < 0 ? -(uint64_t)value : (uint64_t)value);
+    if (value >= 0 && value < 10)
+        buffer_put_char(out, (char)('0' + value));
+    else
+        put_integer(out, value < 0, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
 /* Numbers with at most six decimals and fifteen digits, nearly all that occur: the scaled integer is
@@ -111,48 +114,73 @@ static bool any(block marks)
     return (halves[0] | halves[1]) != 0;
 }
 
-static bool is_marked(const unsigned char *at)
+static block copy_block(char *to, const char *from)
 {
-    return any(marked(*(const block *)at));
+    block bytes = *(const block *)from;
+
+    *(block *)to = bytes;
+    return marked(bytes);
 }
 
-/* Of 4 to 16 bytes, read from both ends. */
-static bool is_short_marked(const unsigned char *at, size_t size)
+static uint64_t copy_eight(char *to, const char *from)
+{
+    uint64_t bytes;
+
+    memcpy(&bytes, from, sizeof bytes);
+    memcpy(to, &bytes, sizeof bytes);
+    return bytes;
+}
+
+static uint64_t copy_four(char *to, const char *from)
+{
+    uint32_t bytes;
+
+    memcpy(&bytes, from, sizeof bytes);
+    memcpy(to, &bytes, sizeof bytes);
+    return bytes;
+}
+
+/* Of 4 to 15 bytes, from both ends. */
+static block copy_short(char *to, const char *from, size_t size)
 {
     uint64_t halves[2];
     block bytes;
 
     if (size >= 8) {
-        memcpy(&halves[0], at, 8);
-        memcpy(&halves[1], at + size - 8, 8);
+        halves[0] = copy_eight(to, from);
+        halves[1] = copy_eight(to + size - 8, from + size - 8);
     } else {
-        memcpy(&halves[0], at, 4);
-        memcpy((char *)&halves[0] + 4, at + size - 4, 4);
+        halves[0] = copy_four(to, from) | copy_four(to + size - 4, from + size - 4) << 32;
         halves[1] = halves[0];
     }
     memcpy(&bytes, halves, sizeof bytes);
-    return any(marked(bytes));
+    return marked(bytes);
 }
 
-static bool is_clean(unsigned char c)
+static bool is_clean(char c)
 {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+    return (signed char)c >= 0x20 && c != '"' && c != '\\';
 }
 
-/* How many bytes from `at` on may be copied as they are. */
-static size_t clean_run(const unsigned char *at, size_t size)
+/* Copies a text and tells whether all of it may be copied as it is. */
+static bool copy_clean(char *to, const char *from, size_t size)
 {
-    size_t i = 0;
+    block marks = {0};
+    bool clean = true;
 
-    while (i + sizeof(block) <= size && !is_marked(at + i))
-        i += sizeof(block);
-    if (i && i + sizeof(block) > size && !is_marked(at + size - sizeof(block)))
-        return size;
-    if (size >= 4 && size < sizeof(block) && !is_short_marked(at, size))
-        return size;
-    while (i < size && is_clean(at[i]))
-        i++;
-    return i;
+    if (size >= sizeof(block)) {
+        for (size_t i = 0; i + sizeof(block) <= size; i += sizeof(block))
+            marks |= copy_block(to + i, from + i);
+        marks |= copy_block(to + size - sizeof(block), from + size - sizeof(block));
+    } else if (size >= 4) {
+        marks = copy_short(to, from, size);
+    } else {
+        for (size_t i = 0; i < size; i++) {
+            to[i] = from[i];
+            clean &= is_clean(from[i]);
+        }
+    }
+    return clean && !any(marks);
 }
 
 static void put_escape(struct buffer *out, unsigned char c)
@@ -169,13 +197,23 @@ static void put_escape(struct buffer *out, unsigned char c)
         buffer_put(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
 }
 
-/* A text that is not clean from `at` on, behind its first quote. Apart, for the registers that it needs. */
-__attribute__((noinline)) static void put_unclean(struct buffer *out, const unsigned char *bytes, size_t size,
-                                                  size_t at)
+/* The first byte from `at` on that may not be copied as it is, or the end. */
+static size_t skip_clean(const char *bytes, size_t at, size_t size)
 {
-    size_t copied = 0;
+    while (at + sizeof(block) <= size && !any(marked(*(const block *)(bytes + at))))
+        at += sizeof(block);
+    while (at < size && is_clean(bytes[at]))
+        at++;
+    return at;
+}
 
-    while (at < size) {
+/* A text that is not clean, behind its first quote. Apart, for the registers that it needs. */
+__attribute__((noinline)) static void put_unclean(struct buffer *out, struct span value)
+{
+    const unsigned char *bytes = (const unsigned char *)value.data;
+    size_t copied = 0, at = 0, size = value.size;
+
+    while ((at = skip_clean(value.data, at, size)) < size) {
         size_t length = bytes[at] >= 0x80 ? utf8_sequence_size(bytes + at, size - at) : 0;
 
         if (length == 0) {
@@ -185,30 +223,38 @@ __attribute__((noinline)) static void put_unclean(struct buffer *out, const unsi
             length = 1;
         }
         at += length;
-        at += clean_run(bytes + at, size - at);
     }
     buffer_put(out, bytes + copied, size - copied);
     buffer_put_char(out, '"');
 }
 
+/* Room for the text as it is was made. */
+static void put_text(struct buffer *out, struct span value)
+{
+    char *room = out->data + out->size;
+
+    room[0] = '"';
+    if (copy_clean(room + 1, value.data, value.size)) {
+        room[value.size + 1] = '"';
+        out->size += (size_t)value.size + 2;
+    } else {
+        out->size++;
+        put_unclean(out, value);
+    }
+}
+
 void json_put_text(struct buffer *out, struct span value)
 {
-    const unsigned char *bytes = (const unsigned char *)value.data;
-    size_t clean = clean_run(bytes, value.size), size = value.size;
-    char *room;
+    if (buffer_room(out, (size_t)value.size + 2))
+        put_text(out, value);
+}
 
-    if (clean < size) {
-        buffer_put_char(out, '"');
-        put_unclean(out, bytes, size, clean);
+void json_put_ready_text(struct buffer *out, const struct json_ready_key *key, bool first, struct span value)
+{
+    if (!buffer_room(out, JSON_READY_BYTES + (size_t)value.size + 2))
         return;
-    }
-    if (!(room = buffer_room(out, size + 2)))
-        return;
-    room[0] = '"';
-    if (size)
-        memcpy(room + 1, bytes, size);
-    room[size + 1] = '"';
-    out->size += size + 2;
+    json_put_ready_key(out, key, first);
+    put_text(out, value);
 }
 
 void json_put_time(struct buffer *out, int64_t time_us)

@@ -105,7 +105,7 @@ bool aggregation_step(struct aggregation *aggregation)
     begun = usage_now();
     fold_rows(aggregation->fold, &aggregation->rig.batch);
     folded = usage_now();
-    fold_send(aggregation->fold, until_us);
+    fold_send(aggregation->fold, until_us, SIZE_MAX);
     receive(aggregation);
     usage_add(&aggregation->merging, usage_since(folded));
     usage_add(&aggregation->folding, (struct usage){folded.wall - begun.wall, folded.cpu - begun.cpu});

@@ -540,6 +540,15 @@ void deliver_turn(struct deliver *deliver, int64_t now_us, int64_t passed_us, bo
     deliver->turn = (struct digest_turn){.now_us = now_us, .passed_us = passed_us, .last = last};
 }
 
+/* Raw documents, or the letter of one, are done with. */
+static void settle_raw(uint64_t ticket, uint64_t count)
+{
+    uint64_t *pending = (uint64_t *)(uintptr_t)ticket;
+
+    assert(*pending >= count);
+    *pending -= count;
+}
+
 /* A document or letter is done with. */
 void deliver_settle(void *owner, void *outlet_of_item, uint64_t ticket)
 {
@@ -554,10 +563,7 @@ void deliver_settle(void *owner, void *outlet_of_item, uint64_t ticket)
         outbox_acknowledge(&outlet->outbox, (struct outbox_item *)(uintptr_t)(ticket & ~TICKET_ITEM));
         return;
     }
-    uint64_t *pending = (uint64_t *)(uintptr_t)ticket;
-
-    assert(*pending > 0);
-    --*pending;
+    settle_raw(ticket, 1);
 }
 
 void deliver_dead_letter(struct deliver *deliver, const struct dead_letter *letter, uint64_t *pending)
@@ -632,29 +638,38 @@ static void bury(struct deliver *deliver, struct outlet *outlet, const struct ve
         deliver_settle(deliver, outlet, verdict->ticket);
 }
 
+static void take_verdict(struct deliver *deliver, struct outlet *outlet, const struct verdict *verdict)
+{
+    bool of_item = verdict->ticket & TICKET_ITEM, of_digest = verdict->ticket == TICKET_DIGEST;
+    const struct outbox_item *item =
+        of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
+    bool logged = item && is_logged(deliver, outlet, item->document.kind);
+
+    outlet->on_way -= logged || (of_digest && is_logged(deliver, outlet, DOC_ALERT));
+    if (logged && !verdict->dead_letter)
+        notices_mark(&outlet->notices, item, deliver->turn.now_us);
+    if (item)
+        release_riders(deliver, outlet, item);
+    if (verdict->dead_letter)
+        bury(deliver, outlet, verdict);
+    else if (of_digest)
+        digest_finish(&outlet->digest, &outlet->outbox, log_of(deliver, outlet), deliver->turn.now_us);
+    else
+        deliver_settle(deliver, outlet, verdict->ticket);
+}
+
 static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 {
     for (size_t i = 0; i < outlet->verdicts.count; i++) {
         struct verdict *verdict = &outlet->verdicts.items[i];
-        bool of_item = verdict->ticket & TICKET_ITEM, of_digest = verdict->ticket == TICKET_DIGEST;
+        bool raw = !(verdict->ticket & TICKET_ITEM) && verdict->ticket != TICKET_DIGEST;
 
-        if (!of_item && !of_digest)
-            outlet->raw_pending--;
-        const struct outbox_item *item =
-            of_item ? (const struct outbox_item *)(uintptr_t)(verdict->ticket & ~TICKET_ITEM) : NULL;
-        bool logged = item && is_logged(deliver, outlet, item->document.kind);
-
-        outlet->on_way -= logged || (of_digest && is_logged(deliver, outlet, DOC_ALERT));
-        if (logged && !verdict->dead_letter)
-            notices_mark(&outlet->notices, item, deliver->turn.now_us);
-        release_riders(deliver, outlet, item);
-        if (verdict->dead_letter) {
-            bury(deliver, outlet, verdict);
-        } else if (of_digest) {
-            digest_finish(&outlet->digest, &outlet->outbox, log_of(deliver, outlet), deliver->turn.now_us);
-        } else {
-            deliver_settle(deliver, outlet, verdict->ticket);
-        }
+        if (raw)
+            outlet->raw_pending -= verdict->count;
+        if (raw && !verdict->dead_letter)
+            settle_raw(verdict->ticket, verdict->count);
+        else
+            take_verdict(deliver, outlet, verdict);
         free(verdict->reason);
         free(verdict->body);
     }

@@ -13,16 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEY_BYTES = 32, SHARED_BYTES_MAX = 64 * 1024 * 1024 };
-
-struct ready_key {
-    char text[KEY_BYTES]; /* ,"workflow": */
-    uint32_t size;
-};
+enum { SHARED_BYTES_MAX = 64 * 1024 * 1024 };
 
 struct column {
     const void *values;
-    const struct ready_key *key;
+    const struct json_ready_key *key;
     enum field field;
 };
 
@@ -31,7 +26,7 @@ struct piece {
 };
 
 struct event_writer {
-    struct ready_key keys[FIELD_COUNT], openings[OBJECTS]; /* ,"weir":{ */
+    struct json_ready_key keys[FIELD_COUNT], openings[OBJECTS]; /* ,"weir":{ */
 
     const struct event_batch *batch;
     struct column columns[FIELD_COUNT]; /* those with a value, by object */
@@ -57,22 +52,11 @@ static void put_piece(const struct event_writer *writer, struct piece piece, str
     buffer_put(out, writer->shared.data + piece.start, piece.size);
 }
 
-/* The first key of an object has no comma before it. */
-static void put_key(const struct ready_key *key, bool first, struct buffer *out)
+static void ready(struct json_ready_key *key, const char *format, const char *name)
 {
-    char *room = buffer_room(out, KEY_BYTES);
+    int size = snprintf(key->text, JSON_READY_BYTES, format, name);
 
-    if (!room)
-        return;
-    memcpy(room, key->text + first, KEY_BYTES - 1);
-    out->size += key->size - first;
-}
-
-static void ready(struct ready_key *key, const char *format, const char *name)
-{
-    int size = snprintf(key->text, KEY_BYTES, format, name);
-
-    assert(size > 0 && size < KEY_BYTES);
+    assert(size > 0 && size < JSON_READY_BYTES);
     key->size = (uint32_t)size;
 }
 
@@ -242,10 +226,10 @@ static void put_number(const struct column *column, double value, struct buffer 
     int64_t nanoseconds;
 
     if (column->field != F_DURATION_MS && isfinite(value)) {
-        put_key(column->key, false, out);
+        json_put_ready_key(out, column->key, false);
         json_put_number(out, value);
     } else if (column->field == F_DURATION_MS && nanoseconds_of(value, &nanoseconds)) {
-        put_key(column->key, false, out);
+        json_put_ready_key(out, column->key, false);
         json_put_integer(out, nanoseconds);
     }
 }
@@ -254,16 +238,14 @@ static void put_integer_unless(const struct column *column, int32_t absent, int3
 {
     if (value == absent)
         return;
-    put_key(column->key, false, out);
+    json_put_ready_key(out, column->key, false);
     json_put_integer(out, value);
 }
 
 static void put_text(const struct column *column, struct span text, bool first, struct buffer *out)
 {
-    if (!text.size)
-        return;
-    put_key(column->key, first, out);
-    json_put_text(out, text);
+    if (text.size)
+        json_put_ready_text(out, column->key, first, text);
 }
 
 static void put_value(const struct column *column, uint32_t row, struct buffer *out)
@@ -277,7 +259,7 @@ static void put_value(const struct column *column, uint32_t row, struct buffer *
     case FIELD_TIME:
         if (((const int64_t *)values)[row] == TIME_NONE)
             break;
-        put_key(column->key, false, out);
+        json_put_ready_key(out, column->key, false);
         json_put_time(out, ((const int64_t *)values)[row]);
         break;
     case FIELD_NUMBER:
@@ -318,7 +300,7 @@ static void put_texts(const struct event_writer *writer, enum document_object ob
         if (!text.size)
             continue;
         if (named && !open)
-            put_key(&writer->openings[object], false, out);
+            json_put_ready_key(out, &writer->openings[object], false);
         put_text(column, text, named && !open, out);
         open = true;
     }
@@ -362,24 +344,36 @@ static void put_labels(const struct event_writer *writer, uint32_t row, struct b
         PUT(out, "}");
 }
 
-static void put_event_object(const struct event_writer *writer, uint32_t row, struct buffer *out)
+/* Written before, from `start` on. */
+static void put_again(struct buffer *out, size_t start, size_t size)
+{
+    char *room = buffer_room(out, size);
+
+    if (!room)
+        return;
+    memcpy(room, out->data + start, size);
+    out->size += size;
+}
+
+static void put_event_object(const struct event_writer *writer, uint32_t row, size_t time_start,
+                             size_t offset_start, size_t offset_size, struct buffer *out)
 {
     const struct event_batch *batch = writer->batch;
     enum run_state state = batch->state[row];
 
-    put_key(&writer->openings[OBJECT_EVENT], false, out);
+    json_put_ready_key(out, &writer->openings[OBJECT_EVENT], false);
     put_values(writer, OBJECT_EVENT, row, out);
     put_piece(writer, writer->outcomes[state], out);
     if (run_state_is_terminal(state) && batch->time_us[row] != TIME_NONE) {
         PUT(out, ",\"end\":");
-        json_put_time(out, batch->time_us[row]);
+        put_again(out, time_start, TIME_TEXT_SIZE + 2);
     }
     if (batch->arrival_us[row] != TIME_NONE) {
         PUT(out, ",\"created\":");
         json_put_time(out, batch->arrival_us[row]);
     }
     PUT(out, ",\"sequence\":");
-    json_put_integer(out, batch->offset[row]);
+    put_again(out, offset_start, offset_size);
     PUT(out, "}");
 }
 
@@ -387,10 +381,12 @@ void event_writer_put(const struct event_writer *writer, uint32_t row, struct bu
 {
     const struct event_batch *batch = writer->batch;
     struct piece head = writer->head;
+    size_t time_start = 0, offset_start, offset_size;
 
     assert(row < batch->rows);
     if (batch->time_us[row] != TIME_NONE) {
         PUT(out, "{\"@timestamp\":");
+        time_start = out->size;
         json_put_time(out, batch->time_us[row]);
         PUT(out, ",");
         head = (struct piece){head.start + 1, head.size - 1};
@@ -398,14 +394,16 @@ void event_writer_put(const struct event_writer *writer, uint32_t row, struct bu
     put_piece(writer, head, out);
     put_values(writer, OBJECT_WEIR, row, out);
     put_piece(writer, writer->place, out);
+    offset_start = out->size;
     json_put_integer(out, batch->offset[row]);
+    offset_size = out->size - offset_start;
     PUT(out, ",\"item\":");
     json_put_integer(out, batch->item[row]);
     if (batch->notes[row])
         put_marks(batch->notes[row], out);
     put_piece(writer, writer->ecs, out);
     put_labels(writer, row, out);
-    put_event_object(writer, row, out);
+    put_event_object(writer, row, time_start, offset_start, offset_size, out);
     put_texts(writer, OBJECT_HOST, row, out);
     for (enum document_object object = OBJECT_MESSAGE; object < OBJECTS; object++)
         put_texts(writer, object, row, out);

@@ -1,5 +1,6 @@
-/* One pass over the answer by yajl's callbacks, once a request, a few hundred bytes an item at most. `errors`
- * is not looked at: each item's own status decides. Tried and dropped: a tree (yajl_tree_parse), four times
+/* Once a request: an answer in which all items were stored is nothing but their statuses, in the one form
+ * that all servers write, and is read by comparing with that form (a twentieth of the time); any other one
+ * by one pass of yajl's callbacks. `errors` is not looked at: each item's own status decides. Tried and dropped: a tree (yajl_tree_parse), four times
  * the time and an allocation for each value of an answer of 10,000 items. */
 #include "sinks/bulk_answer.h"
 
@@ -103,18 +104,21 @@ static int open_level(struct reader *reader)
     return 1;
 }
 
+static struct answer_item *add_item(struct bulk_answer *answer)
+{
+    answer->items =
+        memory_reserve(answer->items, &answer->capacity, answer->count + 1, sizeof *answer->items);
+    return &answer->items[answer->count++];
+}
+
 static int on_open(void *owner)
 {
     struct reader *reader = owner;
-    struct bulk_answer *answer = reader->answer;
 
     if (!open_level(reader))
         return 0;
-    if (reader->depth == 3 && reader->keys[1] == KEY_ITEMS) {
-        answer->items =
-            memory_reserve(answer->items, &answer->capacity, answer->count + 1, sizeof *answer->items);
-        answer->items[answer->count++] = (struct answer_item){0};
-    }
+    if (reader->depth == 3 && reader->keys[1] == KEY_ITEMS)
+        *add_item(reader->answer) = (struct answer_item){0};
     return 1;
 }
 
@@ -161,16 +165,68 @@ void bulk_answer_free(struct bulk_answer *answer)
     *answer = (struct bulk_answer){0};
 }
 
-bool bulk_answer_read(struct bulk_answer *answer, struct span body)
+static bool take_literal(struct span *rest, const char *literal, size_t size)
 {
-    struct reader reader = {.answer = answer};
-    yajl_handle parser = yajl_alloc(&callbacks, NULL, &reader);
-    bool read;
+    if (rest->size < size || memcmp(rest->data, literal, size) != 0)
+        return false;
+    *rest = span_make(rest->data + size, rest->size - size);
+    return true;
+}
 
+#define TAKE(rest, literal) take_literal(rest, literal, sizeof(literal) - 1)
+
+static bool take_status(struct span *rest, int *ret_status)
+{
+    int status = 0;
+
+    if (rest->size < 3 || rest->data[0] == '0')
+        return false;
+    for (int i = 0; i < 3; i++) {
+        if (rest->data[i] < '0' || rest->data[i] > '9')
+            return false;
+        status = status * 10 + rest->data[i] - '0';
+    }
+    *rest = span_make(rest->data + 3, rest->size - 3);
+    *ret_status = status;
+    return true;
+}
+
+/* {"errors":false,"items":[{"create":{"status":201}},...]} to the letter. */
+static bool read_stored(struct bulk_answer *answer, struct span body)
+{
+    int status;
+
+    if (!TAKE(&body, "{\"errors\":false,\"items\":["))
+        return false;
+    do {
+        if (!(TAKE(&body, "{\"create\":{\"status\":") || TAKE(&body, "{\"index\":{\"status\":")) ||
+            !take_status(&body, &status) || !TAKE(&body, "}}"))
+            return false;
+        *add_item(answer) = (struct answer_item){.status = status};
+    } while (TAKE(&body, ","));
+    answer->has_items = true;
+    return TAKE(&body, "]}") && body.size == 0;
+}
+
+static void clear(struct bulk_answer *answer)
+{
     answer->count = 0;
     answer->has_items = false;
     answer->whole = (struct answer_item){0};
     buffer_clear(&answer->texts);
+}
+
+bool bulk_answer_read(struct bulk_answer *answer, struct span body)
+{
+    struct reader reader = {.answer = answer};
+    yajl_handle parser;
+    bool read;
+
+    clear(answer);
+    if (read_stored(answer, body))
+        return true;
+    clear(answer);
+    parser = yajl_alloc(&callbacks, NULL, &reader);
     yajl_config(parser, yajl_dont_validate_strings, 1);
     read = yajl_parse(parser, (const unsigned char *)body.data, body.size) == yajl_status_ok &&
            yajl_complete_parse(parser) == yajl_status_ok && reader.depth == 0 && body.size > 0;

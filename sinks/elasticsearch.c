@@ -42,6 +42,7 @@ struct sink {
     struct template_check check;
     bool checked;                   /* the templates are there */
     struct buffer targets[TARGETS]; /* index or data stream; those with a month end with '-' */
+    struct buffer creates[TARGETS]; /* of streams: the action line, into which the id is written */
     struct buffer action, index, reason;
     char **bulk_urls;
     size_t url, check_url; /* the address in use; where the check was sent */
@@ -175,6 +176,60 @@ static void make_targets(struct sink *sink)
     }
 }
 
+static bool is_stream(size_t target)
+{
+    return target != DOC_RUN && target != DOC_BUCKET && target != TARGET_CURRENT_ALERT;
+}
+
+static void write_action(struct sink *sink, int64_t time_us, size_t target, struct id128 id, uint64_t version)
+{
+    const struct buffer *name = &sink->targets[target];
+    struct json_writer json;
+
+    buffer_clear(&sink->action);
+    buffer_clear(&sink->index);
+    buffer_put_span(&sink->index, buffer_span(name));
+    if (name->data[name->size - 1] == '-') {
+        char month[8];
+
+        time_month(time_us, month);
+        buffer_put_text(&sink->index, month);
+    }
+    json_begin(&json, &sink->action);
+    json_open(&json, NULL);
+    json_open(&json, version ? "index" : "create");
+    json_text(&json, "_index", buffer_span(&sink->index));
+    json_id(&json, "_id", id);
+    if (version) {
+        json_unsigned(&json, "version", version);
+        json_text(&json, "version_type", SPAN_LITERAL("external"));
+    }
+    json_close(&json);
+    json_close(&json);
+    buffer_put_char(&sink->action, '\n');
+    assert(!sink->action.full);
+}
+
+/* The line of a document that goes to a stream: it differs from others in the id alone. */
+static struct span create_action(struct sink *sink, size_t target, struct id128 id)
+{
+    struct buffer *line = &sink->creates[target];
+
+    id_format(id, line->data + line->size - strlen("\"}}\n") - ID_HEX_SIZE);
+    return buffer_span(line);
+}
+
+static void make_creates(struct sink *sink)
+{
+    for (size_t i = 0; i < TARGETS; i++) {
+        buffer_init(&sink->creates[i], ACTION_BYTES_MAX);
+        if (!is_stream(i))
+            continue;
+        write_action(sink, 0, i, (struct id128){0}, 0);
+        buffer_put_span(&sink->creates[i], buffer_span(&sink->action));
+    }
+}
+
 static enum status open_sink(const void *settings, const struct sink_context *context, struct sink **ret_sink,
                              struct error *ret_error)
 {
@@ -203,6 +258,7 @@ static enum status open_sink(const void *settings, const struct sink_context *co
     buffer_init(&sink->index, ACTION_BYTES_MAX);
     buffer_init(&sink->reason, REASON_BYTES);
     make_targets(sink);
+    make_creates(sink);
     sink->bulk_urls = memory_new(own->urls.count * sizeof *sink->bulk_urls);
     for (size_t i = 0; i < own->urls.count; i++)
         sink->bulk_urls[i] =
@@ -223,8 +279,10 @@ static void close_sink(struct sink *sink)
     bulk_queue_free(&sink->queue);
     bulk_answer_free(&sink->answer);
     template_check_free(&sink->check);
-    for (size_t i = 0; i < TARGETS; i++)
+    for (size_t i = 0; i < TARGETS; i++) {
         buffer_free(&sink->targets[i]);
+        buffer_free(&sink->creates[i]);
+    }
     for (size_t i = 0; i < sink->settings->urls.count; i++)
         free(sink->bulk_urls[i]);
     free(sink->bulk_urls);
@@ -236,53 +294,29 @@ static void close_sink(struct sink *sink)
     free(sink);
 }
 
-static void write_action(struct sink *sink, const struct document *document, size_t target, struct id128 id,
-                         uint64_t version)
-{
-    const struct buffer *name = &sink->targets[target];
-    struct json_writer json;
-
-    buffer_clear(&sink->action);
-    buffer_clear(&sink->index);
-    buffer_put_span(&sink->index, buffer_span(name));
-    if (name->data[name->size - 1] == '-') {
-        char month[8];
-
-        time_month(document->time_us, month);
-        buffer_put_text(&sink->index, month);
-    }
-    json_begin(&json, &sink->action);
-    json_open(&json, NULL);
-    json_open(&json, version ? "index" : "create");
-    json_text(&json, "_index", buffer_span(&sink->index));
-    json_id(&json, "_id", id);
-    if (version) {
-        json_unsigned(&json, "version", version);
-        json_text(&json, "version_type", SPAN_LITERAL("external"));
-    }
-    json_close(&json);
-    json_close(&json);
-    buffer_put_char(&sink->action, '\n');
-    assert(!sink->action.full);
-}
-
 /* One item of the document: the current alert under its episode's id, or the document itself. */
 static void put(struct sink *sink, const struct document *document, bool current,
                 struct shared_ticket *shared)
 {
-    bool stream = !current && document->kind != DOC_RUN && document->kind != DOC_BUCKET;
-    uint64_t version = stream ? 0 : document->version; /* a data stream takes `create` only */
+    size_t target = current ? TARGET_CURRENT_ALERT : (size_t)document->kind;
+    bool stream = is_stream(target); /* a data stream takes `create` only */
     struct id128 id = current ? document->group : document->id;
     struct bulk_item item = {
         .id = id,
         .ticket = document->ticket,
         .shared = shared,
         .kind = (uint8_t)document->kind,
-        .versioned = version > 0,
+        .versioned = !stream && document->version > 0,
     };
+    struct span action;
 
-    write_action(sink, document, current ? TARGET_CURRENT_ALERT : (size_t)document->kind, id, version);
-    if (bulk_queue_put(&sink->queue, &item, buffer_span(&sink->action), document->body))
+    if (stream) {
+        action = create_action(sink, target, id);
+    } else {
+        write_action(sink, document->time_us, target, id, document->version);
+        action = buffer_span(&sink->action);
+    }
+    if (bulk_queue_put(&sink->queue, &item, action, document->body))
         sink->open_since_us = sink->now_us;
 }
 

@@ -23,6 +23,7 @@ struct document {
 
 struct verdict {
     uint64_t ticket;
+    uint64_t count;      /* so many documents of the ticket in succession; a dead letter is one */
     bool dead_letter;    /* false: stored (or already there) */
     char *reason, *body; /* dead letter: why, and the document; malloc'ed, the taker frees them */
     size_t body_size;

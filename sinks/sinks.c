@@ -28,8 +28,12 @@ static struct verdict *verdicts_add(struct verdicts *verdicts)
 
 void verdicts_done(struct verdicts *verdicts, uint64_t ticket)
 {
-    if (ticket != 0)
-        *verdicts_add(verdicts) = (struct verdict){.ticket = ticket};
+    struct verdict *last = verdicts->count ? &verdicts->items[verdicts->count - 1] : NULL;
+
+    if (last && last->ticket == ticket && !last->dead_letter)
+        last->count++;
+    else if (ticket != 0)
+        *verdicts_add(verdicts) = (struct verdict){.ticket = ticket, .count = 1};
 }
 
 void verdicts_dead_letter(struct verdicts *verdicts, uint64_t ticket, enum document_kind kind,
@@ -37,6 +41,7 @@ void verdicts_dead_letter(struct verdicts *verdicts, uint64_t ticket, enum docum
 {
     *verdicts_add(verdicts) = (struct verdict){
         .ticket = ticket,
+        .count = 1,
         .dead_letter = true,
         .reason = memory_text(reason, strlen(reason)),
         .body = memory_text(body.data, body.size),
