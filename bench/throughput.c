@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EVERY_S = 10, WAIT_MS = 20, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
@@ -40,14 +39,6 @@ struct throughput {
 static void warn(void *owner, const char *text)
 {
     (void)fprintf(stderr, "weir bench: %s\n", text);
-}
-
-static int64_t wall_clock_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void decode_all(struct floor_reader *reader, size_t count)

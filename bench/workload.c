@@ -192,7 +192,7 @@ enum status workload_plan(struct workload *workload, unsigned every_s, struct pl
 
     workload_plan_begin(workload, "5s", &text);
     buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure,
-                 (unsigned)workload->server.port);
+                 (unsigned)workload->server.server.port);
     return workload_plan_end(workload, &text, ret_plan, ret_error);
 }
 
