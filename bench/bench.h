@@ -9,8 +9,8 @@
 struct bench_options {
     const char *brokers; /* NULL: a file is the input */
     struct generator_options generator;
-    unsigned partitions, runs, workers; /* each at least 1 */
-    bool progress;                      /* one line a step on stderr */
+    unsigned partitions, runs, workers, seconds; /* each at least 1 */
+    bool progress;                               /* one line a step on stderr */
 };
 
 /* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times
@@ -29,3 +29,8 @@ enum status bench_memory(const struct bench_options *options, struct buffer *out
  * process of its own. Appends one JSON object: speed and CPU of both sides, what a checkpoint takes, sizes,
  * seconds until a new process reads its first event. */
 enum status bench_state(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+
+/* From an event to the notification that it causes, at a steady rate through a real broker: for a rule on
+ * events and for one on buckets. generator.rate: events a second; 0: half of what the program takes from a
+ * backlog. Appends one JSON object: percentiles in milliseconds, and how many were never told. */
+enum status bench_latency(const struct bench_options *options, struct buffer *out, struct error *ret_error);

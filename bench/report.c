@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <librdkafka/rdkafka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,19 @@ double report_range(struct json_writer *json, const char *key, double *values, u
     json_number(json, "max", values[count - 1]);
     json_close(json);
     return median;
+}
+
+void report_percentiles(struct json_writer *json, double *values, unsigned count)
+{
+    static const struct {
+        const char *key;
+        double share;
+    } percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99_9", 0.999}, {"max", 1}};
+
+    assert(count > 0);
+    qsort(values, count, sizeof *values, compare_numbers);
+    for (size_t i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
+        json_number(json, percentiles[i].key, values[(unsigned)ceil(percentiles[i].share * count) - 1]);
 }
 
 double report_metric(struct buffer *metrics, const char *name)

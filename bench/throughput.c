@@ -6,13 +6,12 @@
 #include "bench/workload.h"
 
 #include "base/memory.h"
-#include "pipeline/engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { EVERY_S = 10, WAIT_MS = 20, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
+enum { EVERY_S = 10, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct floor_reader {
     const struct source_type *source_type;
@@ -33,7 +32,7 @@ struct throughput {
     struct side floor, main;
     uint64_t documents, counted; /* of the last run of the program */
     bool rows_match;             /* in all of them */
-    struct buffer metrics;       /* of the last run, with a final null byte */
+    struct buffer metrics;       /* of the last run */
 };
 
 static void warn(void *owner, const char *text)
@@ -121,27 +120,6 @@ static enum status read_input(struct plan *plan, uint64_t events, struct usage *
     return status;
 }
 
-static enum status run_engine(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
-                              struct error *ret_error)
-{
-    struct engine_options options = {.mode = ENGINE_ONCE};
-    struct usage before = usage_now();
-    struct engine *engine;
-    enum status status;
-
-    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
-    while ((status = engine_wait(engine, WAIT_MS, ret_error)) == STATUS_RETRY)
-        continue;
-    *ret_used = usage_since(before);
-    engine_stop(engine);
-    buffer_clear(metrics);
-    engine_metrics(engine, metrics);
-    buffer_put_char(metrics, '\0');
-    engine_free(engine);
-    return status;
-}
-
 static void note(struct throughput *bench, struct side *side, unsigned run, struct usage used)
 {
     double events = (double)bench->workload.options.generator.events;
@@ -170,7 +148,7 @@ static enum status run_once(struct throughput *bench, unsigned run, struct error
     documents = atomic_load(&served->documents);
     counted = atomic_load(&served->counted);
     if (status == STATUS_OK)
-        status = run_engine(plan, &used, &bench->metrics, ret_error);
+        status = workload_run(plan, &used, &bench->metrics, ret_error);
     plan_free(plan);
     if (status != STATUS_OK)
         return status;
@@ -236,6 +214,7 @@ static void report(struct throughput *bench, struct buffer *out)
     json_unsigned(&json, "runs", options->runs);
     report_side(&json, "floor", &bench->floor, options->runs, floor_medians);
     report_side(&json, "main", &bench->main, options->runs, main_medians);
+    buffer_put_char(&bench->metrics, '\0');
     report_stages(&json, bench->metrics.data, (double)options->generator.events);
     json_number(&json, "ratio", floor_medians[0] / main_medians[0]);
     json_number(&json, "cpu_ratio", main_medians[1] / floor_medians[1]);

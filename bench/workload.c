@@ -3,6 +3,7 @@
 #include "bench/workload.h"
 
 #include "bench/topic.h"
+#include "pipeline/engine.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,13 +17,13 @@
  * jitter. */
 #define CLOSING_US (180 * INT64_C(1000000))
 
-enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
+enum { WAIT_MS = 20, PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
 
 static const char counted_measure[] = "arrivals";
 
 static const char plan_head[] = "name: bench\n"
                                 "http: {listen: \"\"}\n"
-                                "time: {lateness: 10s}\n"
+                                "time: {lateness: %us}\n"
                                 "formats:\n"
                                 "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
                                 "workflow, task: task, run: run, state: state,\n"
@@ -91,6 +92,8 @@ static enum status make_input(const struct workload *workload, struct error *err
     }
     if (topic_create(options->brokers, workload->topic, options->partitions, error) != STATUS_OK)
         return STATUS_FATAL;
+    if (options->generator.events == 0)
+        return STATUS_OK;
     return topic_fill(options->brokers, workload->topic, options->partitions, &options->generator, error);
 }
 
@@ -154,7 +157,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
 
     workload->plans++;
     buffer_init(out, PLAN_BYTES_MAX);
-    buffer_put_text(out, plan_head);
+    buffer_print(out, plan_head, (unsigned)WORKLOAD_LATENESS_S);
     buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
                  workload->plans, checkpoint);
     if (options->brokers)
@@ -194,6 +197,28 @@ enum status workload_plan(struct workload *workload, unsigned every_s, struct pl
     buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure,
                  (unsigned)workload->server.server.port);
     return workload_plan_end(workload, &text, ret_plan, ret_error);
+}
+
+enum status workload_run(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
+                         struct error *ret_error)
+{
+    struct engine_options options = {.mode = ENGINE_ONCE};
+    struct usage before = usage_now();
+    struct engine *engine;
+    enum status status;
+
+    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    while ((status = engine_wait(engine, WAIT_MS, ret_error)) == STATUS_RETRY)
+        continue;
+    *ret_used = usage_since(before);
+    engine_stop(engine);
+    if (metrics) {
+        buffer_clear(metrics);
+        engine_metrics(engine, metrics);
+    }
+    engine_free(engine);
+    return status;
 }
 
 /* Only plain files are made in it. */

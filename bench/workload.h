@@ -2,10 +2,11 @@
 #pragma once
 #include "bench/bench.h"
 #include "bench/null_server.h"
+#include "bench/report.h"
 
 #include "pipeline/plan.h"
 
-enum { WORKLOAD_NAME_BYTES = 64, WORKLOAD_PATH_BYTES = 256 };
+enum { WORKLOAD_NAME_BYTES = 64, WORKLOAD_PATH_BYTES = 256, WORKLOAD_LATENESS_S = 10 };
 
 struct workload {
     struct bench_options options;
@@ -15,7 +16,7 @@ struct workload {
     unsigned plans;                   /* made so far; each has a consumer group of its own */
 };
 
-/* Starts the server and makes the input in a process that ends before this returns, so that nothing of it
+/* Starts the server and makes the input (of no events: an empty topic) in a process that ends before this returns, so that nothing of it
  * is measured. On failure too the workload is to be closed. */
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
                           struct error *ret_error);
@@ -30,6 +31,10 @@ enum status workload_plan(struct workload *workload, unsigned every_s, struct pl
 void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text);
 enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,
                               struct error *ret_error);
+
+/* Runs the program over the whole input. `metrics`: what it told at the end, cleared before; may be NULL. */
+enum status workload_run(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
+                         struct error *ret_error);
 void workload_close(struct workload *workload); /* removes all of it */
 
 void workload_tell(const struct workload *workload, const char *format, ...)

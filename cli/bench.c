@@ -18,29 +18,33 @@ static const char usage[] =
     "       weir bench file [options]                the same from a file, without any service\n"
     "       weir bench memory --brokers B [options]  resident size while a backlog is read\n"
     "       weir bench state [options]               checkpoints and restarts with a million series\n"
+    "       weir bench latency --brokers B [options] from an event to its notification, at half of the "
+    "capacity or --rate\n"
     "       weir bench generate [options]            prints the events\n"
     "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
-    "         --partitions N --runs N --workers N\n";
+    "         --partitions N --runs N --workers N --seconds N\n";
 
-enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_STATE, CASE_GENERATE, CASES };
+enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_STATE, CASE_LATENCY, CASE_GENERATE, CASES };
 
 static const struct bench_defaults {
     const char *name;
     uint64_t events, tasks, rounds_s; /* rounds_s: every task has an event in so many seconds; 0: rate */
     bool needs_brokers;
+    bool finds_rate; /* unless one is given */
 } cases[CASES] = {
     [CASE_KAFKA] = {.name = "kafka", .events = 2000000, .tasks = 2000, .needs_brokers = true},
     [CASE_FILE] = {.name = "file", .events = 1000000, .tasks = 2000},
     [CASE_MEMORY] =
         {.name = "memory", .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
     [CASE_STATE] = {.name = "state", .events = 8000000, .tasks = 1000000, .rounds_s = 60},
+    [CASE_LATENCY] = {.name = "latency", .tasks = 2000, .finds_rate = true, .needs_brokers = true},
     [CASE_GENERATE] = {.name = "generate", .events = 1000, .tasks = 2000},
 };
 
 struct request {
     const char *brokers, *start;
-    uint64_t events, tasks, seed, rate, partitions, runs, workers;
+    uint64_t events, tasks, seed, rate, partitions, runs, workers, seconds;
 };
 
 static bool read_number(const char *text, uint64_t max, uint64_t *ret_number)
@@ -74,6 +78,7 @@ static bool read_options(int argc, char **argv, struct request *request)
         {"--partitions", NULL, &request->partitions, 10000},
         {"--runs", NULL, &request->runs, 1000},
         {"--workers", NULL, &request->workers, 64},
+        {"--seconds", NULL, &request->seconds, 3600},
         // clang-format on
     };
     const size_t count = sizeof options / sizeof *options;
@@ -106,13 +111,14 @@ static bool read_request(int argc, char **argv, enum bench_case *ret_case, struc
 {
     enum bench_case which = argc > 1 ? find_case(argv[1]) : CASES;
     struct request request = {
-        .start = "2024-01-01T00:00:00Z", .seed = 1, .rate = 10000, .partitions = 8, .runs = 3, .workers = 1};
+        .start = "2024-01-01T00:00:00Z", .seed = 1, .partitions = 8, .runs = 3, .workers = 1, .seconds = 60};
     int64_t start_us;
 
     if (which == CASES)
         return false;
     request.events = cases[which].events;
     request.tasks = cases[which].tasks;
+    request.rate = cases[which].finds_rate ? 0 : 10000;
     if (!read_options(argc, argv, &request) ||
         !time_parse(span_of(request.start), TIME_UNIT_AUTO, TIME_NONE, &start_us) ||
         cases[which].needs_brokers != (request.brokers != NULL))
@@ -129,6 +135,7 @@ static bool read_request(int argc, char **argv, enum bench_case *ret_case, struc
         .partitions = (unsigned)request.partitions,
         .runs = (unsigned)request.runs,
         .workers = (unsigned)request.workers,
+        .seconds = (unsigned)request.seconds,
         .progress = isatty(STDERR_FILENO),
     };
     if (cases[which].rounds_s) {
@@ -169,9 +176,10 @@ int cli_bench(int argc, char **argv)
     if (which == CASE_GENERATE)
         return generate(&options.generator);
     buffer_init(&report, REPORT_BYTES_MAX);
-    status = which == CASE_MEMORY  ? bench_memory(&options, &report, &error)
-             : which == CASE_STATE ? bench_state(&options, &report, &error)
-                                   : bench_throughput(&options, &report, &error);
+    status = which == CASE_LATENCY  ? bench_latency(&options, &report, &error)
+             : which == CASE_MEMORY ? bench_memory(&options, &report, &error)
+             : which == CASE_STATE  ? bench_state(&options, &report, &error)
+                                    : bench_throughput(&options, &report, &error);
     if (status == STATUS_OK)
         (void)printf("%.*s\n", (int)report.size, report.data);
     else

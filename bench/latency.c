@@ -1,0 +1,366 @@
+/* How long people wait. Among ordinary events at a steady rate there are probes, each with a key of its own
+ * and so each with a notification: for a rule on events, which is told at once, and for a rule on buckets of
+ * a second. A prompt waits from the moment at which its event was meant to be sent. A bucket's notification
+ * waits from the moment at which the watermark passes its end: that is when the first event is meant to be
+ * sent by which every partition has had one `lateness` beyond the end. Both until the first bytes of the
+ * notification's request are at the receiver.
+ * Event times are the times of sending, without jitter, so both moments follow from an event's number. */
+#include "bench/producer.h"
+#include "bench/workload.h"
+
+#include "base/memory.h"
+#include "pipeline/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    PROMPTS_A_SECOND = 20,
+    WINDOW_PROBE_PLACE = PROMPTS_A_SECOND / 2, /* among a second's prompts: behind this one */
+    SECONDS_MAX = 3600,
+    PROMPTS_MAX = PROMPTS_A_SECOND * SECONDS_MAX,
+    EVERY_S = 10,
+    CAPACITY_EVENTS = 1000000,
+    WAIT_MS = 20,
+    WARM_S = 5,               /* connecting, first keys: not counted */
+    LAST_WAIT_MS = 15 * 1000, /* for notifications, once all events are sent */
+};
+
+#define CAPACITY_RATE  10000.0 /* events a second of event time */
+#define SECOND_US      INT64_C(1000000)
+#define NAME_OF_PROMPT "prompt-"
+#define NAME_OF_WINDOW "window-"
+
+struct told { /* shared memory: when each was told first; 0: not yet */
+    _Atomic int64_t prompts[PROMPTS_MAX], windows[SECONDS_MAX];
+};
+
+struct waits { /* of one kind */
+    double *ms;
+    unsigned count, missing;
+};
+
+struct latency {
+    struct workload workload;
+    struct local_server receiver;
+    struct told *told;
+    struct producer_settings settings;
+    struct producer producer;
+    struct generator generator; /* the producer's */
+    uint64_t prompt_every;      /* of the events; the rate is a whole multiple of it */
+    double capacity;            /* events a second; 0: the rate was given */
+    struct usage used;
+    struct waits prompts, windows;
+};
+
+static void note_first(_Atomic int64_t *times, size_t count, struct span body, const char *name,
+                       int64_t first_us)
+{
+    const char *found = memmem(body.data, body.size, name, strlen(name));
+    int64_t none = 0;
+    uint64_t number = found ? strtoull(found + strlen(name), NULL, 10) : count;
+
+    if (number < count)
+        atomic_compare_exchange_strong(&times[number], &none, first_us);
+}
+
+static void receive(void *owner, const struct local_request *request, struct buffer *out)
+{
+    struct told *told = owner;
+
+    note_first(told->prompts, PROMPTS_MAX, request->body, "\"" NAME_OF_PROMPT, request->first_us);
+    note_first(told->windows, SECONDS_MAX, request->body, "\"" NAME_OF_WINDOW, request->first_us);
+    buffer_put_text(out, "{}");
+}
+
+static void write_probe(const char *name, uint64_t number, bool failed, int64_t at_us, struct buffer *out)
+{
+    struct json_writer json;
+    char task[64];
+
+    (void)snprintf(task, sizeof task, "%s%llu", name, (unsigned long long)number);
+    json_begin(&json, out);
+    json_open(&json, NULL);
+    json_time(&json, "time", at_us);
+    json_text(&json, "id", span_of(task));
+    json_text(&json, "workflow", SPAN_LITERAL("probes"));
+    json_text(&json, "task", span_of(task));
+    json_text(&json, "run", span_of(task));
+    json_text(&json, "state", failed ? SPAN_LITERAL("failed") : SPAN_LITERAL("success"));
+    json_integer(&json, "attempt", failed ? 9 : 1);
+    json_text(&json, "queue", failed ? SPAN_LITERAL("default") : SPAN_LITERAL("probes"));
+    json_close(&json);
+}
+
+static void write_event(void *owner, uint64_t number, int64_t at_us, struct buffer *out)
+{
+    struct latency *latency = owner;
+    uint64_t prompt = number / latency->prompt_every, behind = number % latency->prompt_every;
+
+    if (number == 0) {
+        struct generator_options options = latency->workload.options.generator;
+
+        options.start_us = at_us;
+        options.rate = latency->settings.rate;
+        options.jitter_us = options.closing_us = 0;
+        options.events = latency->settings.events;
+        generator_init(&latency->generator, &options);
+    }
+    if (behind == 0)
+        write_probe(NAME_OF_PROMPT, prompt, true, at_us, out);
+    else if (behind == 1 && prompt % PROMPTS_A_SECOND == WINDOW_PROBE_PLACE)
+        write_probe(NAME_OF_WINDOW, prompt / PROMPTS_A_SECOND, false, at_us, out);
+    else {
+        latency->generator.next = number;
+        (void)generator_next(&latency->generator, out);
+    }
+}
+
+static enum status make_plan(struct latency *latency, struct plan **ret_plan, struct error *ret_error)
+{
+    struct buffer text;
+
+    workload_plan_begin(&latency->workload, "5s", &text);
+    buffer_print(
+        &text,
+        "measures:\n"
+        "  - {name: arrivals, of: count, by: [workflow, task], every: %us}\n"
+        "  - {name: latency, of: duration_ms, statistics: [mean, p95], by: [workflow, task], every: %us}\n"
+        "  - {name: probes, of: count, by: [task], every: 1s, where: 'queue == \"probes\"'}\n"
+        "detectors:\n"
+        "  - {name: slow, type: zscore, measure: latency, statistic: mean, direction: up}\n"
+        "rules:\n"
+        "  - {name: at_once, on: event, when: 'state == \"failed\" && attempt == 9', by: [task]}\n"
+        "  - {name: when_closed, on: bucket, measure: probes, when: 'count > 0'}\n"
+        "sinks:\n"
+        "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [buckets], setup: "
+        "auto}\n"
+        "receivers:\n"
+        "  - {name: people, type: webhook, url: \"http://127.0.0.1:%u/\"}\n",
+        (unsigned)EVERY_S, (unsigned)EVERY_S, (unsigned)latency->workload.server.server.port,
+        (unsigned)latency->receiver.port);
+    return workload_plan_end(&latency->workload, &text, ret_plan, ret_error);
+}
+
+/* The program's speed over a backlog on this machine, with broker and all. */
+static enum status find_capacity(const struct bench_options *options, double *ret_capacity,
+                                 struct error *ret_error)
+{
+    struct bench_options backlog = *options;
+    struct workload workload;
+    struct plan *plan = NULL;
+    struct usage used = {0};
+    enum status status;
+
+    backlog.generator.events = CAPACITY_EVENTS;
+    backlog.generator.rate = CAPACITY_RATE;
+    status = workload_open(&backlog, &workload, ret_error);
+    if (status == STATUS_OK)
+        status = workload_plan(&workload, EVERY_S, &plan, ret_error);
+    if (status == STATUS_OK)
+        status = workload_run(plan, &used, NULL, ret_error);
+    if (plan)
+        plan_free(plan);
+    workload_close(&workload);
+    *ret_capacity = CAPACITY_EVENTS / used.wall;
+    return status;
+}
+
+static enum status settle_rate(struct latency *latency, const struct bench_options *options,
+                               struct error *ret_error)
+{
+    double rate = options->generator.rate;
+
+    if (rate == 0) {
+        if (find_capacity(options, &latency->capacity, ret_error) != STATUS_OK)
+            return STATUS_FATAL;
+        rate = latency->capacity / 2;
+    }
+    latency->prompt_every = rate > 2 * PROMPTS_A_SECOND ? (uint64_t)rate / PROMPTS_A_SECOND : 2;
+    latency->settings.rate = (double)(latency->prompt_every * PROMPTS_A_SECOND);
+    latency->settings.events = (uint64_t)latency->settings.rate * options->seconds;
+    return STATUS_OK;
+}
+
+static enum status start_servers(struct latency *latency, struct error *ret_error)
+{
+    latency->told =
+        mmap(NULL, sizeof *latency->told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (latency->told == MAP_FAILED) {
+        latency->told = NULL;
+        return fail(ret_error, "no shared memory: %s", strerror(errno));
+    }
+    latency->settings.brokers = latency->workload.options.brokers;
+    latency->settings.topic = latency->workload.topic;
+    latency->settings.partitions = latency->workload.options.partitions;
+    latency->settings.event = write_event;
+    latency->settings.owner = latency;
+    if (local_server_start(receive, latency->told, &latency->receiver, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    return producer_start(&latency->settings, &latency->producer, ret_error);
+}
+
+/* Of the probe behind so many prompts. */
+static int64_t prompt_meant_us(const struct latency *latency, int64_t start_us, uint64_t prompt)
+{
+    return producer_time_us(&latency->settings, start_us, prompt * latency->prompt_every);
+}
+
+/* The event by which the watermark is past the end of so many seconds since the start. */
+static uint64_t passing_event(const struct latency *latency, uint64_t seconds)
+{
+    uint64_t rate = (uint64_t)latency->settings.rate;
+
+    return (seconds + WORKLOAD_LATENESS_S) * rate + latency->settings.partitions - 1;
+}
+
+static unsigned prompts_sent(const struct latency *latency)
+{
+    return (unsigned)(latency->settings.events / latency->prompt_every);
+}
+
+static unsigned windows_passed(const struct latency *latency)
+{
+    unsigned windows = 0;
+
+    while (passing_event(latency, windows + 1) < latency->settings.events)
+        windows++;
+    return windows;
+}
+
+static bool all_told(const struct latency *latency)
+{
+    for (unsigned i = prompts_sent(latency); i-- > 0;)
+        if (atomic_load(&latency->told->prompts[i]) == 0)
+            return false;
+    for (unsigned i = windows_passed(latency); i-- > 0;)
+        if (atomic_load(&latency->told->windows[i]) == 0)
+            return false;
+    return true;
+}
+
+static enum status run_live(struct latency *latency, const struct plan *plan, struct error *ret_error)
+{
+    struct engine_options options = {.mode = ENGINE_LIVE};
+    struct producer_figures *producer = latency->producer.figures;
+    struct engine *engine;
+    struct usage before;
+    enum status status = STATUS_OK;
+    int left_ms = LAST_WAIT_MS;
+
+    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    /* a whole second, so that buckets begin with the events */
+    atomic_store(&producer->start_us, (wall_clock_us() / SECOND_US + 2) * SECOND_US);
+    before = usage_now();
+    while (status == STATUS_OK && left_ms > 0 && (!atomic_load(&producer->done) || !all_told(latency))) {
+        if (engine_wait(engine, WAIT_MS, ret_error) == STATUS_FATAL)
+            status = STATUS_FATAL;
+        left_ms -= atomic_load(&producer->done) ? WAIT_MS : 0;
+    }
+    latency->used = usage_since(before);
+    engine_stop(engine);
+    engine_free(engine);
+    if (status == STATUS_OK && producer->error.text[0])
+        status = fail(ret_error, "%s", producer->error.text);
+    return status;
+}
+
+static void note_wait(struct waits *waits, int64_t meant_us, int64_t told_us)
+{
+    if (told_us)
+        waits->ms[waits->count++] = (double)(told_us - meant_us) / 1000;
+    else
+        waits->missing++;
+}
+
+static void read_waits(struct latency *latency)
+{
+    int64_t start = atomic_load(&latency->producer.figures->start_us);
+
+    latency->prompts.ms = memory_new(sizeof(double) * PROMPTS_MAX);
+    latency->windows.ms = memory_new(sizeof(double) * SECONDS_MAX);
+    for (unsigned i = WARM_S * PROMPTS_A_SECOND; i < prompts_sent(latency); i++)
+        note_wait(&latency->prompts, prompt_meant_us(latency, start, i), latency->told->prompts[i]);
+    for (unsigned i = WARM_S; i < windows_passed(latency); i++)
+        note_wait(&latency->windows,
+                  producer_time_us(&latency->settings, start, passing_event(latency, i + 1)),
+                  latency->told->windows[i]);
+}
+
+static void report_waits(struct json_writer *json, const char *key, struct waits *waits, double asked)
+{
+    json_open(json, key);
+    json_unsigned(json, "told", waits->count);
+    json_unsigned(json, "never_told", waits->missing);
+    if (waits->count > 0)
+        report_percentiles(json, waits->ms, waits->count);
+    json_number(json, "p99_asked_at_most", asked);
+    json_close(json);
+}
+
+static void report(struct latency *latency, struct buffer *out)
+{
+    const struct bench_options *options = &latency->workload.options;
+    struct json_writer json;
+
+    json_begin(&json, out);
+    json_open(&json, NULL);
+    json_text(&json, "case", SPAN_LITERAL("latency"));
+    report_machine(&json);
+    json_unsigned(&json, "tasks", options->generator.tasks);
+    json_unsigned(&json, "partitions", options->partitions);
+    json_unsigned(&json, "workers", options->workers);
+    json_unsigned(&json, "seconds", options->seconds);
+    if (latency->capacity > 0)
+        json_number(&json, "capacity", latency->capacity);
+    json_number(&json, "rate", latency->settings.rate);
+    json_number(&json, "cpu_us_per_event", latency->used.cpu * 1e6 / (double)latency->settings.events);
+    json_number(&json, "producer_behind_ms_max",
+                (double)atomic_load(&latency->producer.figures->behind_us_max) / 1000);
+    report_waits(&json, "prompt_ms", &latency->prompts, 50);
+    report_waits(&json, "window_ms", &latency->windows, 100);
+    json_close(&json);
+}
+
+static void close_all(struct latency *latency)
+{
+    producer_stop(&latency->producer);
+    local_server_stop(&latency->receiver);
+    workload_close(&latency->workload);
+    if (latency->told)
+        (void)munmap(latency->told, sizeof *latency->told);
+    free(latency->prompts.ms);
+    free(latency->windows.ms);
+    free(latency);
+}
+
+enum status bench_latency(const struct bench_options *options, struct buffer *out, struct error *ret_error)
+{
+    struct latency *latency = memory_new(sizeof *latency);
+    struct bench_options empty = *options;
+    struct plan *plan = NULL;
+    enum status status;
+
+    empty.generator.events = 0;
+    status = settle_rate(latency, options, ret_error);
+    if (status == STATUS_OK)
+        status = workload_open(&empty, &latency->workload, ret_error);
+    if (status == STATUS_OK)
+        status = start_servers(latency, ret_error);
+    if (status == STATUS_OK)
+        status = make_plan(latency, &plan, ret_error);
+    if (status == STATUS_OK)
+        status = run_live(latency, plan, ret_error);
+    if (status == STATUS_OK) {
+        read_waits(latency);
+        report(latency, out);
+    }
+    if (plan)
+        plan_free(plan);
+    close_all(latency);
+    return status;
+}
