@@ -34,3 +34,8 @@ enum status bench_state(const struct bench_options *options, struct buffer *out,
  * events and for one on buckets. generator.rate: events a second; 0: half of what the program takes from a
  * backlog. Appends one JSON object: percentiles in milliseconds, and how many were never told. */
 enum status bench_latency(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+
+/* The bulk sink alone against the null server, which refuses 0, 1 and 20 of a hundred items for now.
+ * generator.events: documents. Appends one JSON object: documents and megabytes a second, CPU a document, and
+ * whether each was taken exactly once; a document lost or with two verdicts is STATUS_FATAL. */
+enum status bench_bulk(const struct bench_options *options, struct buffer *out, struct error *ret_error);

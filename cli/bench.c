@@ -20,12 +20,23 @@ static const char usage[] =
     "       weir bench state [options]               checkpoints and restarts with a million series\n"
     "       weir bench latency --brokers B [options] from an event to its notification, at half of the "
     "capacity or --rate\n"
+    "       weir bench bulk [options]                the bulk sink alone, with items that are refused for "
+    "now\n"
     "       weir bench generate [options]            prints the events\n"
     "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
     "         --partitions N --runs N --workers N --seconds N\n";
 
-enum bench_case { CASE_KAFKA, CASE_FILE, CASE_MEMORY, CASE_STATE, CASE_LATENCY, CASE_GENERATE, CASES };
+enum bench_case {
+    CASE_KAFKA,
+    CASE_FILE,
+    CASE_MEMORY,
+    CASE_STATE,
+    CASE_LATENCY,
+    CASE_BULK,
+    CASE_GENERATE,
+    CASES
+};
 
 static const struct bench_defaults {
     const char *name;
@@ -39,6 +50,7 @@ static const struct bench_defaults {
         {.name = "memory", .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
     [CASE_STATE] = {.name = "state", .events = 8000000, .tasks = 1000000, .rounds_s = 60},
     [CASE_LATENCY] = {.name = "latency", .tasks = 2000, .finds_rate = true, .needs_brokers = true},
+    [CASE_BULK] = {.name = "bulk", .events = 2000000, .tasks = 2000},
     [CASE_GENERATE] = {.name = "generate", .events = 1000, .tasks = 2000},
 };
 
@@ -176,10 +188,11 @@ int cli_bench(int argc, char **argv)
     if (which == CASE_GENERATE)
         return generate(&options.generator);
     buffer_init(&report, REPORT_BYTES_MAX);
-    status = which == CASE_LATENCY  ? bench_latency(&options, &report, &error)
-             : which == CASE_MEMORY ? bench_memory(&options, &report, &error)
-             : which == CASE_STATE  ? bench_state(&options, &report, &error)
-                                    : bench_throughput(&options, &report, &error);
+    status = which == CASE_BULK      ? bench_bulk(&options, &report, &error)
+             : which == CASE_LATENCY ? bench_latency(&options, &report, &error)
+             : which == CASE_MEMORY  ? bench_memory(&options, &report, &error)
+             : which == CASE_STATE   ? bench_state(&options, &report, &error)
+                                     : bench_throughput(&options, &report, &error);
     if (status == STATUS_OK)
         (void)printf("%.*s\n", (int)report.size, report.data);
     else
