@@ -10,7 +10,8 @@ struct bench_options {
     const char *brokers; /* NULL: a file is the input */
     struct generator_options generator;
     unsigned partitions, runs, workers, seconds; /* each at least 1 */
-    bool progress;                               /* one line a step on stderr */
+    bool copy;     /* throughput: every cleaned event goes to the server, and nothing else is done */
+    bool progress; /* one line a step on stderr */
 };
 
 /* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times

@@ -155,7 +155,7 @@ static enum status run_once(struct throughput *bench, unsigned run, struct error
     note(bench, &bench->main, run, used);
     bench->documents = atomic_load(&served->documents) - documents;
     bench->counted = atomic_load(&served->counted) - counted;
-    bench->rows_match &= bench->counted == events;
+    bench->rows_match &= workload->options.copy ? bench->documents == events + 1 : bench->counted == events;
     return STATUS_OK;
 }
 
@@ -196,6 +196,13 @@ static void report_stages(struct json_writer *json, const char *metrics, double 
     json_close(json);
 }
 
+static const char *case_name(const struct bench_options *options)
+{
+    if (options->copy)
+        return options->brokers ? "copy from Kafka" : "copy";
+    return options->brokers ? "kafka" : "file";
+}
+
 static void report(struct throughput *bench, struct buffer *out)
 {
     const struct bench_options *options = &bench->workload.options;
@@ -204,7 +211,7 @@ static void report(struct throughput *bench, struct buffer *out)
 
     json_begin(&json, out);
     json_open(&json, NULL);
-    json_text(&json, "case", options->brokers ? SPAN_LITERAL("kafka") : SPAN_LITERAL("file"));
+    json_text(&json, "case", span_of(case_name(options)));
     report_machine(&json);
     json_unsigned(&json, "events", options->generator.events);
     json_unsigned(&json, "tasks", options->generator.tasks);

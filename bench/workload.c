@@ -43,6 +43,11 @@ static const char plan_measures[] =
     "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [buckets], setup: "
     "auto}\n";
 
+static const char plan_copy[] =
+    "sinks:\n"
+    "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [events], setup: "
+    "auto}\n";
+
 void workload_tell(const struct workload *workload, const char *format, ...)
 {
     va_list arguments;
@@ -191,11 +196,14 @@ enum status workload_plan_end(struct workload *workload, struct buffer *text, st
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error)
 {
+    unsigned port = workload->server.server.port;
     struct buffer text;
 
     workload_plan_begin(workload, "5s", &text);
-    buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure,
-                 (unsigned)workload->server.server.port);
+    if (workload->options.copy)
+        buffer_print(&text, plan_copy, port);
+    else
+        buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure, port);
     return workload_plan_end(workload, &text, ret_plan, ret_error);
 }
 

@@ -22,36 +22,34 @@ static const char usage[] =
     "capacity or --rate\n"
     "       weir bench bulk [options]                the bulk sink alone, with items that are refused for "
     "now\n"
+    "       weir bench copy [--brokers B] [options]  each cleaned event to the search server, from a file or "
+    "a topic\n"
     "       weir bench generate [options]            prints the events\n"
     "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
     "         --partitions N --runs N --workers N --seconds N\n";
 
-enum bench_case {
-    CASE_KAFKA,
-    CASE_FILE,
-    CASE_MEMORY,
-    CASE_STATE,
-    CASE_LATENCY,
-    CASE_BULK,
-    CASE_GENERATE,
-    CASES
-};
+typedef enum status bench_case(const struct bench_options *options, struct buffer *out,
+                               struct error *ret_error);
 
 static const struct bench_defaults {
     const char *name;
+    bench_case *run;                  /* NULL: prints the events */
     uint64_t events, tasks, rounds_s; /* rounds_s: every task has an event in so many seconds; 0: rate */
-    bool needs_brokers;
+    bool needs_brokers, takes_brokers;
     bool finds_rate; /* unless one is given */
-} cases[CASES] = {
-    [CASE_KAFKA] = {.name = "kafka", .events = 2000000, .tasks = 2000, .needs_brokers = true},
-    [CASE_FILE] = {.name = "file", .events = 1000000, .tasks = 2000},
-    [CASE_MEMORY] =
-        {.name = "memory", .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
-    [CASE_STATE] = {.name = "state", .events = 8000000, .tasks = 1000000, .rounds_s = 60},
-    [CASE_LATENCY] = {.name = "latency", .tasks = 2000, .finds_rate = true, .needs_brokers = true},
-    [CASE_BULK] = {.name = "bulk", .events = 2000000, .tasks = 2000},
-    [CASE_GENERATE] = {.name = "generate", .events = 1000, .tasks = 2000},
+    bool copy;
+} cases[] = {
+    // clang-format off
+    {.name = "kafka", .run = bench_throughput, .events = 2000000, .tasks = 2000, .needs_brokers = true},
+    {.name = "file", .run = bench_throughput, .events = 1000000, .tasks = 2000},
+    {.name = "copy", .run = bench_throughput, .events = 1000000, .tasks = 2000, .takes_brokers = true, .copy = true},
+    {.name = "bulk", .run = bench_bulk, .events = 2000000, .tasks = 2000},
+    {.name = "latency", .run = bench_latency, .tasks = 2000, .finds_rate = true, .needs_brokers = true},
+    {.name = "memory", .run = bench_memory, .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
+    {.name = "state", .run = bench_state, .events = 8000000, .tasks = 1000000, .rounds_s = 60},
+    {.name = "generate", .events = 1000, .tasks = 2000},
+    // clang-format on
 };
 
 struct request {
@@ -110,30 +108,31 @@ static bool read_options(int argc, char **argv, struct request *request)
     return true;
 }
 
-static enum bench_case find_case(const char *name)
+static const struct bench_defaults *find_case(const char *name)
 {
-    unsigned found = 0;
-
-    while (found < CASES && strcmp(name, cases[found].name) != 0)
-        found++;
-    return (enum bench_case)found;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(name, cases[i].name) == 0)
+            return &cases[i];
+    return NULL;
 }
 
-static bool read_request(int argc, char **argv, enum bench_case *ret_case, struct bench_options *ret_options)
+static bool read_request(int argc, char **argv, const struct bench_defaults **ret_case,
+                         struct bench_options *ret_options)
 {
-    enum bench_case which = argc > 1 ? find_case(argv[1]) : CASES;
+    const struct bench_defaults *which = argc > 1 ? find_case(argv[1]) : NULL;
     struct request request = {
         .start = "2024-01-01T00:00:00Z", .seed = 1, .partitions = 8, .runs = 3, .workers = 1, .seconds = 60};
     int64_t start_us;
 
-    if (which == CASES)
+    if (!which)
         return false;
-    request.events = cases[which].events;
-    request.tasks = cases[which].tasks;
-    request.rate = cases[which].finds_rate ? 0 : 10000;
+    request.events = which->events;
+    request.tasks = which->tasks;
+    request.rate = which->finds_rate ? 0 : 10000;
     if (!read_options(argc, argv, &request) ||
         !time_parse(span_of(request.start), TIME_UNIT_AUTO, TIME_NONE, &start_us) ||
-        cases[which].needs_brokers != (request.brokers != NULL))
+        (which->needs_brokers && !request.brokers) ||
+        (request.brokers && !which->needs_brokers && !which->takes_brokers))
         return false;
     *ret_case = which;
     *ret_options = (struct bench_options){
@@ -148,11 +147,12 @@ static bool read_request(int argc, char **argv, enum bench_case *ret_case, struc
         .runs = (unsigned)request.runs,
         .workers = (unsigned)request.workers,
         .seconds = (unsigned)request.seconds,
+        .copy = which->copy,
         .progress = isatty(STDERR_FILENO),
     };
-    if (cases[which].rounds_s) {
+    if (which->rounds_s) {
         ret_options->generator.in_turn = true;
-        ret_options->generator.rate = (double)request.tasks / (double)cases[which].rounds_s;
+        ret_options->generator.rate = (double)request.tasks / (double)which->rounds_s;
     }
     return true;
 }
@@ -176,7 +176,7 @@ static int generate(const struct generator_options *options)
 int cli_bench(int argc, char **argv)
 {
     struct bench_options options;
-    enum bench_case which;
+    const struct bench_defaults *which;
     struct buffer report;
     struct error error;
     enum status status;
@@ -185,14 +185,10 @@ int cli_bench(int argc, char **argv)
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    if (which == CASE_GENERATE)
+    if (!which->run)
         return generate(&options.generator);
     buffer_init(&report, REPORT_BYTES_MAX);
-    status = which == CASE_BULK      ? bench_bulk(&options, &report, &error)
-             : which == CASE_LATENCY ? bench_latency(&options, &report, &error)
-             : which == CASE_MEMORY  ? bench_memory(&options, &report, &error)
-             : which == CASE_STATE   ? bench_state(&options, &report, &error)
-                                     : bench_throughput(&options, &report, &error);
+    status = which->run(&options, &report, &error);
     if (status == STATUS_OK)
         (void)printf("%.*s\n", (int)report.size, report.data);
     else
