@@ -10,6 +10,7 @@ struct bench_options {
     const char *brokers; /* NULL: a file is the input */
     struct generator_options generator;
     unsigned partitions, runs, workers, seconds; /* each at least 1 */
+    bool uneven;   /* partition k of the topic gets about 1/k of the events, not each its turn */
     bool copy;     /* throughput: every cleaned event goes to the server, and nothing else is done */
     bool progress; /* one line a step on stderr */
 };
@@ -20,10 +21,11 @@ struct bench_options {
 enum status bench_throughput(const struct bench_options *options, struct buffer *out,
                              struct error *ret_error);
 
-/* The whole engine once over a backlog in Kafka, with the resident size of the process by messages taken.
- * Appends one JSON object: the samples, and the largest of the second half relative to the one at a fifth
- * of the backlog. */
-enum status bench_memory(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+/* The whole engine once over a backlog in Kafka, in unevenly filled partitions, with the resident size of the
+ * process and its speed by messages taken. Appends one JSON object: the samples, the largest size of the
+ * second half relative to the one at a fifth of the backlog, and the speed of the last twentieth relative to
+ * the first. */
+enum status bench_backlog(const struct bench_options *options, struct buffer *out, struct error *ret_error);
 
 /* Checkpoints and restarts with as many series as there are tasks: the program with checkpoints and
  * practically without, by turns, then a stop, a kill, and a start after each. Every one of them in a

@@ -2,9 +2,11 @@
  * leftovers. Admin requests run twice a case, the producer once an event, outside what is measured. */
 #include "bench/topic.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <librdkafka/rdkafka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -195,7 +197,16 @@ void topic_writer_close(struct topic_writer *writer)
     free(writer);
 }
 
-enum status topic_fill(const char *brokers, const char *name, unsigned partitions,
+/* The inverse of the continuous 1/x law over a hash of the number. */
+static unsigned choose_partition(uint64_t number, unsigned partitions)
+{
+    double unit = (double)(hash_bytes(&number, sizeof number, 0) >> 11) * 0x1p-53;
+    unsigned place = (unsigned)(pow(partitions + 1, unit) - 1);
+
+    return place < partitions ? place : partitions - 1;
+}
+
+enum status topic_fill(const char *brokers, const char *name, unsigned partitions, bool uneven,
                        const struct generator_options *options, struct error *ret_error)
 {
     struct topic_writer *writer;
@@ -209,8 +220,10 @@ enum status topic_fill(const char *brokers, const char *name, unsigned partition
     buffer_init(&event, EVENT_BYTES_MAX);
     status = STATUS_OK;
     while (status == STATUS_OK && generator_next(&generator, &event)) {
-        status = topic_writer_put(writer, (unsigned)((generator.next - 1) % partitions), buffer_span(&event),
-                                  ret_error);
+        unsigned partition = uneven ? choose_partition(generator.next, partitions)
+                                    : (unsigned)((generator.next - 1) % partitions);
+
+        status = topic_writer_put(writer, partition, buffer_span(&event), ret_error);
         buffer_clear(&event);
     }
     if (status == STATUS_OK)

@@ -99,7 +99,8 @@ static enum status make_input(const struct workload *workload, struct error *err
         return STATUS_FATAL;
     if (options->generator.events == 0)
         return STATUS_OK;
-    return topic_fill(options->brokers, workload->topic, options->partitions, &options->generator, error);
+    return topic_fill(options->brokers, workload->topic, options->partitions, options->uneven,
+                      &options->generator, error);
 }
 
 /* The child's error text comes back through a pipe; an empty one is success. */

@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: weir bench kafka --brokers B [options]   floor (librdkafka and decode alone) against the "
     "program\n"
     "       weir bench file [options]                the same from a file, without any service\n"
-    "       weir bench memory --brokers B [options]  resident size while a backlog is read\n"
+    "       weir bench backlog --brokers B [options] resident size and speed while a backlog is read\n"
     "       weir bench state [options]               checkpoints and restarts with a million series\n"
     "       weir bench latency --brokers B [options] from an event to its notification, at half of the "
     "capacity or --rate\n"
@@ -25,7 +25,7 @@ static const char usage[] =
     "       weir bench copy [--brokers B] [options]  each cleaned event to the search server, from a file or "
     "a topic\n"
     "       weir bench generate [options]            prints the events\n"
-    "options: --events N --tasks N (memory, state: --series N) --seed N --start TIME --rate "
+    "options: --events N --tasks N (backlog, state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
     "         --partitions N --runs N --workers N --seconds N\n";
 
@@ -38,7 +38,7 @@ static const struct bench_defaults {
     uint64_t events, tasks, rounds_s; /* rounds_s: every task has an event in so many seconds; 0: rate */
     bool needs_brokers, takes_brokers;
     bool finds_rate; /* unless one is given */
-    bool copy;
+    bool uneven, copy;
 } cases[] = {
     // clang-format off
     {.name = "kafka", .run = bench_throughput, .events = 2000000, .tasks = 2000, .needs_brokers = true},
@@ -46,7 +46,7 @@ static const struct bench_defaults {
     {.name = "copy", .run = bench_throughput, .events = 1000000, .tasks = 2000, .takes_brokers = true, .copy = true},
     {.name = "bulk", .run = bench_bulk, .events = 2000000, .tasks = 2000},
     {.name = "latency", .run = bench_latency, .tasks = 2000, .finds_rate = true, .needs_brokers = true},
-    {.name = "memory", .run = bench_memory, .events = 5000000, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
+    {.name = "backlog", .run = bench_backlog, .events = 20000000, .uneven = true, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
     {.name = "state", .run = bench_state, .events = 8000000, .tasks = 1000000, .rounds_s = 60},
     {.name = "generate", .events = 1000, .tasks = 2000},
     // clang-format on
@@ -147,6 +147,7 @@ static bool read_request(int argc, char **argv, const struct bench_defaults **re
         .runs = (unsigned)request.runs,
         .workers = (unsigned)request.workers,
         .seconds = (unsigned)request.seconds,
+        .uneven = which->uneven,
         .copy = which->copy,
         .progress = isatty(STDERR_FILENO),
     };
