@@ -10,9 +10,10 @@ struct bench_options {
     const char *brokers; /* NULL: a file is the input */
     struct generator_options generator;
     unsigned partitions, runs, workers, seconds; /* each at least 1 */
-    bool uneven;   /* partition k of the topic gets about 1/k of the events, not each its turn */
-    bool copy;     /* throughput: every cleaned event goes to the server, and nothing else is done */
-    bool progress; /* one line a step on stderr */
+    unsigned files; /* at least 1; without brokers: the events are dealt to so many */
+    bool uneven;    /* partition k of the topic gets about 1/k of the events, not each its turn */
+    bool copy;      /* throughput: every cleaned event goes to the server, and nothing else is done */
+    bool progress;  /* one line a step on stderr */
 };
 
 /* Floor (source and format alone, one worker, rows thrown away) against the whole engine, `runs` times
@@ -42,3 +43,7 @@ enum status bench_latency(const struct bench_options *options, struct buffer *ou
  * generator.events: documents. Appends one JSON object: documents and megabytes a second, CPU a document, and
  * whether each was taken exactly once; a document lost or with two verdicts is STATUS_FATAL. */
 enum status bench_bulk(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+
+/* The program over files with one worker and with two (or `workers`), by turns. Appends one JSON object: speed
+ * and CPU of both and their ratios. */
+enum status bench_workers(const struct bench_options *options, struct buffer *out, struct error *ret_error);

@@ -2,6 +2,7 @@
  * behind would show in the figures, of memory above all. */
 #include "bench/workload.h"
 
+#include "base/memory.h"
 #include "bench/topic.h"
 #include "pipeline/engine.h"
 
@@ -66,35 +67,43 @@ static void path_in(const struct workload *workload, const char *name, char ret_
     (void)snprintf(ret_path, 2 * WORKLOAD_PATH_BYTES, "%s/%s", workload->folder, name);
 }
 
-static enum status write_file(const struct workload *workload, const char *path, struct error *error)
+static enum status write_files(const struct workload *workload, struct error *error)
 {
+    const struct bench_options *options = &workload->options;
+    FILE **files = memory_new(options->files * sizeof *files);
+    char path[2 * WORKLOAD_PATH_BYTES], name[WORKLOAD_NAME_BYTES];
     struct generator generator;
     struct buffer event;
-    FILE *file = fopen(path, "w");
-    bool written = file != NULL;
+    bool written = true;
 
-    generator_init(&generator, &workload->options.generator);
+    for (unsigned i = 0; i < options->files; i++) {
+        (void)snprintf(name, sizeof name, "events-%u.jsonl", i);
+        path_in(workload, name, path);
+        files[i] = fopen(path, "w");
+        written &= files[i] != NULL;
+    }
+    generator_init(&generator, &options->generator);
     buffer_init(&event, EVENT_BYTES_MAX);
     while (written && generator_next(&generator, &event)) {
         buffer_put_char(&event, '\n');
-        written = fwrite(event.data, 1, event.size, file) == event.size;
+        written =
+            fwrite(event.data, 1, event.size, files[(generator.next - 1) % options->files]) == event.size;
         buffer_clear(&event);
     }
     buffer_free(&event);
-    if (file)
-        written = fclose(file) == 0 && written;
-    return written ? STATUS_OK : fail(error, "%s: %s", path, strerror(errno));
+    for (unsigned i = 0; i < options->files; i++)
+        if (files[i])
+            written = fclose(files[i]) == 0 && written;
+    free(files);
+    return written ? STATUS_OK : fail(error, "%s: %s", workload->folder, strerror(errno));
 }
 
 static enum status make_input(const struct workload *workload, struct error *error)
 {
     const struct bench_options *options = &workload->options;
-    char path[2 * WORKLOAD_PATH_BYTES];
 
-    if (!options->brokers) {
-        path_in(workload, "events.jsonl", path);
-        return write_file(workload, path, error);
-    }
+    if (!options->brokers)
+        return write_files(workload, error);
     if (topic_create(options->brokers, workload->topic, options->partitions, error) != STATUS_OK)
         return STATUS_FATAL;
     if (options->generator.events == 0)
@@ -173,7 +182,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
             "     format: task_json}\n",
             options->brokers, workload->topic, workload->topic, workload->plans);
     else
-        buffer_put_text(out, "  - {name: tasks, type: file, path: events.jsonl, format: task_json}\n");
+        buffer_put_text(out, "  - {name: tasks, type: file, path: events-*.jsonl, format: task_json}\n");
 }
 
 enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,

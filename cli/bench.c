@@ -22,6 +22,7 @@ static const char usage[] =
     "capacity or --rate\n"
     "       weir bench bulk [options]                the bulk sink alone, with items that are refused for "
     "now\n"
+    "       weir bench workers [options]             the same files by one worker and by several\n"
     "       weir bench copy [--brokers B] [options]  each cleaned event to the search server, from a file or "
     "a topic\n"
     "       weir bench generate [options]            prints the events\n"
@@ -39,6 +40,7 @@ static const struct bench_defaults {
     bool needs_brokers, takes_brokers;
     bool finds_rate; /* unless one is given */
     bool uneven, copy;
+    unsigned files; /* 0: one */
 } cases[] = {
     // clang-format off
     {.name = "kafka", .run = bench_throughput, .events = 2000000, .tasks = 2000, .needs_brokers = true},
@@ -47,6 +49,7 @@ static const struct bench_defaults {
     {.name = "bulk", .run = bench_bulk, .events = 2000000, .tasks = 2000},
     {.name = "latency", .run = bench_latency, .tasks = 2000, .finds_rate = true, .needs_brokers = true},
     {.name = "backlog", .run = bench_backlog, .events = 20000000, .uneven = true, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
+    {.name = "workers", .run = bench_workers, .events = 1000000, .tasks = 2000, .files = 8},
     {.name = "state", .run = bench_state, .events = 8000000, .tasks = 1000000, .rounds_s = 60},
     {.name = "generate", .events = 1000, .tasks = 2000},
     // clang-format on
@@ -147,6 +150,7 @@ static bool read_request(int argc, char **argv, const struct bench_defaults **re
         .runs = (unsigned)request.runs,
         .workers = (unsigned)request.workers,
         .seconds = (unsigned)request.seconds,
+        .files = which->files ? which->files : 1,
         .uneven = which->uneven,
         .copy = which->copy,
         .progress = isatty(STDERR_FILENO),
