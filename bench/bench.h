@@ -47,3 +47,8 @@ enum status bench_bulk(const struct bench_options *options, struct buffer *out, 
 /* The program over files with one worker and with two (or `workers`), by turns. Appends one JSON object: speed
  * and CPU of both and their ratios. */
 enum status bench_workers(const struct bench_options *options, struct buffer *out, struct error *ret_error);
+
+/* The highest rate at which what waits in the broker does not grow, by search, `seconds` a step.
+ * generator.rate: where it begins, above what is looked for; 0: by the speed over a backlog. Appends one JSON
+ * object: that rate and each step. */
+enum status bench_sustained(const struct bench_options *options, struct buffer *out, struct error *ret_error);

@@ -23,13 +23,11 @@ enum {
     SECONDS_MAX = 3600,
     PROMPTS_MAX = PROMPTS_A_SECOND * SECONDS_MAX,
     EVERY_S = 10,
-    CAPACITY_EVENTS = 1000000,
     WAIT_MS = 20,
     WARM_S = 5,               /* connecting, first keys: not counted */
     LAST_WAIT_MS = 15 * 1000, /* for notifications, once all events are sent */
 };
 
-#define CAPACITY_RATE  10000.0 /* events a second of event time */
 #define SECOND_US      INT64_C(1000000)
 #define NAME_OF_PROMPT "prompt-"
 #define NAME_OF_WINDOW "window-"
@@ -49,9 +47,9 @@ struct latency {
     struct told *told;
     struct producer_settings settings;
     struct producer producer;
-    struct generator generator; /* the producer's */
-    uint64_t prompt_every;      /* of the events; the rate is a whole multiple of it */
-    double capacity;            /* events a second; 0: the rate was given */
+    struct producer_stream stream;
+    uint64_t prompt_every; /* of the events; the rate is a whole multiple of it */
+    double capacity;       /* events a second; 0: the rate was given */
     struct usage used;
     struct waits prompts, windows;
 };
@@ -100,23 +98,12 @@ static void write_event(void *owner, uint64_t number, int64_t at_us, struct buff
     struct latency *latency = owner;
     uint64_t prompt = number / latency->prompt_every, behind = number % latency->prompt_every;
 
-    if (number == 0) {
-        struct generator_options options = latency->workload.options.generator;
-
-        options.start_us = at_us;
-        options.rate = latency->settings.rate;
-        options.jitter_us = options.closing_us = 0;
-        options.events = latency->settings.events;
-        generator_init(&latency->generator, &options);
-    }
     if (behind == 0)
         write_probe(NAME_OF_PROMPT, prompt, true, at_us, out);
     else if (behind == 1 && prompt % PROMPTS_A_SECOND == WINDOW_PROBE_PLACE)
         write_probe(NAME_OF_WINDOW, prompt / PROMPTS_A_SECOND, false, at_us, out);
-    else {
-        latency->generator.next = number;
-        (void)generator_next(&latency->generator, out);
-    }
+    else
+        producer_generate(&latency->stream, number, at_us, out);
 }
 
 static enum status make_plan(struct latency *latency, struct plan **ret_plan, struct error *ret_error)
@@ -145,43 +132,21 @@ static enum status make_plan(struct latency *latency, struct plan **ret_plan, st
     return workload_plan_end(&latency->workload, &text, ret_plan, ret_error);
 }
 
-/* The program's speed over a backlog on this machine, with broker and all. */
-static enum status find_capacity(const struct bench_options *options, double *ret_capacity,
-                                 struct error *ret_error)
-{
-    struct bench_options backlog = *options;
-    struct workload workload;
-    struct plan *plan = NULL;
-    struct usage used = {0};
-    enum status status;
-
-    backlog.generator.events = CAPACITY_EVENTS;
-    backlog.generator.rate = CAPACITY_RATE;
-    status = workload_open(&backlog, &workload, ret_error);
-    if (status == STATUS_OK)
-        status = workload_plan(&workload, EVERY_S, &plan, ret_error);
-    if (status == STATUS_OK)
-        status = workload_run(plan, &used, NULL, ret_error);
-    if (plan)
-        plan_free(plan);
-    workload_close(&workload);
-    *ret_capacity = CAPACITY_EVENTS / used.wall;
-    return status;
-}
-
 static enum status settle_rate(struct latency *latency, const struct bench_options *options,
                                struct error *ret_error)
 {
     double rate = options->generator.rate;
 
     if (rate == 0) {
-        if (find_capacity(options, &latency->capacity, ret_error) != STATUS_OK)
+        if (workload_capacity(options, &latency->capacity, ret_error) != STATUS_OK)
             return STATUS_FATAL;
         rate = latency->capacity / 2;
     }
     latency->prompt_every = rate > 2 * PROMPTS_A_SECOND ? (uint64_t)rate / PROMPTS_A_SECOND : 2;
     latency->settings.rate = (double)(latency->prompt_every * PROMPTS_A_SECOND);
     latency->settings.events = (uint64_t)latency->settings.rate * options->seconds;
+    latency->stream.options = options->generator;
+    latency->stream.options.rate = latency->settings.rate;
     return STATUS_OK;
 }
 

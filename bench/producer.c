@@ -93,3 +93,18 @@ void producer_stop(struct producer *producer)
     (void)munmap(producer->figures, sizeof *producer->figures);
     *producer = (struct producer){0};
 }
+
+void producer_generate(void *owner, uint64_t number, int64_t at_us, struct buffer *out)
+{
+    struct producer_stream *stream = owner;
+    struct generator *generator = &stream->generator;
+
+    if (generator->options.tasks == 0) {
+        stream->options.start_us = at_us - (int64_t)((double)number * 1e6 / stream->options.rate);
+        stream->options.events = UINT64_MAX;
+        stream->options.jitter_us = stream->options.closing_us = 0;
+        generator_init(generator, &stream->options);
+    }
+    generator->next = number;
+    (void)generator_next(generator, out);
+}

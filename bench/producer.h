@@ -42,3 +42,12 @@ static inline int64_t producer_time_us(const struct producer_settings *settings,
 enum status producer_start(const struct producer_settings *settings, struct producer *ret_producer,
                            struct error *ret_error);
 void producer_stop(struct producer *producer); /* does nothing when it was never started */
+
+/* Generated events whose times are those of sending: the event of settings whose owner is a stream. Their
+ * number, start, jitter and end are the producer's. */
+struct producer_stream {
+    struct generator_options options;
+    struct generator generator; /* made with the first event */
+};
+
+producer_event producer_generate;

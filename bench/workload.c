@@ -18,7 +18,15 @@
  * jitter. */
 #define CLOSING_US (180 * INT64_C(1000000))
 
-enum { WAIT_MS = 20, PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
+enum {
+    CAPACITY_EVENTS = 1000000,
+    CAPACITY_EVERY_S = 10,
+    WAIT_MS = 20,
+    PLAN_BYTES_MAX = 16 * 1024,
+    EVENT_BYTES_MAX = 4096
+};
+
+#define CAPACITY_RATE 10000.0 /* events a second of event time */
 
 static const char counted_measure[] = "arrivals";
 
@@ -265,4 +273,27 @@ void workload_close(struct workload *workload)
     if (workload->folder[0])
         remove_folder(workload);
     *workload = (struct workload){0};
+}
+
+enum status workload_capacity(const struct bench_options *options, double *ret_capacity,
+                              struct error *ret_error)
+{
+    struct bench_options backlog = *options;
+    struct workload workload;
+    struct plan *plan = NULL;
+    struct usage used = {0};
+    enum status status;
+
+    backlog.generator.events = CAPACITY_EVENTS;
+    backlog.generator.rate = CAPACITY_RATE;
+    status = workload_open(&backlog, &workload, ret_error);
+    if (status == STATUS_OK)
+        status = workload_plan(&workload, CAPACITY_EVERY_S, &plan, ret_error);
+    if (status == STATUS_OK)
+        status = workload_run(plan, &used, NULL, ret_error);
+    if (plan)
+        plan_free(plan);
+    workload_close(&workload);
+    *ret_capacity = CAPACITY_EVENTS / used.wall;
+    return status;
 }

@@ -35,6 +35,10 @@ enum status workload_plan_end(struct workload *workload, struct buffer *text, st
 /* Runs the program over the whole input. `metrics`: what it told at the end, cleared before; may be NULL. */
 enum status workload_run(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
                          struct error *ret_error);
+
+/* The program's speed over a backlog of a million events, in a workload of its own: events a second. */
+enum status workload_capacity(const struct bench_options *options, double *ret_capacity,
+                              struct error *ret_error);
 void workload_close(struct workload *workload); /* removes all of it */
 
 void workload_tell(const struct workload *workload, const char *format, ...)

@@ -22,6 +22,7 @@ static const char usage[] =
     "capacity or --rate\n"
     "       weir bench bulk [options]                the bulk sink alone, with items that are refused for "
     "now\n"
+    "       weir bench sustained --brokers B [options] the highest rate that it keeps up with, by search\n"
     "       weir bench workers [options]             the same files by one worker and by several\n"
     "       weir bench copy [--brokers B] [options]  each cleaned event to the search server, from a file or "
     "a topic\n"
@@ -36,6 +37,7 @@ typedef enum status bench_case(const struct bench_options *options, struct buffe
 static const struct bench_defaults {
     const char *name;
     bench_case *run;                  /* NULL: prints the events */
+    uint64_t seconds;                 /* 0: 60 */
     uint64_t events, tasks, rounds_s; /* rounds_s: every task has an event in so many seconds; 0: rate */
     bool needs_brokers, takes_brokers;
     bool finds_rate; /* unless one is given */
@@ -48,6 +50,7 @@ static const struct bench_defaults {
     {.name = "copy", .run = bench_throughput, .events = 1000000, .tasks = 2000, .takes_brokers = true, .copy = true},
     {.name = "bulk", .run = bench_bulk, .events = 2000000, .tasks = 2000},
     {.name = "latency", .run = bench_latency, .tasks = 2000, .finds_rate = true, .needs_brokers = true},
+    {.name = "sustained", .run = bench_sustained, .tasks = 2000, .seconds = 10, .finds_rate = true, .needs_brokers = true},
     {.name = "backlog", .run = bench_backlog, .events = 20000000, .uneven = true, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
     {.name = "workers", .run = bench_workers, .events = 1000000, .tasks = 2000, .files = 8},
     {.name = "state", .run = bench_state, .events = 8000000, .tasks = 1000000, .rounds_s = 60},
@@ -124,13 +127,14 @@ static bool read_request(int argc, char **argv, const struct bench_defaults **re
 {
     const struct bench_defaults *which = argc > 1 ? find_case(argv[1]) : NULL;
     struct request request = {
-        .start = "2024-01-01T00:00:00Z", .seed = 1, .partitions = 8, .runs = 3, .workers = 1, .seconds = 60};
+        .start = "2024-01-01T00:00:00Z", .seed = 1, .partitions = 8, .runs = 3, .workers = 1};
     int64_t start_us;
 
     if (!which)
         return false;
     request.events = which->events;
     request.tasks = which->tasks;
+    request.seconds = which->seconds ? which->seconds : 60;
     request.rate = which->finds_rate ? 0 : 10000;
     if (!read_options(argc, argv, &request) ||
         !time_parse(span_of(request.start), TIME_UNIT_AUTO, TIME_NONE, &start_us) ||
