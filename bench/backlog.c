@@ -1,7 +1,7 @@
 /* A backlog in partitions that are filled unevenly: does the process keep its size and its speed while it is
- * read? Every series has an event in every bucket, so state is complete after the first buckets; whatever
- * grows later is a leak, a queue or a heap in pieces, and what slows down later is a structure that does not
- * keep its cost. Samples are the first news of the engine past round numbers of messages. */
+ * read? State is complete after the first buckets; whatever grows later is a leak, a queue or a heap in
+ * pieces, and what slows down later is a structure that does not keep its cost. Samples are the first news of
+ * the engine past round numbers of messages: every million of the twenty, which is ten buckets. */
 #include "bench/report.h"
 #include "bench/workload.h"
 
@@ -12,9 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* 100,000 series with an event each 60 s give 125,000 events a bucket of 75 s: samples each 250,000
- * messages all see the same phase of the bucket, and what differs between them is growth. */
-enum { EVERY_S = 75, WAIT_MS = 10, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024 };
+enum { EVERY_S = 10, WAIT_MS = 10, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct sample {
     uint64_t messages, resident_bytes;
@@ -183,7 +181,7 @@ static void report(const struct workload *workload, const struct samples *sample
     json_text(&json, "case", SPAN_LITERAL("backlog"));
     report_machine(&json);
     json_unsigned(&json, "events", input->events);
-    json_unsigned(&json, "series", input->tasks);
+    json_unsigned(&json, "tasks", input->tasks);
     json_unsigned(&json, "partitions", workload->options.partitions);
     json_unsigned(&json, "workers", workload->options.workers);
     json_number(&json, "seconds", used.wall);

@@ -27,7 +27,7 @@ static const char usage[] =
     "       weir bench copy [--brokers B] [options]  each cleaned event to the search server, from a file or "
     "a topic\n"
     "       weir bench generate [options]            prints the events\n"
-    "options: --events N --tasks N (backlog, state: --series N) --seed N --start TIME --rate "
+    "options: --events N --tasks N (state: --series N) --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
     "         --partitions N --runs N --workers N --seconds N\n";
 
@@ -51,7 +51,7 @@ static const struct bench_defaults {
     {.name = "bulk", .run = bench_bulk, .events = 2000000, .tasks = 2000},
     {.name = "latency", .run = bench_latency, .tasks = 2000, .finds_rate = true, .needs_brokers = true},
     {.name = "sustained", .run = bench_sustained, .tasks = 2000, .seconds = 10, .finds_rate = true, .needs_brokers = true},
-    {.name = "backlog", .run = bench_backlog, .events = 20000000, .uneven = true, .tasks = 100000, .rounds_s = 60, .needs_brokers = true},
+    {.name = "backlog", .run = bench_backlog, .events = 20000000, .tasks = 2000, .uneven = true, .needs_brokers = true},
     {.name = "workers", .run = bench_workers, .events = 1000000, .tasks = 2000, .files = 8},
     {.name = "state", .run = bench_state, .events = 8000000, .tasks = 1000000, .rounds_s = 60},
     {.name = "generate", .events = 1000, .tasks = 2000},

@@ -48,8 +48,28 @@ def check_state():
         assert 0 < report[start]["seconds"] < 5, report
 
 
+def check_copy():
+    report = json.loads(weir("copy", "--events", str(EVENTS), "--runs", "1"))
+    assert report["rows_match"] is True and report["documents"] == EVENTS + 1, report
+
+
+def check_bulk():
+    report = json.loads(weir("bulk", "--events", str(EVENTS), "--runs", "1"))
+    assert report["each_taken_once"] is True, report
+    refused = [share["refused"] for share in report["shares"]]
+    assert refused[0] == 0 and 0.005 * EVENTS < refused[1] < 0.02 * EVENTS and 0.2 * EVENTS < refused[2] < 0.3 * EVENTS, refused
+    for share in report["shares"]:
+        assert share["megabytes_per_second"]["median"] > 0 and share["cpu_us_per_document"]["median"] > 0, share
+
+
+def check_workers():
+    report = json.loads(weir("workers", "--events", str(EVENTS), "--runs", "1"))
+    assert [side["workers"] for side in report["sides"]] == [1, 2] and report["files"] == 8
+    assert report["speed_ratio"] > 0 and report["cpu_ratio"] > 0
+
+
 def check_usage():
-    for arguments in [], ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["file", "--events", "0"], ["file", "--events"]:
+    for arguments in [], ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["latency"], ["file", "--events", "0"], ["file", "--events"]:
         run = subprocess.run([sys.argv[1], "bench", *arguments], capture_output=True, text=True, timeout=60)
         assert run.returncode == 2 and run.stderr.startswith("usage:"), (arguments, run)
 
@@ -57,4 +77,7 @@ def check_usage():
 check_generate()
 check_file()
 check_state()
+check_copy()
+check_bulk()
+check_workers()
 check_usage()

@@ -436,6 +436,27 @@ def kafka_journal(bench):
     broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 
 
+def benches(bench):
+    """Every bench case that needs a broker, small: nothing is lost on the way, and every probe is told of."""
+    def report_of(case, *options):
+        return json.loads(services.run_weir("bench", case, "--brokers", bench.kafka.brokers, "--partitions", "3", *options))
+
+    bench.broker()
+    latency = report_of("latency", "--rate", "2000", "--seconds", "18")
+    for kind, told in ("prompt_ms", 13 * 20), ("window_ms", 2):
+        waits = latency[kind]
+        assert (waits["told"], waits["never_told"]) == (told, 0), latency
+        assert 0 < waits["p50"] <= waits["p99"] <= waits["p99_9"] <= waits["max"], latency
+    backlog = report_of("backlog", "--events", "60000")
+    assert backlog["rows_match"] and backlog["rows_in_buckets"] == 60000, backlog
+    assert sum(sample["messages"] > 0 for sample in backlog["samples"]) == len(backlog["samples"]) > 0
+    copy = report_of("copy", "--events", "20000", "--runs", "1")
+    assert copy["rows_match"] and copy["documents"] == 20001, copy
+    sustained = report_of("sustained", "--rate", "2000", "--seconds", "2")
+    assert len(sustained["steps"]) == 6 and sustained["steps"][0]["rate"] == 1000, sustained
+    assert 0 < sustained["events_per_second"] < 2000, sustained
+
+
 def alerts_of(bench, folder, name, *options):
     path = os.path.join(folder, name + ".jsonl")
     subprocess.run([services.program(), "replay", os.path.join(folder, "weir.yaml"), "--alerts", path, *options], check=True,
@@ -499,7 +520,8 @@ SCENARIOS = (
 
 
 # These need a broker only, of their own: they run beside the others.
-BROKER_SCENARIOS = [("stranger", stranger.stranger), ("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
+BROKER_SCENARIOS = [("stranger", stranger.stranger), ("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal),
+                    ("benches", benches)]
 
 
 def print_table(rows, note):
