@@ -44,8 +44,8 @@ enum status bench_latency(const struct bench_options *options, struct buffer *ou
  * whether each was taken exactly once; a document lost or with two verdicts is STATUS_FATAL. */
 enum status bench_bulk(const struct bench_options *options, struct buffer *out, struct error *ret_error);
 
-/* The program over files with one worker and with two (or `workers`), by turns. Appends one JSON object: speed
- * and CPU of both and their ratios. */
+/* The program over files with one worker and with two (or `workers`), by turns. Appends one JSON object:
+ * speed and CPU of both and their ratios. */
 enum status bench_workers(const struct bench_options *options, struct buffer *out, struct error *ret_error);
 
 /* The highest rate at which what waits in the broker does not grow, by search, `seconds` a step.

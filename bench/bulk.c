@@ -1,8 +1,8 @@
 /* The bulk sink alone, through its own table as the workers call it, into the null server over loopback: what
  * one core can send, and what it costs when the server refuses a share of the items and they come again.
  * Bodies are those of a few generated events; every document has an id of its own, and the ids are the same
- * for each share, so that their sums must be equal. What was refused comes again after 10 to 100 ms, not half a
- * second and more as by default: the last few items would otherwise take a minute. */
+ * for each share, so that their sums must be equal. What was refused comes again after 10 to 100 ms, not half
+ * a second and more as by default: the last few items would otherwise take a minute. */
 #include "bench/report.h"
 #include "bench/workload.h"
 

@@ -4,7 +4,8 @@
 
 #include "base/status.h"
 
-/* Makes the topic and gives its partitions the events, in turn or partition k about 1/k of them, lz4. STATUS_OK: the broker has all of them. */
+/* Makes the topic and gives its partitions the events, in turn or partition k about 1/k of them, lz4.
+ * STATUS_OK: the broker has all of them. */
 enum status topic_create(const char *brokers, const char *name, unsigned partitions, struct error *ret_error);
 enum status topic_fill(const char *brokers, const char *name, unsigned partitions, bool uneven,
                        const struct generator_options *options, struct error *ret_error);
@@ -15,7 +16,8 @@ struct topic_writer;
 enum status topic_writer_open(const char *brokers, const char *name, unsigned linger_ms,
                               struct topic_writer **ret_writer, struct error *ret_error);
 
-/* Copies; waits while the queue is full. Moves deliveries on, as does a payload of no bytes, which is not sent. */
+/* Copies; waits while the queue is full. Moves deliveries on, as does a payload of no bytes, which is not
+ * sent. */
 enum status topic_writer_put(struct topic_writer *writer, unsigned partition, struct span payload,
                              struct error *ret_error);
 

@@ -6,6 +6,7 @@
 #include "bench/topic.h"
 #include "pipeline/engine.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -84,6 +85,7 @@ static enum status write_files(const struct workload *workload, struct error *er
     struct buffer event;
     bool written = true;
 
+    assert(options->files > 0);
     for (unsigned i = 0; i < options->files; i++) {
         (void)snprintf(name, sizeof name, "events-%u.jsonl", i);
         path_in(workload, name, path);

@@ -16,8 +16,8 @@ struct workload {
     unsigned plans;                   /* made so far; each has a consumer group of its own */
 };
 
-/* Starts the server and makes the input (of no events: an empty topic) in a process that ends before this returns, so that nothing of it
- * is measured. On failure too the workload is to be closed. */
+/* Starts the server and makes the input (of no events: an empty topic) in a process that ends before this
+ * returns, so that nothing of it is measured. On failure too the workload is to be closed. */
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
                           struct error *ret_error);
 
