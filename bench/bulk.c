@@ -38,48 +38,54 @@ struct bulk_bench {
     uint64_t finished, twice;
 };
 
-/* Decodes and encodes the events as the pipeline does. */
+/* Decodes and encodes an event as the pipeline does. */
+static bool add_body(struct bulk_bench *bench, struct format *reader, struct event_batch *batch,
+                     const struct message *message)
+{
+    struct event_origin origin = {.pipeline = bench->plan->name, .source = SPAN_LITERAL("tasks")};
+    const char *reason;
+
+    event_batch_reset(batch);
+    if (bench->plan->formats[0].type->decode(reader, message, batch, &reason) != STATUS_OK ||
+        batch->rows != 1)
+        return false;
+    batch->payload[0] = message->payload;
+    origin.id = event_id(&origin, message->offset, 0);
+    document_of_event(batch, 0, &origin, &bench->text);
+    return true;
+}
+
 static enum status make_bodies(struct bulk_bench *bench, struct error *ret_error)
 {
     const struct plan_format *format = &bench->plan->formats[0];
     struct format_context context = {.labels = &bench->plan->labels};
-    struct event_origin origin = {.pipeline = bench->plan->name, .source = SPAN_LITERAL("tasks")};
+    enum status status = STATUS_OK;
     struct event_batch batch;
     struct generator generator;
     struct format *reader;
     struct buffer event;
+    size_t starts[BODIES + 1] = {0};
 
     if (format->type->open(format->settings, &context, &reader, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     event_batch_init(&batch, BODIES, &bench->plan->labels);
     generator_init(&generator, &bench->workload.options.generator);
     buffer_init(&event, BODY_BYTES_MAX);
-    size_t ends[BODIES];
-
-    for (unsigned i = 0; i < BODIES; i++) {
-        struct message message = {.offset = i, .arrival_us = TIME_NONE};
-        const char *reason;
-
+    for (unsigned i = 0; i < BODIES && status == STATUS_OK; i++) {
         buffer_clear(&event);
         (void)generator_next(&generator, &event);
-        message.payload = buffer_span(&event);
-        event_batch_reset(&batch);
-        if (format->type->decode(reader, &message, &batch, &reason) != STATUS_OK || batch.rows != 1)
-            return fail(ret_error, "a generated event cannot be read");
-        batch.payload[0] = message.payload;
-        origin.id = event_id(&origin, i, 0);
-        document_of_event(&batch, 0, &origin, &bench->text);
-        ends[i] = bench->text.size;
+        if (!add_body(
+                bench, reader, &batch,
+                &(struct message){.payload = buffer_span(&event), .offset = i, .arrival_us = TIME_NONE}))
+            status = fail(ret_error, "a generated event cannot be read");
+        starts[i + 1] = bench->text.size;
     }
-    for (unsigned i = 0; i < BODIES; i++) {
-        size_t start = i ? ends[i - 1] : 0;
-
-        bench->bodies[i] = span_make(bench->text.data + start, ends[i] - start);
-    }
+    for (unsigned i = 0; i < BODIES; i++) /* only now the text stays where it is */
+        bench->bodies[i] = span_make(bench->text.data + starts[i], starts[i + 1] - starts[i]);
     buffer_free(&event);
     event_batch_free(&batch);
     format->type->close(reader);
-    return STATUS_OK;
+    return status;
 }
 
 static void take_verdicts(struct bulk_bench *bench, struct verdicts *verdicts)
