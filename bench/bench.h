@@ -11,8 +11,11 @@ struct bench_options {
     const char *input;   /* a recording of one's own, and its format; NULL: generated events */
     const char *format;
     struct generator_options generator; /* tasks: the series; 0: the case's own numbers of them */
-    unsigned partitions, runs, workers; /* each at least 1 */
-    bool progress;                      /* one line a step on stderr */
+    unsigned partitions, runs, workers, seconds; /* each at least 1 */
+    unsigned files; /* at least 1; without brokers: the events are dealt to so many */
+    bool uneven;    /* partition k of the topic gets about 1/k of the events, not each its turn */
+    bool copy;      /* throughput: every cleaned event goes to the server, and nothing else is done */
+    bool progress;  /* one line a step on stderr */
 };
 
 struct result;
@@ -27,8 +30,13 @@ struct bench_case {
     uint64_t events, series;
     uint64_t rate;      /* events a second of event time; 0: 10,000, or as rounds_s has it */
     uint64_t rounds_s;  /* every series has an event in so many seconds, in turn; 0: by Zipf's law */
+    uint64_t seconds;   /* 0: 60 */
+    unsigned files;     /* 0: one */
     bool takes_input;   /* a recording */
-    bool needs_brokers; /* else it takes none */
+    bool needs_brokers; /* else it takes none, */
+    bool takes_brokers; /* or a file without */
+    bool finds_rate;    /* unless one is given */
+    bool uneven, copy;
 };
 
 extern const struct bench_case bench_cases[]; /* ends with a NULL name */

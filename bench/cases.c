@@ -4,14 +4,20 @@
 
 #include <stdio.h>
 
-extern bench_run bench_decode, bench_clean, bench_score, bench_throughput, bench_memory, bench_state,
-    bench_rules, bench_aggregate, bench_hopping, bench_series, bench_encode;
+extern bench_run bench_decode, bench_clean, bench_score, bench_throughput, bench_backlog, bench_bulk,
+    bench_latency, bench_sustained, bench_workers, bench_state, bench_rules, bench_aggregate, bench_hopping,
+    bench_series, bench_encode;
 
 const struct bench_case bench_cases[] = {
     // clang-format off
     {"kafka", "floor (librdkafka and decode alone) against the program, by turns", bench_throughput, .events = 2000000, .series = 2000, .needs_brokers = true},
     {"file", "the same from a file, without any service", bench_throughput, .events = 1000000, .series = 2000},
-    {"memory", "resident size while a backlog is read", bench_memory, .events = 5000000, .series = 100000, .rounds_s = 60, .needs_brokers = true},
+    {"copy", "each cleaned event to the search server, from a file or a topic", bench_throughput, .events = 1000000, .series = 2000, .takes_brokers = true, .copy = true},
+    {"bulk", "the bulk sink alone, with 0, 1 and 20 % of the items refused for now", bench_bulk, .events = 2000000, .series = 2000},
+    {"workers", "the same files by one worker and by two, or --workers", bench_workers, .events = 1000000, .series = 2000, .files = 8},
+    {"latency", "from an event to its notification, at half of the capacity or --rate", bench_latency, .series = 2000, .finds_rate = true, .needs_brokers = true},
+    {"sustained", "the highest rate that it keeps up with, by search", bench_sustained, .series = 2000, .seconds = 10, .finds_rate = true, .needs_brokers = true},
+    {"backlog", "resident size and speed while a backlog is read, from uneven partitions", bench_backlog, .events = 20000000, .series = 2000, .uneven = true, .needs_brokers = true},
     {"state", "checkpoints and restarts with a million series", bench_state, .events = 8000000, .series = 1000000, .rounds_s = 60},
     {"decode", "messages to rows, by format; --input F [--format NAME]: of a recording", bench_decode, .events = 500000, .series = 2000, .takes_input = true},
     {"clean", "clean steps alone", bench_clean, .events = 300000, .series = 2000},

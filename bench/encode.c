@@ -33,9 +33,8 @@ static void encode_event(struct encoding *encoding, uint32_t row, struct documen
     const struct event_batch *batch = &encoding->rig.batch;
 
     event_writer_put(encoding->writer, row, &encoding->text);
-    *ret_document = (struct document){.kind = DOC_EVENT,
-                                      .id = event_writer_id(encoding->writer, row),
-                                      .time_us = batch->time_us[row]};
+    *ret_document = (struct document){
+        .kind = DOC_EVENT, .id = event_writer_id(encoding->writer, row), .time_us = batch->time_us[row]};
 }
 
 /* A bucket of one row. */
@@ -78,9 +77,8 @@ static enum status open_sink(struct encoding *encoding, struct error *ret_error)
 /* One batch, from where it stands; it ends early where the sink is full. */
 static uint32_t encode_batch(struct encoding *encoding, uint32_t row, encode_row *encode)
 {
-    static const struct event_origin origin = {.pipeline = SPAN_LITERAL("bench"),
-                                               .source = SPAN_LITERAL("tasks"),
-                                               .topic = SPAN_LITERAL("events")};
+    static const struct event_origin origin = {
+        .pipeline = SPAN_LITERAL("bench"), .source = SPAN_LITERAL("tasks"), .topic = SPAN_LITERAL("events")};
     struct usage before = usage_now();
 
     event_writer_begin(encoding->writer, &encoding->rig.batch, &origin);

@@ -8,6 +8,7 @@ struct usage { /* seconds; of the whole process, all threads */
     double wall, cpu;
 };
 
+int64_t wall_clock_us(void); /* since 1970 */
 struct usage usage_now(void);
 struct usage usage_since(struct usage before);
 

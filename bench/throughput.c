@@ -7,14 +7,12 @@
 #include "bench/workload.h"
 
 #include "base/memory.h"
-#include "pipeline/engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { EVERY_S = 10, WAIT_MS = 20, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
+enum { EVERY_S = 10, BATCH_ROWS = 1024, SLEEP_US = 1000, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct floor_reader {
     const struct source_type *source_type;
@@ -35,14 +33,6 @@ struct throughput {
 static void warn(void *owner, const char *text)
 {
     (void)fprintf(stderr, "weir bench: %s\n", text);
-}
-
-static int64_t wall_clock_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void decode_all(struct floor_reader *reader, size_t count)
@@ -125,27 +115,6 @@ static enum status read_input(struct plan *plan, uint64_t events, struct usage *
     return status;
 }
 
-static enum status run_engine(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
-                              struct error *ret_error)
-{
-    struct engine_options options = {.mode = ENGINE_ONCE};
-    struct usage before = usage_now();
-    struct engine *engine;
-    enum status status;
-
-    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
-    while ((status = engine_wait(engine, WAIT_MS, ret_error)) == STATUS_RETRY)
-        continue;
-    *ret_used = usage_since(before);
-    engine_stop(engine);
-    buffer_clear(metrics);
-    engine_metrics(engine, metrics);
-    buffer_put_char(metrics, '\0');
-    engine_free(engine);
-    return status;
-}
-
 static void note(struct throughput *bench, const char *side, struct usage used)
 {
     double events = (double)bench->workload.options.generator.events;
@@ -178,18 +147,20 @@ static enum status run_sides(struct throughput *bench, struct plan *plan, struct
     struct usage floor, main;
 
     if (read_input(plan, events, &floor, ret_error) != STATUS_OK ||
-        run_engine(plan, &main, &bench->metrics, ret_error) != STATUS_OK)
+        workload_run(plan, &main, &bench->metrics, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     counted = atomic_load(&served->counted) - counted;
+    documents = atomic_load(&served->documents) - documents;
+    buffer_put_char(&bench->metrics, '\0');
     note(bench, "floor", floor);
     note(bench, "main", main);
     result_add(bench->result, "times", main.wall / floor.wall, "ratio");
     result_add(bench->result, "times", main.cpu / floor.cpu, "cpu_ratio");
     note_stages(bench);
-    result_add(bench->result, "documents", (double)(atomic_load(&served->documents) - documents),
-               "documents");
+    result_add(bench->result, "documents", (double)documents, "documents");
     result_add(bench->result, "rows", (double)counted, "rows_in_buckets");
-    result_check(bench->result, "rows_match", counted == events);
+    result_check(bench->result, "rows_match",
+                 bench->workload.options.copy ? documents == events + 1 : counted == events);
     return STATUS_OK;
 }
 
@@ -215,7 +186,7 @@ enum status bench_throughput(const struct bench_options *options, struct result 
     status = workload_open(options, &bench.workload, ret_error);
     for (unsigned run = 0; run < options->runs && status == STATUS_OK; run++)
         status = run_once(&bench, ret_error);
-    if (options->brokers)
+    if (options->brokers && !options->copy)
         result_ask(result, "cpu_ratio", 2);
     workload_close(&bench.workload);
     buffer_free(&bench.metrics);

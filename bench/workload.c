@@ -2,9 +2,12 @@
  * behind would show in the figures, of memory above all. */
 #include "bench/workload.h"
 
+#include "base/memory.h"
 #include "bench/apart.h"
 #include "bench/topic.h"
+#include "pipeline/engine.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +19,15 @@
  * jitter. */
 #define CLOSING_US (180 * INT64_C(1000000))
 
-enum { PLAN_BYTES_MAX = 16 * 1024, EVENT_BYTES_MAX = 4096 };
+enum {
+    CAPACITY_EVENTS = 1000000,
+    CAPACITY_EVERY_S = 10,
+    WAIT_MS = 20,
+    PLAN_BYTES_MAX = 16 * 1024,
+    EVENT_BYTES_MAX = 4096
+};
+
+#define CAPACITY_RATE 10000.0 /* events a second of event time */
 
 static const char counted_measure[] = "arrivals";
 
@@ -43,6 +54,11 @@ static const char plan_measures[] =
     "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [buckets], setup: "
     "auto}\n";
 
+static const char plan_copy[] =
+    "sinks:\n"
+    "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [events], setup: "
+    "auto}\n";
+
 void workload_tell(const struct workload *workload, const char *format, ...)
 {
     va_list arguments;
@@ -61,41 +77,53 @@ static void path_in(const struct workload *workload, const char *name, char ret_
     (void)snprintf(ret_path, 2 * WORKLOAD_PATH_BYTES, "%s/%s", workload->folder, name);
 }
 
-static enum status write_file(const struct workload *workload, const char *path, struct error *error)
+static enum status write_files(const struct workload *workload, struct error *error)
 {
+    const struct bench_options *options = &workload->options;
+    FILE **files = memory_new(options->files * sizeof *files);
+    char path[2 * WORKLOAD_PATH_BYTES], name[WORKLOAD_NAME_BYTES];
     struct generator generator;
     struct buffer event;
-    FILE *file = fopen(path, "w");
-    bool written = file != NULL;
+    bool written = true;
 
-    generator_init(&generator, &workload->options.generator);
+    assert(options->files > 0);
+    for (unsigned i = 0; i < options->files; i++) {
+        (void)snprintf(name, sizeof name, "events-%u.jsonl", i);
+        path_in(workload, name, path);
+        files[i] = fopen(path, "w");
+        written &= files[i] != NULL;
+    }
+    generator_init(&generator, &options->generator);
     buffer_init(&event, EVENT_BYTES_MAX);
     while (written && generator_next(&generator, &event)) {
         buffer_put_char(&event, '\n');
-        written = fwrite(event.data, 1, event.size, file) == event.size;
+        written =
+            fwrite(event.data, 1, event.size, files[(generator.next - 1) % options->files]) == event.size;
         buffer_clear(&event);
     }
     buffer_free(&event);
     generator_free(&generator);
-    if (file)
-        written = fclose(file) == 0 && written;
-    return written ? STATUS_OK : fail(error, "%s: %s", path, strerror(errno));
+    for (unsigned i = 0; i < options->files; i++)
+        if (files[i])
+            written = fclose(files[i]) == 0 && written;
+    free(files);
+    return written ? STATUS_OK : fail(error, "%s: %s", workload->folder, strerror(errno));
 }
 
 static enum status make_input(void *owner, struct buffer *out, struct error *error)
 {
     const struct workload *workload = owner;
     const struct bench_options *options = &workload->options;
-    char path[2 * WORKLOAD_PATH_BYTES];
 
     (void)out;
-    if (!options->brokers) {
-        path_in(workload, "events.jsonl", path);
-        return write_file(workload, path, error);
-    }
+    if (!options->brokers)
+        return write_files(workload, error);
     if (topic_create(options->brokers, workload->topic, options->partitions, error) != STATUS_OK)
         return STATUS_FATAL;
-    return topic_fill(options->brokers, workload->topic, options->partitions, &options->generator, error);
+    if (options->generator.events == 0)
+        return STATUS_OK;
+    return topic_fill(options->brokers, workload->topic, options->partitions, options->uneven,
+                      &options->generator, error);
 }
 
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
@@ -145,7 +173,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
             "     format: task_json}\n",
             options->brokers, workload->topic, workload->topic, workload->plans);
     else
-        buffer_put_text(out, "  - {name: tasks, type: file, path: events.jsonl, format: task_json}\n");
+        buffer_put_text(out, "  - {name: tasks, type: file, path: events-*.jsonl, format: task_json}\n");
 }
 
 enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,
@@ -169,12 +197,37 @@ enum status workload_plan_end(struct workload *workload, struct buffer *text, st
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error)
 {
+    unsigned port = workload->server.server.port;
     struct buffer text;
 
     workload_plan_begin(workload, "5s", &text);
-    buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure,
-                 (unsigned)workload->server.port);
+    if (workload->options.copy)
+        buffer_print(&text, plan_copy, port);
+    else
+        buffer_print(&text, plan_measures, counted_measure, every_s, every_s, counted_measure, port);
     return workload_plan_end(workload, &text, ret_plan, ret_error);
+}
+
+enum status workload_run(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
+                         struct error *ret_error)
+{
+    struct engine_options options = {.mode = ENGINE_ONCE};
+    struct usage before = usage_now();
+    struct engine *engine;
+    enum status status;
+
+    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    while ((status = engine_wait(engine, WAIT_MS, ret_error)) == STATUS_RETRY)
+        continue;
+    *ret_used = usage_since(before);
+    engine_stop(engine);
+    if (metrics) {
+        buffer_clear(metrics);
+        engine_metrics(engine, metrics);
+    }
+    engine_free(engine);
+    return status;
 }
 
 /* Only plain files are made in it. */
@@ -203,4 +256,27 @@ void workload_close(struct workload *workload)
     if (workload->folder[0])
         remove_folder(workload);
     *workload = (struct workload){0};
+}
+
+enum status workload_capacity(const struct bench_options *options, double *ret_capacity,
+                              struct error *ret_error)
+{
+    struct bench_options backlog = *options;
+    struct workload workload;
+    struct plan *plan = NULL;
+    struct usage used = {0};
+    enum status status;
+
+    backlog.generator.events = CAPACITY_EVENTS;
+    backlog.generator.rate = CAPACITY_RATE;
+    status = workload_open(&backlog, &workload, ret_error);
+    if (status == STATUS_OK)
+        status = workload_plan(&workload, CAPACITY_EVERY_S, &plan, ret_error);
+    if (status == STATUS_OK)
+        status = workload_run(plan, &used, NULL, ret_error);
+    if (plan)
+        plan_free(plan);
+    workload_close(&workload);
+    *ret_capacity = CAPACITY_EVENTS / used.wall;
+    return status;
 }

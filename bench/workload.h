@@ -2,10 +2,11 @@
 #pragma once
 #include "bench/bench.h"
 #include "bench/null_server.h"
+#include "bench/report.h"
 
 #include "pipeline/plan.h"
 
-enum { WORKLOAD_NAME_BYTES = 64, WORKLOAD_PATH_BYTES = 256 };
+enum { WORKLOAD_NAME_BYTES = 64, WORKLOAD_PATH_BYTES = 256, WORKLOAD_LATENESS_S = 10 /* of the plans */ };
 
 struct workload {
     struct bench_options options;
@@ -15,8 +16,8 @@ struct workload {
     unsigned plans;                   /* made so far; each has a consumer group of its own */
 };
 
-/* Starts the server and makes the input in a process that ends before this returns, so that nothing of it
- * is measured. On failure too the workload is to be closed. */
+/* Starts the server and makes the input (of no events: an empty topic) in a process that ends before this
+ * returns, so that nothing of it is measured. On failure too the workload is to be closed. */
 enum status workload_open(const struct bench_options *options, struct workload *ret_workload,
                           struct error *ret_error);
 
@@ -31,6 +32,14 @@ extern const char workload_plan_head[]; /* name, time, and the format of generat
  * its own, whose checkpoints come each so often; measures are added; its end loads it. */
 void workload_plan_begin(struct workload *workload, const char *checkpoint, struct buffer *ret_text);
 enum status workload_plan_end(struct workload *workload, struct buffer *text, struct plan **ret_plan,
+                              struct error *ret_error);
+
+/* Runs the program over the whole input. `metrics`: what it told at the end, cleared before; may be NULL. */
+enum status workload_run(const struct plan *plan, struct usage *ret_used, struct buffer *metrics,
+                         struct error *ret_error);
+
+/* The program's speed over a backlog of a million events, in a workload of its own: events a second. */
+enum status workload_capacity(const struct bench_options *options, double *ret_capacity,
                               struct error *ret_error);
 void workload_close(struct workload *workload); /* removes all of it */
 

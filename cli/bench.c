@@ -22,7 +22,7 @@ static const char usage[] =
     "       weir bench generate [options] [shapes]    prints synthetic events\n"
     "options: --brokers B --events N --series N --seed N --start TIME --rate "
     "EVENTS_PER_SECOND_OF_EVENT_TIME\n"
-    "         --jitter DURATION --partitions N --runs N --workers N --input F [--format NAME]\n"
+    "         --jitter DURATION --partitions N --runs N --workers N --seconds N --input F [--format NAME]\n"
     "shapes:  --daily PERCENT     how far the rate swings over a day\n"
     "         --bursts FACTOR     of the rate, in one minute of each quarter of an hour\n"
     "         --late PERCENT      of the events come 15 s to an hour late\n"
@@ -35,7 +35,7 @@ static const struct bench_case generator_case = {.name = "generate", .events = 1
 
 struct request {
     const char *brokers, *start, *out, *input, *format, *jitter;
-    uint64_t events, series, seed, rate, partitions, runs, workers;
+    uint64_t events, series, seed, rate, partitions, runs, workers, seconds;
     uint64_t daily, bursts, late, retries, nested; /* shapes of generated events */
     int64_t start_us, jitter_us;
 };
@@ -76,6 +76,7 @@ static bool read_request(int argc, char **argv, struct request *ret_request)
         {"--partitions", NULL, &request->partitions, 10000},
         {"--runs", NULL, &request->runs, 1000},
         {"--workers", NULL, &request->workers, 64},
+        {"--seconds", NULL, &request->seconds, 3600},
         {"--jitter", &request->jitter, NULL, 0},
         {"--daily", NULL, &request->daily, 100},
         {"--bursts", NULL, &request->bursts, 1000},
@@ -112,10 +113,11 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
 {
     const struct request *request = owner;
     uint64_t series = or_default(request->series, bench_case->series);
-    uint64_t rate = or_default(request->rate, or_default(bench_case->rate, 10000));
+    uint64_t rate =
+        or_default(request->rate, or_default(bench_case->rate, bench_case->finds_rate ? 0 : 10000));
 
     *ret_options = (struct bench_options){
-        .brokers = bench_case->needs_brokers ? request->brokers : NULL,
+        .brokers = bench_case->needs_brokers || bench_case->takes_brokers ? request->brokers : NULL,
         .input = bench_case->takes_input ? request->input : NULL,
         .format = bench_case->takes_input ? request->format : NULL,
         .generator = {.events = or_default(request->events, bench_case->events),
@@ -132,6 +134,10 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
         .partitions = (unsigned)or_default(request->partitions, 8),
         .runs = (unsigned)or_default(request->runs, 3),
         .workers = (unsigned)or_default(request->workers, 1),
+        .seconds = (unsigned)or_default(request->seconds, or_default(bench_case->seconds, 60)),
+        .files = bench_case->files ? bench_case->files : 1,
+        .uneven = bench_case->uneven,
+        .copy = bench_case->copy,
         .progress = isatty(STDERR_FILENO),
     };
     if (bench_case->rounds_s) {
@@ -143,7 +149,10 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
 static int list_cases(void)
 {
     for (const struct bench_case *next = bench_cases; next->name; next++)
-        (void)printf("%-12s %s%s\n", next->name, next->help, next->needs_brokers ? " (--brokers)" : "");
+        (void)printf("%-12s %s%s\n", next->name, next->help,
+                     next->needs_brokers   ? " (--brokers)"
+                     : next->takes_brokers ? " ([--brokers])"
+                                           : "");
     (void)printf("%-12s %s\n", "all", "all of these");
     return EXIT_DONE;
 }
@@ -248,7 +257,7 @@ static bool fits(const struct bench_case *bench_case, const struct request *requ
     if (bench_case != &generator_case &&
         (request->daily || request->bursts || request->late || request->retries || request->nested))
         return false;
-    return (all || bench_case->needs_brokers == (request->brokers != NULL)) &&
+    return (all || bench_case->takes_brokers || bench_case->needs_brokers == (request->brokers != NULL)) &&
            (all || bench_case->takes_input || !request->input) && (request->input || !request->format);
 }
 

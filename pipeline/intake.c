@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+enum { TURN_EVERY = 4 }; /* polls: one for whose turn it is, so that a long backlog holds up no others */
 enum { JUMP_ROWS = 32 }; /* successive rows that make a jump of unknown arrival believed */
 
 static const struct input *input_of(const struct worker *worker, const struct partition *partition)
@@ -230,6 +231,29 @@ static bool poll_partition(struct worker *worker, struct partition *partition, i
     return begin_batch(worker, partition);
 }
 
+static bool may_poll(const struct worker *worker, const struct partition *partition)
+{
+    bool full = worker->order.bytes + worker->unique.order.bytes > (size_t)worker->plan->limits.order_bytes;
+
+    return !partition->done && !beyond_horizon(worker, partition) &&
+           (!full || partition->watermark_us <= worker->rows_us);
+}
+
+/* Of those that are not at their end. What the others are ahead of it waits in memory. */
+static struct partition *slowest_partition(const struct worker *worker)
+{
+    struct partition *slowest = NULL;
+
+    for (size_t i = 0; i < worker->partition_count; i++) {
+        struct partition *partition = &worker->partitions[i];
+
+        if (!partition->done && partition->end_since_us == 0 &&
+            (!slowest || partition->watermark_us < slowest->watermark_us))
+            slowest = partition;
+    }
+    return slowest && may_poll(worker, slowest) ? slowest : NULL;
+}
+
 static struct partition *find_to_let_go(const struct worker *worker)
 {
     for (size_t i = 0; i < worker->partition_count; i++)
@@ -254,6 +278,7 @@ static bool is_confirmed(const struct worker *worker, int64_t now_us)
 bool stage_poll(struct worker *worker, int64_t now_us)
 {
     uint64_t before = worker->figures.messages;
+    struct partition *partition;
 
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
@@ -263,23 +288,19 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         (worker->checkpoint->keeper && keeper_holding(worker->checkpoint->keeper)))
         return false;
     if (atomic_load(&worker->shared->stopping)) {
-        struct partition *partition = find_to_let_go(worker);
-
+        partition = find_to_let_go(worker);
         if (!partition)
             return false;
         take_records(worker, partition, true);
         return begin_batch(worker, partition);
     }
+    if (++worker->polls % TURN_EVERY != 0 && (partition = slowest_partition(worker)) &&
+        poll_partition(worker, partition, now_us))
+        return true;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
-        struct partition *partition = &worker->partitions[worker->next_partition];
-        bool full =
-            worker->order.bytes + worker->unique.order.bytes > (size_t)worker->plan->limits.order_bytes;
-
+        partition = &worker->partitions[worker->next_partition];
         worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
-        if (partition->done || beyond_horizon(worker, partition) ||
-            (full && partition->watermark_us > worker->rows_us))
-            continue;
-        if (poll_partition(worker, partition, now_us))
+        if (may_poll(worker, partition) && poll_partition(worker, partition, now_us))
             return true;
     }
     return worker->figures.messages > before; /* lines of a record that is not whole yet */

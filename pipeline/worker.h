@@ -106,6 +106,7 @@ struct worker {
     unsigned input_count;
     struct partition *partitions;
     size_t partition_count, partition_capacity, next_partition;
+    uint64_t polls;
 
     struct partition *at; /* partition of the batch at hand; NULL: none was taken */
     struct ledger_entry *entry;

@@ -146,12 +146,15 @@ def check_all(folder):
     assert weir("all", "--events", "2000", "--series", "500", "--runs", "2", "--out", path) == ""
     with open(path, encoding="utf-8") as file:
         found = check_document(file.read())
+    refused = [found["bulk"][f"refused_{percent}.refused"]["median"] for percent in (0, 1, 20)]
+    assert refused[0] == 0 and 10 <= refused[1] <= 40 and 400 <= refused[2] <= 600, refused
     names = [line.split()[0] for line in weir().splitlines() if not line.endswith("(--brokers)")]
     assert [*found, "all"] == names, (found.keys(), names)
     assert found["series"]["series"]["median"] == 500
     for case, figure in [("decode", "ecs.rows_per_message"), ("clean", "all.cpu_us_per_event"), ("score", "ewma.cpu_ns_per_bucket"),
                          ("aggregate", "keys_1000000.cpu_us_per_event"), ("hopping", "mean.close_cpu_ns_per_bucket"),
-                         ("rules", "rules_10000.cpu_us_per_event"), ("encode", "event_in_bulk.cpu_us_per_document")]:
+                         ("rules", "rules_10000.cpu_us_per_event"), ("encode", "event_in_bulk.cpu_us_per_document"),
+                         ("bulk", "refused_0.megabytes_per_second"), ("workers", "cpu_ratio"), ("copy", "main.cpu_us_per_event")]:
         assert found[case][figure]["min"] > 0, (case, figure)
     assert found["decode"]["celery.bad_messages"]["max"] == 0
     recorded = check_document(weir("decode", "--runs", "2", "--events", "500", "--format", "celery", "--input",
@@ -196,7 +199,7 @@ def check_report(folder):
 
 def check_usage():
     assert weir().startswith("kafka ") and "\nfile " in weir()
-    for arguments in ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["file", "--events", "0"], ["file", "--events"], \
+    for arguments in ["nothing"], ["file", "--brokers", "x"], ["kafka"], ["latency"], ["file", "--events", "0"], ["file", "--events"], \
             ["compare", "x"], ["report"], ["file", "--late", "5"], ["file", "--input", "x"], ["decode", "--format", "ecs"], \
             ["generate", "--nested", "21"], ["generate", "--late", "101"], ["generate", "--jitter", "x"]:
         run = subprocess.run([sys.argv[1], "bench", *arguments], capture_output=True, text=True, timeout=60)

@@ -436,6 +436,26 @@ def kafka_journal(bench):
     broker_test(bench, "pipeline", "test_pipeline_standby_kafka")
 
 
+def benches(bench):
+    """Every bench case that needs a broker, small: nothing is lost on the way, and every probe is told of."""
+    def figures_of(case, *options):
+        document = json.loads(services.run_weir("bench", case, "--brokers", bench.kafka.brokers, "--partitions", "3", *options))
+        result = document["results"][0]
+        assert all(result["checks"].values()), result
+        return {figure["name"]: figure["runs"] for figure in result["figures"]}
+
+    bench.broker()
+    latency = figures_of("latency", "--rate", "2000", "--seconds", "18")
+    for kind, told in ("prompt", 13 * 20), ("window", 2):
+        assert latency[kind + ".told"] == [told], latency
+        assert [0] < latency[kind + ".p50"] <= latency[kind + ".p99"] <= latency[kind + ".p99_9"] <= latency[kind + ".max"], latency
+    assert sum(figures_of("backlog", "--events", "60000")["samples.messages"]) > 60000
+    assert figures_of("copy", "--events", "20000", "--runs", "1")["documents"] == [20001]
+    sustained = figures_of("sustained", "--rate", "2000", "--seconds", "2")
+    assert len(sustained["steps.rate"]) == 6 and sustained["steps.rate"][0] == 1000, sustained
+    assert 0 < sustained["sustained"][0] < 2000, sustained
+
+
 def alerts_of(bench, folder, name, *options):
     path = os.path.join(folder, name + ".jsonl")
     subprocess.run([services.program(), "replay", os.path.join(folder, "weir.yaml"), "--alerts", path, *options], check=True,
@@ -499,7 +519,8 @@ SCENARIOS = (
 
 
 # These need a broker only, of their own: they run beside the others.
-BROKER_SCENARIOS = [("stranger", stranger.stranger), ("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal)]
+BROKER_SCENARIOS = [("stranger", stranger.stranger), ("recorded", recorded), ("kafka-source", kafka_source), ("kafka-journal", kafka_journal),
+                    ("benches", benches)]
 
 
 def print_table(rows, note):

@@ -382,6 +382,66 @@ static void test_edges(void **state)
     folder_close(&folder);
 }
 
+/* The most bytes of rows that wait for their order, when so many of ten rows are in one of two files. */
+static long order_peak(unsigned of_ten)
+{
+    static const char yaml[] = "name: test\ntime: {lateness: 1s}\nsources:\n"
+                               "- {name: one, type: file, path: one.jsonl}\n"
+                               "- {name: two, type: file, path: two.jsonl}\n";
+    enum { ROWS = 2000, STEP_US = 1000000 };
+    struct engine_options options = {.mode = ENGINE_REPLAY, .quiet = true, .stepped = true};
+    const char *paths[DOC_KINDS] = {0};
+    struct buffer files[2], metrics;
+    struct engine *engine;
+    struct folder folder;
+    struct error error;
+    long peak = 0;
+
+    folder_open(&folder);
+    for (unsigned i = 0; i < 2; i++)
+        buffer_init(&files[i], TEXT_LIMIT_BYTES);
+    for (unsigned i = 0; i < ROWS; i++)
+        buffer_print(&files[i % 10 >= of_ten],
+                     "{\"time\":%u,\"workflow\":\"w\",\"run\":\"r%u\",\"state\":\"success\"}\n",
+                     1700000000 + i / 10, i);
+    folder_put(&folder, "one.jsonl", files[0].data, files[0].size);
+    folder_put(&folder, "two.jsonl", files[1].data, files[1].size);
+    struct plan *plan = load(&folder, yaml, 1, 10);
+    assert_int_equal(collect_open(paths, &options.collect, &error), STATUS_OK);
+    if (engine_start(plan, &options, &engine, &error) != STATUS_OK)
+        fail_msg("%s", error.text);
+    buffer_init(&metrics, 1 << 20);
+    for (int64_t now_us = 0; engine_wait(engine, 0, &error) == STATUS_RETRY; now_us += STEP_US) {
+        engine_step(engine, 0, now_us);
+        buffer_clear(&metrics);
+        engine_metrics(engine, &metrics);
+        buffer_put_char(&metrics, '\0');
+        long bytes = metric(&(struct outputs){.metrics = metrics.data}, "queue_bytes{queue=\"order\"}");
+
+        peak = bytes > peak ? bytes : peak;
+    }
+    engine_stop(engine);
+    engine_free(engine);
+    assert_int_equal(collect_close(options.collect, &error), STATUS_OK);
+    plan_free(plan);
+    buffer_free(&metrics);
+    buffer_free(&files[0]);
+    buffer_free(&files[1]);
+    folder_close(&folder);
+    return peak;
+}
+
+/* A partition with more events in the same time is read more often: the others' rows would wait for it. */
+static void test_uneven_partitions(void **state)
+{
+    long even = order_peak(5), uneven = order_peak(8);
+
+    (void)state;
+    assert_true(even > 0);
+    if (uneven > 2 * even)
+        fail_msg("%ld bytes wait, %ld with evenly filled partitions", uneven, even);
+}
+
 /* A row of more text than an owner of ids can take in is put aside, and the rows around it count. */
 static void test_unique_without_room(void **state)
 {
@@ -626,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_corrections),
         cmocka_unit_test(test_shuffle),
         cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_uneven_partitions),
         cmocka_unit_test(test_unique_without_room),
         cmocka_unit_test(test_unique_is_heard),
         cmocka_unit_test(test_copies_of_one_run),

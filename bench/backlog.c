@@ -1,7 +1,7 @@
-/* Does the process keep its size while a backlog is read? Every series has an event in every bucket, so
- * state is complete after the first buckets, and whatever grows later is a leak, a queue or a heap in
- * pieces. Looked at 20 times a second while the engine runs; samples are the first looks past
- * round numbers of messages. */
+/* A backlog in partitions that are filled unevenly: does the process keep its size and its speed while it is
+ * read? State is complete after the first buckets; whatever grows later is a leak, a queue or a heap in
+ * pieces, and what slows down later is a structure that does not keep its cost. Samples are the first news of
+ * the engine past round numbers of messages: every million of the twenty, which is ten buckets. */
 #include "bench/report.h"
 #include "bench/result.h"
 #include "bench/workload.h"
@@ -9,27 +9,28 @@
 #include "pipeline/engine.h"
 
 #include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-/* 100,000 series with an event each 60 s give 125,000 events a bucket of 75 s: samples each 250,000
- * messages all see the same phase of the bucket, and what differs between them is growth. */
-enum { EVERY_S = 75, WAIT_MS = 50, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024 };
+enum { EVERY_S = 10, WAIT_MS = 10, SAMPLES = 20, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct sample {
     uint64_t messages, resident_bytes;
     uint64_t heap_bytes;  /* given out by malloc: resident without it growing is a heap in pieces */
     uint64_t state_bytes; /* of it, as the engine reckons its panes and detectors */
     uint64_t queue_bytes; /* and what waits for order or for sinks */
-    double seconds;
+    struct usage used;    /* since the start */
 };
 
 struct samples {
     struct sample items[SAMPLES];
     unsigned count;
-    uint64_t step;
+    uint64_t step, last; /* messages: between samples, at the last look */
 };
 
 static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
-                        double seconds)
+                        struct usage used)
 {
     struct mallinfo2 heap;
     uint64_t messages;
@@ -37,6 +38,9 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
     buffer_clear(metrics);
     engine_metrics(engine, metrics);
     messages = (uint64_t)report_metric(metrics, "weir_messages_total");
+    if (messages == samples->last) /* no news; the time of a sample is that of the news */
+        return;
+    samples->last = messages;
     if (samples->count >= SAMPLES || messages < samples->step * (samples->count + 1))
         return;
     while (samples->count + 1 < SAMPLES && messages >= samples->step * (samples->count + 2))
@@ -49,7 +53,7 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
                         .state_bytes = (uint64_t)report_metric(metrics, "weir_state_bytes"),
                         .queue_bytes = (uint64_t)(report_metric(metrics, "weir_queue_bytes") +
                                                   report_metric(metrics, "weir_sink_queue_bytes")),
-                        .seconds = seconds};
+                        .used = used};
 }
 
 static enum status run_engine(const struct plan *plan, struct samples *samples, struct usage *ret_used,
@@ -66,7 +70,7 @@ static enum status run_engine(const struct plan *plan, struct samples *samples, 
     buffer_init(&metrics, METRICS_BYTES_MAX);
     do {
         status = engine_wait(engine, WAIT_MS, ret_error);
-        take_sample(samples, engine, &metrics, usage_since(before).wall);
+        take_sample(samples, engine, &metrics, usage_since(before));
     } while (status == STATUS_RETRY);
     *ret_used = usage_since(before);
     buffer_free(&metrics);
@@ -75,9 +79,44 @@ static enum status run_engine(const struct plan *plan, struct samples *samples, 
     return status;
 }
 
+/* Since the sample before; 0: it was missed. */
+static struct usage usage_of_step(const struct samples *samples, unsigned place)
+{
+    static const struct sample start = {0};
+    const struct sample *sample = &samples->items[place],
+                        *before = place ? &samples->items[place - 1] : &start;
+    double messages = (double)(sample->messages - before->messages);
+
+    if (sample->messages == 0 || (place && before->messages == 0))
+        return (struct usage){0};
+    return (struct usage){.wall = (sample->used.wall - before->used.wall) / messages,
+                          .cpu = (sample->used.cpu - before->used.cpu) / messages};
+}
+
+static void note_samples(struct result *result, const struct samples *samples)
+{
+    for (unsigned i = 0; i < samples->count; i++) {
+        const struct sample *sample = &samples->items[i];
+        struct usage step = usage_of_step(samples, i);
+
+        if (sample->messages == 0)
+            continue;
+        result_add(result, "messages", (double)sample->messages, "samples.messages");
+        result_add(result, "bytes", (double)sample->resident_bytes, "samples.resident_bytes");
+        result_add(result, "bytes", (double)sample->heap_bytes, "samples.heap_bytes");
+        result_add(result, "bytes", (double)sample->state_bytes, "samples.state_bytes");
+        result_add(result, "bytes", (double)sample->queue_bytes, "samples.queue_bytes");
+        result_add(result, "s", sample->used.wall, "samples.seconds");
+        if (step.wall == 0)
+            continue;
+        result_add(result, "events/s", 1 / step.wall, "samples.events_per_second");
+        result_add(result, "us", step.cpu * 1e6, "samples.cpu_us_per_event");
+    }
+}
+
 /* The largest sample of the second half relative to the one at a fifth. Open panes swing by a bucket's worth
  * between samples, so a few percent are not growth. */
-static void report_ratios(struct result *result, const struct samples *samples)
+static void note_memory(struct result *result, const struct samples *samples)
 {
     const struct sample *reference = &samples->items[SAMPLES / 5 - 1];
     uint64_t resident = 0, heap = 0;
@@ -96,23 +135,19 @@ static void report_ratios(struct result *result, const struct samples *samples)
                (double)heap / (double)reference->heap_bytes, "heap_growth");
 }
 
-static void report_samples(struct result *result, const struct samples *samples)
+/* The last step relative to the first. */
+static void note_slowdown(struct result *result, const struct samples *samples)
 {
-    for (unsigned i = 0; i < samples->count; i++) {
-        const struct sample *sample = &samples->items[i];
+    struct usage first = usage_of_step(samples, 0), last = usage_of_step(samples, SAMPLES - 1);
 
-        if (sample->messages == 0)
-            continue;
-        result_add(result, "messages", (double)sample->messages, "samples.messages");
-        result_add(result, "bytes", (double)sample->resident_bytes, "samples.resident_bytes");
-        result_add(result, "bytes", (double)sample->heap_bytes, "samples.heap_bytes");
-        result_add(result, "bytes", (double)sample->state_bytes, "samples.state_bytes");
-        result_add(result, "bytes", (double)sample->queue_bytes, "samples.queue_bytes");
-        result_add(result, "s", sample->seconds, "samples.seconds");
-    }
+    if (first.wall == 0 || last.wall == 0)
+        return;
+    result_add(result, "times", last.wall / first.wall, "slowdown");
+    result_ask(result, "slowdown", 1.05);
+    result_add(result, "times", last.cpu / first.cpu, "cpu_growth");
 }
 
-enum status bench_memory(const struct bench_options *options, struct result *result, struct error *ret_error)
+enum status bench_backlog(const struct bench_options *options, struct result *result, struct error *ret_error)
 {
     struct samples samples = {.step = options->generator.events / SAMPLES};
     struct workload workload;
@@ -126,8 +161,9 @@ enum status bench_memory(const struct bench_options *options, struct result *res
         status = run_engine(plan, &samples, &used, ret_error);
     if (status == STATUS_OK) {
         result_add_usage(result, "", "event", (double)options->generator.events, used);
-        report_samples(result, &samples);
-        report_ratios(result, &samples);
+        note_samples(result, &samples);
+        note_memory(result, &samples);
+        note_slowdown(result, &samples);
         result_check(result, "rows_match",
                      atomic_load(&workload.server.figures->counted) == options->generator.events);
     }
