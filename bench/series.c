@@ -27,7 +27,8 @@ static void note_close(const struct aggregation *aggregation, double series, str
     result_add(result, "s", aggregation->longest_slice_s, "close_slice_cpu_seconds_max");
 }
 
-enum status bench_series(const struct bench_options *options, struct result *result, struct error *ret_error)
+static enum status run_once(const struct bench_options *options, struct result *result,
+                            struct error *ret_error)
 {
     double series = options->generator.tasks, heap_before = heap_bytes();
     struct aggregation aggregation;
@@ -52,10 +53,19 @@ enum status bench_series(const struct bench_options *options, struct result *res
                "resident_bytes_per_series");
     result_add(result, "bytes", (heap_bytes() - heap_before) / series, "heap_bytes_per_series");
     result_add(result, "bytes", (double)figures.state_bytes / series, "detector_bytes_per_series");
+    aggregation_close(&aggregation);
+    return STATUS_OK;
+}
+
+enum status bench_series(const struct bench_options *options, struct result *result, struct error *ret_error)
+{
+    enum status status = STATUS_OK;
+
+    for (unsigned run = 0; run < options->runs && status == STATUS_OK; run++)
+        status = run_once(options, result, ret_error);
     result_ask(result, "resident_bytes_per_series", 512);
     result_ask(result, "detector_bytes_per_series", 432);
     result_ask(result, "close_cpu_seconds", 1);
     result_ask(result, "close_slice_cpu_seconds_max", 0.002);
-    aggregation_close(&aggregation);
-    return STATUS_OK;
+    return status;
 }
