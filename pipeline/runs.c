@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { TEXT_ROOM = 16 }; /* what is kept of a text takes multiples of so many bytes */
+enum { TEXT_ROOM = 16, CACHE_LINE = 64 }; /* bytes; what is kept of a text takes multiples of TEXT_ROOM */
 
 const enum field run_text_fields[RUN_TEXTS] = {
     F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
@@ -609,11 +609,19 @@ void runs_meet(const struct runs *runs, struct run_row *rows, size_t count)
         struct run_row *row = &rows[i];
         const struct run_shard *shard = &runs->shards[row->shard];
 
-        row->named_key = named_key(row->alias, row->texts[RUN_WORKFLOW]);
+        row->named_key = row->task_key = named_key(row->alias, row->texts[RUN_WORKFLOW]);
         if (row->texts[RUN_TASK].size)
             row->task_key = key_of_task(row->named_key, row);
         slots_fetch(&shard->alias_slots, row->alias);
-        slots_fetch(&shard->slots, row->texts[RUN_TASK].size ? row->task_key : row->named_key);
+        slots_fetch(&shard->slots, row->named_key);
+        slots_fetch(&shard->slots, row->task_key);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct run_shard *shard = &runs->shards[rows[i].shard];
+        uint32_t slot = slots_find(&shard->slots, rows[i].task_key);
+
+        for (size_t at = 0; slot != SLOT_NONE && at < sizeof *shard->entries; at += CACHE_LINE)
+            __builtin_prefetch((const char *)&shard->entries[slot] + at);
     }
 }
 
