@@ -35,6 +35,7 @@ static void heap_push(struct order *order, const struct order_entry *entry)
 {
     size_t at = order->heap_count++;
 
+    __builtin_prefetch(entry->record); /* it leaves soon */
     order->heap = memory_reserve(order->heap, &order->heap_capacity, order->heap_count, sizeof *order->heap);
     while (at > 0 && before(entry, &order->heap[(at - 1) / 2])) {
         order->heap[at] = order->heap[(at - 1) / 2];

@@ -5,7 +5,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { TEXT_ROOM = 16, CACHE_LINE = 64 }; /* bytes; what is kept of a text takes multiples of TEXT_ROOM */
+enum {                 /* bytes */
+       TEXT_ROOM = 16, /* what is kept of a text takes multiples of these */
+       USUAL_TEXTS = 128,
+       CACHE_LINE = 64
+};
 
 const enum field run_text_fields[RUN_TEXTS] = {
     F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
@@ -603,8 +607,17 @@ static uint32_t find_task(const struct run_shard *shard, struct id128 run, const
     return slots_find(&shard->slots, *ret_key);
 }
 
+static void fetch(const void *memory, size_t size)
+{
+    for (size_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch((const char *)memory + at);
+}
+
 void runs_meet(const struct runs *runs, struct run_row *rows, size_t count)
 {
+    const struct run_entry *entries[ROWS_AT_ONCE];
+
+    assert(count <= ROWS_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
         struct run_row *row = &rows[i];
         const struct run_shard *shard = &runs->shards[row->shard];
@@ -620,9 +633,13 @@ void runs_meet(const struct runs *runs, struct run_row *rows, size_t count)
         const struct run_shard *shard = &runs->shards[rows[i].shard];
         uint32_t slot = slots_find(&shard->slots, rows[i].task_key);
 
-        for (size_t at = 0; slot != SLOT_NONE && at < sizeof *shard->entries; at += CACHE_LINE)
-            __builtin_prefetch((const char *)&shard->entries[slot] + at);
+        entries[i] = slot == SLOT_NONE ? NULL : &shard->entries[slot];
+        if (entries[i])
+            fetch(entries[i], sizeof *entries[i]);
     }
+    for (size_t i = 0; i < count; i++)
+        if (entries[i])
+            fetch(entries[i]->texts, (runs->text_count + 1) * sizeof *entries[i]->texts + USUAL_TEXTS);
 }
 
 /* What is to be retried ends where the next try is an entry of its own. */

@@ -110,7 +110,9 @@ typedef void runs_emit(void *owner, const struct run_record *run); /* borrowed d
 struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner);
 void runs_free(struct runs *runs);
 
-/* Reckons the keys of rows that are applied next, and fetches what they will look at into the cache. */
+/* Reckons the keys of at most ROWS_AT_ONCE rows that are applied next, and fetches what they will look at into
+ * the cache. */
+enum { ROWS_AT_ONCE = 32 };
 void runs_meet(const struct runs *runs, struct run_row *rows, size_t count);
 
 /* Applies the next row in order, after it has forgotten what ended more than runs.keep before the row: that
