@@ -1,6 +1,6 @@
-/* Up to some hundred thousand entries wait, once a record each is pushed and popped. Dropped: one heap of all,
- * whose pops miss the cache at every level; a merge of sorted batches, which costs as much as the small heap
- * and needs the batches to be large. */
+/* Up to some hundred thousand entries wait; a push and a pop a record. With 180,000 waiting both take 130 ns.
+ * Dropped: one heap of all, whose pops miss the cache at every level (500 ns); 8192 piles and more, to which
+ * a push misses it (135 to 195 ns); a pop that goes down to a leaf first (135 ns). */
 #include "pipeline/order.h"
 
 #include "base/memory.h"
@@ -35,6 +35,7 @@ static void heap_push(struct order *order, const struct order_entry *entry)
 {
     size_t at = order->heap_count++;
 
+    __builtin_prefetch(entry->record); /* it leaves soon */
     order->heap = memory_reserve(order->heap, &order->heap_capacity, order->heap_count, sizeof *order->heap);
     while (at > 0 && before(entry, &order->heap[(at - 1) / 2])) {
         order->heap[at] = order->heap[(at - 1) / 2];

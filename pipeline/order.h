@@ -35,8 +35,8 @@ void order_push(struct order *order, const struct order_entry *entry);
 const struct order_entry *order_first(const struct order *order); /* NULL when empty */
 void order_pop(struct order *order);                              /* releases the first entry's block */
 
-/* Pops up to `most` first entries with order times before `until_us`, or any when `all`; their blocks are then
- * the caller's to release. */
+/* Pops up to `most` first entries with order times before `until_us`, or any when `all`; their blocks are
+ * then the caller's to release. */
 size_t order_take(struct order *order, int64_t until_us, bool all, size_t most,
                   struct order_entry *ret_entries);
 

@@ -276,9 +276,11 @@ static bool apply_rows(struct worker *worker)
     struct order_entry entries[ROWS_AT_ONCE];
     size_t count = order_take(&worker->order, worker->events_us, worker->events_final, ROWS_AT_ONCE, entries);
 
-    for (size_t i = 0; i < count; i++) /* they lie where they were received, in another order */
+    for (size_t i = 0; i < count; i++) { /* they lie where they were received, in another order */
+        __builtin_prefetch(entries[i].block);
         for (size_t at = 0; at < 4 * CACHE_LINE; at += CACHE_LINE)
             __builtin_prefetch((const char *)entries[i].record + at);
+    }
     for (size_t i = 0; i < count; i++)
         open_row(worker, (const struct row_record *)entries[i].record, &worker->rows[i]);
     runs_meet(worker->runs, worker->rows, count);

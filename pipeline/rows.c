@@ -174,21 +174,32 @@ void row_record_wait(const struct row_record *record, struct block *block, struc
                                             .block = block});
 }
 
+/* Most columns are empty: they are looked at once a batch. */
+static bool is_told(const struct span *column, uint32_t rows)
+{
+    for (uint32_t row = 0; row < rows; row++)
+        if (column[row].size)
+            return true;
+    return false;
+}
+
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers)
 {
     const struct span *columns[RUN_TEXTS + LABELS_MAX];
-    unsigned text_count = RUN_TEXTS + plan->labels.count;
+    struct span texts[RUN_TEXTS + LABELS_MAX] = {0};
+    unsigned text_count = RUN_TEXTS + plan->labels.count, told[RUN_TEXTS + LABELS_MAX], told_count = 0;
 
-    for (unsigned t = 0; t < text_count; t++)
+    for (unsigned t = 0; t < text_count; t++) {
         columns[t] = t < RUN_TEXTS ? event_column(batch, run_text_fields[t]) : batch->labels[t - RUN_TEXTS];
+        if (is_told(columns[t], batch->rows))
+            told[told_count++] = t;
+    }
     for (uint32_t row = 0; row < batch->rows; row++) {
-        struct span texts[RUN_TEXTS + LABELS_MAX];
-
         if (batch->mark[row] != MARK_OK || batch->state[row] == STATE_NONE || batch->run[row].size == 0)
             continue;
-        for (unsigned t = 0; t < text_count; t++)
-            texts[t] = columns[t][row];
+        for (unsigned i = 0; i < told_count; i++)
+            texts[told[i]] = columns[told[i]][row];
         run_row_send(&(struct run_row){.partition = batch->partition[row],
                                        .time_us = batch->time_us[row],
                                        .watermark_us = batch->watermark_us[row],

@@ -5,7 +5,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { TEXT_ROOM = 16 }; /* what is kept of a text takes multiples of so many bytes */
+enum {                 /* bytes */
+       TEXT_ROOM = 16, /* what is kept of a text takes multiples of these */
+       USUAL_TEXTS = 128,
+       CACHE_LINE = 64
+};
 
 const enum field run_text_fields[RUN_TEXTS] = {
     F_SOURCE,     F_NAMESPACE, F_ENGINE, F_WORKFLOW, F_TASK, F_RUN,   F_RUN_NAME,   F_ROOT_RUN,
@@ -519,8 +523,15 @@ static struct id128 named_key(struct id128 alias, struct span workflow)
     return id_end(&builder);
 }
 
-/* The entry becomes the run last told under its alias; that is stored with the entries, so the one that was
- * it changes too. */
+/* Which run was last told is stored with the entries, so the one that was it changes too. */
+static void alias_turn(struct runs *runs, struct run_shard *shard, struct run_alias *alias,
+                       const struct run_entry *entry)
+{
+    touch(runs, shard, alias->slot);
+    alias->slot = (uint32_t)(entry - shard->entries);
+}
+
+/* The entry becomes the run last told under its alias. */
 void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_entry *entry)
 {
     bool is_new;
@@ -528,10 +539,10 @@ void run_alias_set(struct runs *runs, struct run_shard *shard, const struct run_
 
     shard->aliases = memory_reserve(shard->aliases, &shard->alias_capacity, at + 1u, sizeof *shard->aliases);
     if (is_new)
-        shard->aliases[at].unnamed = named_key(entry->alias, (struct span){0});
+        shard->aliases[at] = (struct run_alias){.slot = (uint32_t)(entry - shard->entries),
+                                                .unnamed = named_key(entry->alias, (struct span){0})};
     else
-        touch(runs, shard, shard->aliases[at].slot);
-    shard->aliases[at].slot = (uint32_t)(entry - shard->entries);
+        alias_turn(runs, shard, &shard->aliases[at], entry);
 }
 
 /* The run that a row belongs to; *ret_slot: SLOT_NONE when it begins. Many engines name runs only within a
@@ -560,7 +571,7 @@ static struct id128 find_run(const struct run_shard *shard, const struct run_row
     return row->named_key;
 }
 
-static const struct run_alias *find_alias(const struct run_shard *shard, struct id128 key)
+static struct run_alias *find_alias(const struct run_shard *shard, struct id128 key)
 {
     uint32_t at = slots_find(&shard->alias_slots, key);
 
@@ -569,16 +580,18 @@ static const struct run_alias *find_alias(const struct run_shard *shard, struct 
 
 static struct run_entry *open_run(struct runs *runs, struct run_shard *shard, const struct run_row *row)
 {
-    const struct run_alias *alias = find_alias(shard, row->alias);
+    struct run_alias *alias = find_alias(shard, row->alias);
     uint32_t slot;
     struct id128 key = find_run(shard, row, alias, &slot);
-    bool last_told = alias && alias->slot == slot;
     struct run_entry *entry = open_entry(runs, shard, key, slot, row);
 
-    if (last_told)
-        return entry;
-    entry->alias = row->alias;
-    run_alias_set(runs, shard, entry);
+    if (slot == SLOT_NONE ||
+        !alias) { /* what was evicted for a new one may have been the last under its alias */
+        entry->alias = row->alias;
+        run_alias_set(runs, shard, entry);
+    } else if (alias->slot != slot) {
+        alias_turn(runs, shard, alias, entry);
+    }
     return entry;
 }
 
@@ -603,18 +616,39 @@ static uint32_t find_task(const struct run_shard *shard, struct id128 run, const
     return slots_find(&shard->slots, *ret_key);
 }
 
+static void fetch(const void *memory, size_t size)
+{
+    for (size_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch((const char *)memory + at);
+}
+
 void runs_meet(const struct runs *runs, struct run_row *rows, size_t count)
 {
+    const struct run_entry *entries[ROWS_AT_ONCE];
+
+    assert(count <= ROWS_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
         struct run_row *row = &rows[i];
         const struct run_shard *shard = &runs->shards[row->shard];
 
-        row->named_key = named_key(row->alias, row->texts[RUN_WORKFLOW]);
+        row->named_key = row->task_key = named_key(row->alias, row->texts[RUN_WORKFLOW]);
         if (row->texts[RUN_TASK].size)
             row->task_key = key_of_task(row->named_key, row);
         slots_fetch(&shard->alias_slots, row->alias);
-        slots_fetch(&shard->slots, row->texts[RUN_TASK].size ? row->task_key : row->named_key);
+        slots_fetch(&shard->slots, row->named_key);
+        slots_fetch(&shard->slots, row->task_key);
     }
+    for (size_t i = 0; i < count; i++) {
+        const struct run_shard *shard = &runs->shards[rows[i].shard];
+        uint32_t slot = slots_find(&shard->slots, rows[i].task_key);
+
+        entries[i] = slot == SLOT_NONE ? NULL : &shard->entries[slot];
+        if (entries[i])
+            fetch(entries[i], sizeof *entries[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (entries[i])
+            fetch(entries[i]->texts, (runs->text_count + 1) * sizeof *entries[i]->texts + USUAL_TEXTS);
 }
 
 /* What is to be retried ends where the next try is an entry of its own. */

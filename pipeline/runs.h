@@ -110,13 +110,16 @@ typedef void runs_emit(void *owner, const struct run_record *run); /* borrowed d
 struct runs *runs_new(const struct plan *plan, runs_emit *emit, void *owner);
 void runs_free(struct runs *runs);
 
-/* Reckons the keys of rows that are applied next, and fetches what they will look at into the cache. */
+enum { ROWS_AT_ONCE = 32 };
+
+/* Reckons the keys of up to ROWS_AT_ONCE rows that are applied next, and fetches what they will look at
+ * into the cache. */
 void runs_meet(const struct runs *runs, struct run_row *rows, size_t count);
 
 /* Applies the next row in order, after it has forgotten what ended more than runs.keep before the row: that
  * begins anew, and only its id, version and first time stay known, of the last limits.runs. A transition is
- * emitted as a record and, unless `transitions` is NULL, appended to it as a row (state, duration, times, texts
- * of the run; texts copied into the batch). The batch must have room for one row. */
+ * emitted as a record and, unless `transitions` is NULL, appended to it as a row (state, duration, times,
+ * texts of the run; texts copied into the batch). The batch must have room for one row. */
 void runs_apply(struct runs *runs, const struct run_row *row, struct event_batch *transitions);
 
 /* Whether the row, which runs_meet has seen, would be a transition if no other row came before it. */

@@ -70,8 +70,9 @@ void watch_free(struct watch *watch);
 void watch_events(struct watch *watch, const struct event_batch *batch);
 void watch_run(struct watch *watch, const struct run_record *run); /* run owner: a transition */
 
-/* Run owner: a row that waits for its turn, which runs_meet has seen. When it says that a task has failed for good and `runs` would
- * take it now, the alert owner is told what to expect, ahead of the word that the transition will be. */
+/* Run owner: a row that waits for its turn, which runs_meet has seen. When it says that a task has failed for
+ * good and `runs` would take it now, the alert owner is told what to expect, ahead of the word that the
+ * transition will be. */
 void watch_expect(struct watch *watch, const struct runs *runs, const struct run_row *row);
 
 /* Owner side: the word is kept, with its block, until its time is passed. */

@@ -85,7 +85,7 @@ struct worker_figures {
     struct clean_figures clean;
 };
 
-enum { STAGES_MAX = 24, ROWS_AT_ONCE = 32 };
+enum { STAGES_MAX = 24 };
 
 struct worker {
     struct shared *shared;

@@ -30,9 +30,9 @@ struct rig {
     struct buffer told;
     struct id128 last_id;
     uint64_t last_version;
-    struct run_record last;                /* its texts are gone */
-    struct span result, error, error_type; /* of the next rows */
-    uint32_t shard;                        /* of the last row */
+    struct run_record last;                      /* its texts hold until the next row */
+    struct span result, error, error_type, host; /* of the next rows */
+    uint32_t shard;                              /* of the last row */
 };
 
 /* "workflow/task#attempt=state(duration ms){task counts}" */
@@ -146,6 +146,7 @@ static void send(struct rig *rig, const struct step *step, int64_t watermark_us,
     rig->batch.attempt[0] = step->attempt;
     rig->batch.result[0] = rig->result;
     rig->batch.error[0] = rig->error;
+    rig->batch.host[0] = rig->host;
     rig->batch.error_type[0] = rig->error_type;
     rig->batch.duration_ms[0] = step->duration_ms > 0 ? step->duration_ms : NAN;
     rows_send(rig->plan, &rig->batch, rig->port, 1);
@@ -475,6 +476,37 @@ static void test_untold(void **state)
     rig_close(&rig);
 }
 
+/* The last text told stays, whether it fits where the one before it was or not; an error goes with its
+ * try. */
+static void test_texts_of_all_sizes(void **state)
+{
+    char host[300] = "", error[300];
+    uint64_t random = 11;
+    uint32_t size = 0;
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, "");
+    for (unsigned i = 1; i < 500; i++) {
+        size_t most = i % 10 ? 40 : sizeof error;
+
+        memset(error, (int)('a' + i % 26), sizeof error);
+        rig.error = span_make(error, random_below(&random, most));
+        rig.host = (struct span){0};
+        if (random_below(&random, 3)) {
+            size = 1 + (uint32_t)random_below(&random, most);
+            memset(host, (int)('A' + i % 26), size);
+            rig.host = (struct span){host, size};
+        }
+        step_now(&rig, &(struct step){i, STATE_RUNNING, "w", "r", NULL, (uint16_t)i, 0});
+        assert_int_equal(rig.last.attempt, i);
+        assert_true(span_equal(rig.last.host, (struct span){host, size}));
+        assert_true(span_equal(rig.last.error, rig.error));
+        assert_true(span_is(rig.last.workflow, "w") && span_is(rig.last.run, "r"));
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,7 +514,7 @@ int main(void)
         cmocka_unit_test(test_times),    cmocka_unit_test(test_errors),
         cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),
         cmocka_unit_test(test_rerun),    cmocka_unit_test(test_rerun_of_evicted),
-        cmocka_unit_test(test_untold),
+        cmocka_unit_test(test_untold),   cmocka_unit_test(test_texts_of_all_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
