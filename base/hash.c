@@ -39,14 +39,34 @@ static void add_bytes(struct id_builder *builder, const char *data, size_t size)
     }
 }
 
+/* Whether so much can be added and the block be still open: nearly always. */
+static bool has_room(const struct id_builder *builder, size_t size)
+{
+    return size < sizeof builder->bytes - builder->used;
+}
+
 void id_add_text(struct id_builder *builder, struct span text)
 {
+    if (text.size < sizeof builder->bytes && has_room(builder, sizeof text.size + text.size)) {
+        char *to = builder->bytes + builder->used;
+
+        memcpy(to, &text.size, sizeof text.size);
+        if (text.size)
+            memcpy(to + sizeof text.size, text.data, text.size);
+        builder->used += (uint32_t)(sizeof text.size + text.size);
+        return;
+    }
     add_bytes(builder, (const char *)&text.size, sizeof text.size);
     add_bytes(builder, text.data, text.size);
 }
 
 void id_add_integer(struct id_builder *builder, int64_t value)
 {
+    if (has_room(builder, sizeof value)) {
+        memcpy(builder->bytes + builder->used, &value, sizeof value);
+        builder->used += (uint32_t)sizeof value;
+        return;
+    }
     add_bytes(builder, (const char *)&value, sizeof value);
 }
 
