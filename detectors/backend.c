@@ -1,5 +1,4 @@
-/* From a detector's opinion to a signal; runs once a closed bucket and detector, 0.5 to 1 us, nearly all of
- * it GSL's tail of Student's t.
+/* From a detector's opinion to a signal; runs once a closed bucket and detector, under 0.1 us.
  * Residuals of real series have far heavier tails than a Gaussian, so a detector's word is taken twice with
  * care. First, each series widens its own scale until one bucket in fifty lies beyond what one in fifty
  * should, counting an episode once; it never narrows below the detector's scale. Second, the tail is
@@ -12,7 +11,6 @@
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 
-#define TAIL_DEGREES    6.0
 #define TAIL_SHARE      0.02
 #define TAIL_RESIDUAL   3.142668 /* two-sided quantile of that t at TAIL_SHARE */
 #define WIDEN_STEP      0.25     /* of the scale's logarithm, for a residual beyond TAIL_RESIDUAL */
@@ -87,12 +85,25 @@ static bool is_warm(const struct backend_settings *settings, const struct backen
     return state->seen > WARM_UP_BUCKETS;
 }
 
+/* Upper tail of Student's t with 6 degrees of freedom, for distances from 0 on: for an even number of degrees it
+ * is algebraic (Abramowitz and Stegun 26.7.4), here without the difference of two numbers near 1. The same as
+ * GSL's to 1e-12 in 0.02 us instead of 0.6. */
+static double student_tail(double distance)
+{
+    double x = 6 / (6 + distance * distance); /* squared cosine of the angle */
+    double within = sqrt(1 - x) * (1 + x * (0.5 + x * 0.375));
+
+    return 0.5 * x * x * x * (0.625 + x * (0.234375 + x * 0.140625)) / (1 + within);
+}
+
 static double tail_of(const struct backend_settings *settings, double residual, bool certain)
 {
     double distance = settings->direction == BACKEND_BOTH ? fabs(residual)
                       : settings->direction == BACKEND_UP ? residual
                                                           : -residual;
-    double tail = certain ? gsl_cdf_ugaussian_Q(distance) : gsl_cdf_tdist_Q(distance, TAIL_DEGREES);
+    double tail = certain        ? gsl_cdf_ugaussian_Q(distance)
+                  : distance < 0 ? 1 - student_tail(-distance)
+                                 : student_tail(distance);
 
     if (settings->direction == BACKEND_BOTH)
         tail = fmin(2 * tail, 1);

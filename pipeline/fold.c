@@ -56,6 +56,7 @@ struct group_fold {
     struct pane_table
         *sending; /* taken from `tables`, for no row may join them; the first may be half sent */
     size_t sending_count, sending_capacity;
+    int64_t start_us, first_end_us, last_end_us; /* of the pane that the row before was in */
     struct measure_input inputs[PLAN_GROUP_MEASURES_MAX];
 };
 
@@ -91,6 +92,7 @@ struct fold *fold_new(const struct plan *plan, bool on_run, struct exchange_port
             continue;
         fold->group_count++;
         mine->group = group;
+        mine->start_us = INT64_MIN;
         mine->pane_size = sizeof(struct pane) + group->accumulators_size;
         for (unsigned m = 0; m < group->measure_count; m++) {
             struct measure_input *input = &mine->inputs[m];
@@ -411,13 +413,12 @@ static struct pane_record *begin_record(struct fold *fold, const struct plan_gro
 }
 
 static void send_correction(struct fold *fold, const struct group_fold *group, struct event_batch *batch,
-                            uint32_t row, int64_t start, int64_t first_end, struct id128 key,
-                            const struct span *texts)
+                            uint32_t row, struct id128 key, const struct span *texts)
 {
     struct pane_record *record = begin_record(fold, group->group, RECORD_CORRECTION, key, texts);
 
-    record->start_us = start;
-    record->first_end_us = first_end;
+    record->start_us = group->start_us;
+    record->first_end_us = group->first_end_us;
     record->order_us = batch->watermark_us[row];
     record->partition = batch->partition[row];
     record->offset = batch->offset[row];
@@ -452,25 +453,37 @@ static void count_late(struct fold *fold, const struct group_fold *group, struct
             fold->figures.late[group->group->measures[m]]++;
 }
 
+/* Rows come in order of time, more or less: the divisions are worth leaving out. */
+static void find_times(struct group_fold *group, int64_t time_us)
+{
+    const struct plan_group *plan = group->group;
+
+    if ((uint64_t)time_us - (uint64_t)group->start_us < (uint64_t)plan->pane_us)
+        return;
+    group->start_us = floor_div(time_us, plan->pane_us) * plan->pane_us;
+    group->first_end_us = next_multiple(group->start_us, plan->every_us);
+    group->last_end_us = floor_div(group->start_us + plan->window_us, plan->every_us) * plan->every_us;
+}
+
 static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row)
 {
     const struct plan_group *plan = group->group;
-    int64_t start = floor_div(batch->time_us[row], plan->pane_us) * plan->pane_us;
-    int64_t first_end = next_multiple(start, plan->every_us), on_time = first_end;
-    int64_t last_end = floor_div(start + plan->window_us, plan->every_us) * plan->every_us;
+    int64_t first_end;
     struct span texts[KEY_FIELDS_MAX];
     struct id128 key;
     struct pane_table *table;
     struct pane *pane;
 
+    find_times(group, batch->time_us[row]);
+    first_end = group->first_end_us;
     if (batch->watermark_us[row] >= first_end) {
         first_end = next_multiple(batch->watermark_us[row], plan->every_us);
         count_late(fold, group, batch, row);
-        fold->late_rows[row] |= first_end > last_end;
+        fold->late_rows[row] |= first_end > group->last_end_us;
         batch->notes[row] |= NOTE_LATE;
     }
-    bool correct = first_end != on_time && fold->plan->time.late == LATE_CORRECT;
-    if ((first_end > last_end && !correct) || !any_wanted(group, batch, row))
+    bool correct = first_end != group->first_end_us && fold->plan->time.late == LATE_CORRECT;
+    if ((first_end > group->last_end_us && !correct) || !any_wanted(group, batch, row))
         return;
     if (!row_key(plan, batch, row, texts, &key)) {
         fold->figures.too_many++;
@@ -478,10 +491,10 @@ static void fold_row(struct fold *fold, struct group_fold *group, struct event_b
     }
     if (correct) {
         batch->notes[row] |= NOTE_CORRECTED;
-        send_correction(fold, group, batch, row, start, on_time, key, texts);
+        send_correction(fold, group, batch, row, key, texts);
         return;
     }
-    table = find_table(fold, group, start, first_end);
+    table = find_table(fold, group, group->start_us, first_end);
     pane = table ? find_pane(fold, group, table, key, texts) : NULL;
     if (pane)
         add_row(group, batch, row, pane->accumulators);

@@ -6,7 +6,8 @@
 
 enum {
     CACHE_LINE = 64, /* bytes */
-    BLOCKS_A_STEP = 16,
+    BLOCKS_A_STEP = 64,
+    PANES_A_STEP = 1000, /* a millisecond of them */
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
     BUCKETS_A_STEP = 2000,
@@ -152,12 +153,13 @@ static void update_times(struct worker *worker, int64_t now_us)
 bool worker_take_sent(struct worker *worker, int64_t now_us)
 {
     struct block *block;
-    unsigned taken = 0;
+    unsigned taken = 0, panes = 0;
 
-    while (taken < BLOCKS_A_STEP && (block = exchange_receive(worker->port))) {
+    while (taken < BLOCKS_A_STEP && panes < PANES_A_STEP && (block = exchange_receive(worker->port))) {
         for (uint32_t at = 0; at < block->used;) {
             struct record *record = (struct record *)(block->bytes + at);
 
+            panes += record->type == RECORD_PANE;
             take_record(worker, record, block, now_us);
             at += record->size;
         }

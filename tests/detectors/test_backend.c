@@ -296,9 +296,26 @@ static void test_settings_have_ranges(void **state)
                          STATUS_FATAL);
 }
 
+/* The tail is made without GSL, which is what it must equal, far out too. */
+static void test_the_tail_is_students(void **state)
+{
+    struct backend_settings settings = {
+        .one_in = 1e6, .direction = BACKEND_UP, .warm_up_us = 1, .min_value = NAN};
+
+    for (double distance = -38; distance <= 38; distance += 0.0137) {
+        struct backend_state backend = {.seen = 1};
+        struct opinion opinion = {.residual = distance, .low = 0, .high = 1};
+        struct signal signal;
+
+        backend_judge(&settings, &backend, 1000, 1000, 1, &opinion, &signal);
+        assert_close(signal.probability, gsl_cdf_tdist_Q(distance, 6), 1e-12);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_tail_is_students),
         cmocka_unit_test(test_warm_up_is_20_values),
         cmocka_unit_test(test_warm_up_is_a_time),
         cmocka_unit_test(test_missing_value_leaves_the_state),
