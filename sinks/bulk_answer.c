@@ -1,7 +1,8 @@
 /* Once a request: an answer in which all items were stored is nothing but their statuses, in the one form
  * that all servers write, and is read by comparing with that form (a twentieth of the time); any other one
- * by one pass of yajl's callbacks. `errors` is not looked at: each item's own status decides. Tried and dropped: a tree (yajl_tree_parse), four times
- * the time and an allocation for each value of an answer of 10,000 items. */
+ * by one pass of yajl's callbacks. `errors` is not looked at: each item's own status decides. Tried and
+ * dropped: a tree (yajl_tree_parse), four times the time and an allocation for each value of an answer of
+ * 10,000 items. */
 #include "sinks/bulk_answer.h"
 
 #include "base/memory.h"
