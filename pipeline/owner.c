@@ -10,7 +10,7 @@ enum {
     PANES_A_STEP = 1000, /* a millisecond of them */
     PARCELS_A_STEP = 8,
     ROWS_A_STEP = 4096,
-    BUCKETS_A_STEP = 2000,
+    BUCKETS_A_STEP = 200,
     WITHDRAW_EVERY_US = 1000 * 1000, /* each alert that was open at the start is looked at */
     IDLE_STEP_US = 100 * 1000        /* each step is told to all others */
 };
