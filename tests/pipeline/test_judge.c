@@ -47,8 +47,8 @@ static void take_conditions(struct exchange_port *port, char *ret_text, size_t s
     }
 }
 
-/* The end of a run is told to each rule whose alert it may end: none can be open for a key that the rule's own
- * constants rule out. Rules come in their order, then rows. */
+/* The end of a run is told to each rule whose alert it may end: none can be open for a key that the rule's
+ * own constants rule out. Rules come in their order, then rows. */
 static void rules_speak_in_order_where_they_can_be_open(void **state)
 {
     struct plan *plan = plan_of(plan_text);
