@@ -19,6 +19,7 @@ struct judge {
     struct buffer texts;                     /* summary and description being made */
     struct arena scratch;                    /* of one CEL run */
     struct cel_value *values;                /* of the largest bucket rule */
+    const struct plan_measure *valued;       /* whose rules `values` are of, during one closed bucket */
     uint64_t errors;
 };
 
@@ -178,13 +179,13 @@ static bool resolve_alert(const struct text_scope *scope, struct span name, stru
 static bool resolve_name(void *owner, struct span name, struct buffer *out)
 {
     const struct text_scope *scope = owner;
-    int statistic = statistic_find(name);
+    int statistic = scope->bucket ? statistic_find(name) : -1;
     struct field_ref ref;
     struct span text;
 
     if (resolve_alert(scope, name, out))
         return true;
-    if (statistic >= 0 && scope->bucket) {
+    if (statistic >= 0) {
         put_number(out, scope->bucket->values[statistic]);
         return true;
     }
@@ -290,13 +291,15 @@ static void put_statistics(const struct bucket *bucket, struct cel_value *values
     }
 }
 
-/* Values in the order of the rule's variables, see plan_link.h. */
-static void bucket_values(const struct judge *judge, const struct plan_rule *rule,
-                          const struct judged *judged)
+/* Values in the order of the rule's variables, see plan_link.h: the same for all rules of one measure. */
+static void bucket_values(struct judge *judge, const struct plan_rule *rule, const struct judged *judged)
 {
     const struct plan_group *group = judged->group;
     struct cel_value *value = judge->values;
 
+    if (judge->valued == &judge->plan->measures[rule->measure])
+        return;
+    judge->valued = &judge->plan->measures[rule->measure];
     for (unsigned i = 0; i < group->by_count; i++)
         *value++ = (struct cel_value){.type = CEL_STRING, .text = judged->key[i]};
     put_statistics(judged->buckets[judge->plan->measures[rule->measure].place], value);
@@ -395,6 +398,7 @@ void judge_buckets(struct judge *judge, const struct judged *judged)
     uint8_t *told = judged->told + group->rule_count;
     uint32_t program;
 
+    judge->valued = NULL;
     cel_look_texts(look, judged->key, group->by_count);
     while (cel_look_next(look, &program))
         judge_rule(judge, &judge->plan->rules[group->rules[program]], judged, &judged->told[program]);

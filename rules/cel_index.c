@@ -1,15 +1,16 @@
-/* Which of many programs may be true, and of which rows: a rule on one workflow of thousands runs for the rows
- * of that workflow alone. A demand is a part of a program's top-level && that a table or a hash can answer:
+/* Which of many programs may be true, and of which rows: a rule on one workflow of thousands runs for the
+ * rows of that workflow alone. A demand is a part of a program's top-level && that a table or a hash can
+ * answer:
  *   state == 'failed', kind != 'metric' (anything that reads the state or the kind alone),
  *   workflow == 'w', labels.team in ['a', 'b'], task == 'a' || task == 'b',
  *   duration_ms > 5000.
- * Where a part is false the whole is false and no error, so leaving the row out changes nothing. The rows that
- * stay are left to the program itself, so that a false candidate (two texts of one hash) changes nothing
- * either. Programs with the same demands are a class, but for the number behind < or >: by that they are sorted,
- * and the greatest value of the class's rows says how many of them can be true.
+ * Where a part is false the whole is false and no error, so leaving the row out changes nothing. The rows
+ * that stay are left to the program itself, so that a false candidate (two texts of one hash) changes nothing
+ * either. Programs with the same demands are a class, but for the number behind < or >: by that they are
+ * sorted, and the greatest value of the class's rows says how many of them can be true.
  *
- * A batch costs a look-up for each row that the states of the classes leave over, and then the programs of the
- * classes that have rows. Classes without a text are open: they take each row of their states. */
+ * A batch costs a look-up for each row that the states of the classes leave over, and then the programs of
+ * the classes that have rows. Classes without a text are open: they take each row of their states. */
 #include "rules/cel_index.h"
 
 #include "base/memory.h"

@@ -21,16 +21,31 @@ struct id128 alert_line_id(struct id128 episode, uint64_t revision)
     return id_end(&builder);
 }
 
+/* What has no room is cut, so that the buffer holds the beginning. */
+static void put_plain(struct buffer *out, const char *data, size_t size)
+{
+    size_t room = out->limit - out->size;
+
+    if (size > room) {
+        buffer_put(out, data, room);
+        data += room;
+        size -= room;
+    }
+    buffer_put(out, data, size);
+}
+
 static void put_name(struct buffer *out, struct span name)
 {
+    uint32_t plain = 0; /* where the bytes begin that are put as they are */
+
     for (uint32_t i = 0; i < name.size; i++) {
-        if (name.data[i] == '/')
-            buffer_put_text(out, "%2F");
-        else if (name.data[i] == '%')
-            buffer_put_text(out, "%25");
-        else
-            buffer_put_char(out, name.data[i]);
+        if (name.data[i] != '/' && name.data[i] != '%')
+            continue;
+        put_plain(out, name.data + plain, i - plain);
+        buffer_put_text(out, name.data[i] == '/' ? "%2F" : "%25");
+        plain = i + 1;
     }
+    put_plain(out, name.data + plain, name.size - plain);
 }
 
 void alert_target(const struct alert *alert, struct buffer *out)

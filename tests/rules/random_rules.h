@@ -1,5 +1,5 @@
-/* Random rows of events, and random expressions over them: some that columns can run, some that they cannot, some
- * that fail. */
+/* Random rows of events, and random expressions over them: some that columns can run, some that they cannot,
+ * some that fail. */
 #pragma once
 #include "rules/cel.h"
 

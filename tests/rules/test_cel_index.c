@@ -104,7 +104,8 @@ static void free_rules(struct rules *rules)
         cel_free(rules->programs[i]);
 }
 
-/* The truth of every (program, row) by the index, 0 where it left the row out; returns how many it did not. */
+/* The truth of every (program, row) by the index, 0 where it left the row out; returns how many it did
+ * not. */
 static uint64_t run_index(struct rules *rules, struct event_batch *batch, uint8_t *ret_true, uint64_t *errors)
 {
     uint32_t program, before = 0, count;
@@ -295,7 +296,8 @@ static void a_costly_scalar_part_hides_what_stands_behind_it(void **state)
     buffer_free(&text);
 }
 
-/* Proves that the index is one: of a thousand rules on workflows only those that can be true are looked at. */
+/* Proves that the index is one: of a thousand rules on workflows only those that can be true are looked
+ * at. */
 static void rules_on_constants_are_not_scanned(void **state)
 {
     enum { MANY = 1000 };
