@@ -1,10 +1,10 @@
 /* Key hash to dense slot number; looked up once for each row and key. A cell is 8 bytes: 32 bits of the hash
- * tell nearly all other keys apart, and the keys themselves stand by slot, where the owner's data are read next
- * anyway. Growing needs the cells alone. Removal shifts the cells behind it back, so there are no tombstones to
- * wade through after a purge. Tried and dropped: the key in the cell (24 bytes: 50 instead of 33 bytes a key
- * at the mean load, and keys were kept by slot as well). Tried on paper and dropped: robin hood probing
- * (lookups of present keys are the common case and already short), and the key's low bits as home (shards are
- * chosen by them, so all keys of a shard would share homes). */
+ * tell nearly all other keys apart, and the keys themselves stand by slot, where the owner's data are read
+ * next anyway. Growing needs the cells alone. Removal shifts the cells behind it back, so there are no
+ * tombstones to wade through after a purge. Tried and dropped: the key in the cell (24 bytes: 50 and not 33
+ * bytes a key at the mean load, and keys were kept by slot as well). Tried on paper and dropped: robin hood
+ * probing (lookups of present keys are the common case and already short), and the key's low bits as home
+ * (shards are chosen by them, so all keys of a shard would share homes). */
 #include "base/slots.h"
 
 #include "base/memory.h"

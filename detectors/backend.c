@@ -85,9 +85,9 @@ static bool is_warm(const struct backend_settings *settings, const struct backen
     return state->seen > WARM_UP_BUCKETS;
 }
 
-/* Upper tail of Student's t with 6 degrees of freedom, for distances from 0 on: for an even number of degrees it
- * is algebraic (Abramowitz and Stegun 26.7.4), here without the difference of two numbers near 1. The same as
- * GSL's to 1e-12 in 0.02 us instead of 0.6. */
+/* Upper tail of Student's t with 6 degrees of freedom, for distances from 0 on: for an even number of degrees
+ * it is algebraic (Abramowitz and Stegun 26.7.4), here without the difference of two numbers near 1. The same
+ * as GSL's to 1e-12 in 0.02 us instead of 0.6. */
 static double student_tail(double distance)
 {
     double x = 6 / (6 + distance * distance); /* squared cosine of the angle */

@@ -176,9 +176,9 @@ void accumulator_merge(struct accumulator *into, const struct accumulator_layout
 static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-/* 15 digits by exact steps, nearly always: the product with 10^k is two doubles, its integer is at most 10^15,
- * and the quotient of two integers that doubles hold is rounded once, as reading the digits would be. NaN
- * where that is not so, or where the rounding is too close to call. */
+/* 15 digits by exact steps, nearly always: the product with 10^k is two doubles, its integer is at most
+ * 10^15, and the quotient of two integers that doubles hold is rounded once, as reading the digits would be.
+ * NaN where that is not so, or where the rounding is too close to call. */
 static double round_exactly(double value)
 {
     double size = fabs(value);

@@ -66,8 +66,8 @@ void accumulator_free(struct accumulator *accumulator, const struct accumulator_
 size_t accumulator_bytes(const struct accumulator *accumulator,
                          const struct accumulator_layout *layout); /* with what it owns */
 
-/* As stored, exactly; one byte when empty. What does not fit breaks the reader and leaves it empty. Parts that
- * the layout does not have are passed over, all of them without a layout. */
+/* As stored, exactly; one byte when empty. What does not fit breaks the reader and leaves it empty. Parts
+ * that the layout does not have are passed over, all of them without a layout. */
 void accumulator_pack(const struct accumulator *accumulator, const struct accumulator_layout *layout,
                       struct buffer *out);
 void accumulator_unpack(struct unpack *in, const struct accumulator_layout *layout,

@@ -421,8 +421,8 @@ static bool heeds_empty(const struct windows *windows, const struct series_table
     return false;
 }
 
-/* Drops the panes of a series whose end is closed that no end needs any more; finds the next end with something
- * to do. False: it is no longer active. */
+/* Drops the panes of a series whose end is closed that no end needs any more; finds the next end with
+ * something to do. False: it is no longer active. */
 static bool sweep(struct windows *windows, struct series_table *table, uint32_t slot)
 {
     struct series *series = &table->series[slot];
