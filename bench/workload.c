@@ -41,15 +41,26 @@ const char workload_plan_head[] =
     "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
     "level: level, message: message}}\n";
 
+/* Two detectors, and ten rules of the kinds that people write: most look at every event. */
 static const char plan_measures[] =
     "measures:\n"
     "  - {name: %s, of: count, by: [workflow, task], every: %us}\n"
     "  - {name: latency, of: duration_ms, statistics: [mean, p95], by: [workflow, task], every: %us}\n"
     "detectors:\n"
     "  - {name: slow, type: zscore, measure: latency, statistic: mean, direction: up}\n"
+    "  - {name: drifting, type: ewma, measure: latency, statistic: mean, direction: up}\n"
     "rules:\n"
     "  - {name: failed_again, on: event, when: 'state == \"failed\" && attempt >= 3', by: [workflow, task]}\n"
+    "  - {name: payments, on: event, when: 'workflow == \"payments\" && state == \"failed\"'}\n"
+    "  - {name: exports, on: event, when: 'workflow.startsWith(\"export_\") && state == \"failed\"'}\n"
+    "  - {name: long, on: event, when: 'duration_ms > 3600000'}\n"
+    "  - {name: refused, on: event, when: 'level == \"ERROR\" && message.contains(\"certificate\")'}\n"
+    "  - {name: slow_pipeline, on: event, when: 'workflow == \"pipeline_0001\" && state == \"success\" && "
+    "duration_ms > 60000'}\n"
+    "  - {name: unknown_host, on: event, when: '!host.endsWith(\".internal\")'}\n"
+    "  - {name: backfill, on: event, when: 'queue == \"backfill\" || run.startsWith(\"backfill__\")'}\n"
     "  - {name: crowd, on: bucket, measure: %s, when: 'count > 100000'}\n"
+    "  - {name: very_slow, on: bucket, measure: latency, when: 'mean > 60000 && p95 > 120000'}\n"
     "sinks:\n"
     "  - {name: search, type: elasticsearch, urls: [\"http://127.0.0.1:%u\"], send: [buckets], setup: "
     "auto}\n";

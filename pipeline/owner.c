@@ -9,7 +9,7 @@ enum {
     BLOCKS_A_STEP = 64,
     PANES_A_STEP = 1000, /* a millisecond of them */
     PARCELS_A_STEP = 8,
-    ROWS_A_STEP = 4096,
+    ROWS_A_STEP = 1024, /* and of rows that were in order */
     BUCKETS_A_STEP = 200,
     WITHDRAW_EVERY_US = 1000 * 1000, /* each alert that was open at the start is looked at */
     IDLE_STEP_US = 100 * 1000        /* each step is told to all others */
