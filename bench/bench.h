@@ -10,11 +10,12 @@ struct bench_options {
     const char *brokers; /* NULL: a file is the input */
     const char *input;   /* a recording of one's own, and its format; NULL: generated events */
     const char *format;
-    struct generator_options generator; /* tasks: the series; 0: the case's own numbers of them */
+    struct generator_options generator;          /* tasks: the series; 0: the case's own numbers of them */
     unsigned partitions, runs, workers, seconds; /* each at least 1 */
     unsigned files; /* at least 1; without brokers: the events are dealt to so many */
     bool uneven;    /* partition k of the topic gets about 1/k of the events, not each its turn */
     bool copy;      /* throughput: every cleaned event goes to the server, and nothing else is done */
+    bool runs_told; /* every event tells of a run, and runs are tracked */
     bool progress;  /* one line a step on stderr */
 };
 
@@ -36,7 +37,7 @@ struct bench_case {
     bool needs_brokers; /* else it takes none, */
     bool takes_brokers; /* or a file without */
     bool finds_rate;    /* unless one is given */
-    bool uneven, copy;
+    bool uneven, copy, runs_told;
 };
 
 extern const struct bench_case bench_cases[]; /* ends with a NULL name */

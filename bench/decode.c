@@ -191,7 +191,7 @@ static enum status corpus_read(struct corpus *corpus, const struct plan_source *
 static void write_plan(const char *input, const char *format, struct buffer *out)
 {
     buffer_init(out, PLAN_BYTES);
-    buffer_put_text(out, workload_plan_head);
+    workload_plan_head(true, out);
     buffer_put_text(out, "sources:\n  - {name: input, type: file, format: ");
     json_put_text(out, span_of(format));
     buffer_put_text(out, ", path: ");

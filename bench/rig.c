@@ -52,7 +52,8 @@ enum status rig_open(const struct generator_options *options, const char *sectio
 
     *rig = (struct rig){.greatest_us = INT64_MIN};
     buffer_init(&text, PLAN_BYTES_MAX);
-    buffer_print(&text, "%s%s%s", workload_plan_head, source, sections);
+    workload_plan_head(true, &text);
+    buffer_print(&text, "%s%s", source, sections);
     buffer_put_char(&text, '\0');
     status = rig_plan(text.data, &rig->plan, ret_error);
     buffer_free(&text);

@@ -31,15 +31,20 @@ enum {
 
 static const char counted_measure[] = "arrivals";
 
-const char workload_plan_head[] =
-    "name: bench\n"
-    "http: {listen: \"\"}\n"
-    "time: {lateness: 10s}\n"
-    "formats:\n"
-    "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: "
-    "workflow, task: task, run: run, state: state,\n"
-    "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, "
-    "level: level, message: message}}\n";
+void workload_plan_head(bool runs, struct buffer *out)
+{
+    buffer_print(
+        out,
+        "name: bench\n"
+        "http: {listen: \"\"}\n"
+        "time: {lateness: %us}\n"
+        "formats:\n"
+        "  - {name: task_json, type: fields, map: {time: time, id: id, workflow: workflow, task: task, "
+        "%s: run, state: state,\n"
+        "     duration_ms: duration_ms, attempt: attempt, host: host, queue: queue, level: level, "
+        "message: message}}\n",
+        (unsigned)WORKLOAD_LATENESS_S, runs ? "run" : "run_name");
+}
 
 /* Two detectors, and ten rules of the kinds that people write: most look at every event. */
 static const char plan_measures[] =
@@ -58,7 +63,7 @@ static const char plan_measures[] =
     "  - {name: slow_pipeline, on: event, when: 'workflow == \"pipeline_0001\" && state == \"success\" && "
     "duration_ms > 60000'}\n"
     "  - {name: unknown_host, on: event, when: '!host.endsWith(\".internal\")'}\n"
-    "  - {name: backfill, on: event, when: 'queue == \"backfill\" || run.startsWith(\"backfill__\")'}\n"
+    "  - {name: backfill, on: event, when: 'queue == \"backfill\" || run_name.startsWith(\"backfill__\")'}\n"
     "  - {name: crowd, on: bucket, measure: %s, when: 'count > 100000'}\n"
     "  - {name: very_slow, on: bucket, measure: latency, when: 'mean > 60000 && p95 > 120000'}\n"
     "sinks:\n"
@@ -174,7 +179,7 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
 
     workload->plans++;
     buffer_init(out, PLAN_BYTES_MAX);
-    buffer_put_text(out, workload_plan_head);
+    workload_plan_head(options->runs_told, out);
     buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
                  workload->plans, checkpoint);
     if (options->brokers)

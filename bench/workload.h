@@ -26,7 +26,9 @@ enum status workload_open(const struct bench_options *options, struct workload *
 enum status workload_plan(struct workload *workload, unsigned every_s, struct plan **ret_plan,
                           struct error *ret_error);
 
-extern const char workload_plan_head[]; /* name, time, and the format of generated events: task_json */
+/* The first lines of a plan, and a format for the generated events. With `runs` each of them tells of a run,
+ * and runs are tracked. */
+void workload_plan_head(bool runs, struct buffer *out);
 
 /* The same in pieces, for a case with measures of its own: begins a text with the source and a store of
  * its own, whose checkpoints come each so often; measures are added; its end loads it. */

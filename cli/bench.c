@@ -138,6 +138,7 @@ static void options_of(void *owner, const struct bench_case *bench_case, struct 
         .files = bench_case->files ? bench_case->files : 1,
         .uneven = bench_case->uneven,
         .copy = bench_case->copy,
+        .runs_told = bench_case->runs_told,
         .progress = isatty(STDERR_FILENO),
     };
     if (bench_case->rounds_s) {
