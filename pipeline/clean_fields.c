@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-
 // clang-format off
 static const struct {
     const char *name;   /* as people say it */
