@@ -41,8 +41,8 @@ PATCHES = {
         "pipeline/owner.c", "until = scored < worker->events_us ? scored : worker->events_us;",
         "until = scored == INT64_MIN ? scored : worker->events_us;", None),
     "full_rings_wait_for_each_other": (
-        "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && (block",
-        "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && (block", SMALL_RINGS),
+        "pipeline/owner.c", "while (taken < BLOCKS_A_STEP && panes",
+        "while (!exchange_stalled(worker->port) && taken < BLOCKS_A_STEP && panes", SMALL_RINGS),
     "row_sent_again_is_a_duplicate": (
         "pipeline/intake.c", "if (worker->at && worker->again)", "if (worker->at && 0)", None),
     "held_record_counts_as_read": (
