@@ -395,8 +395,9 @@ static void move_part(struct accumulator *into, uint8_t place, struct accumulato
 void accumulator_unpack(struct unpack *in, const struct accumulator_layout *layout, struct accumulator *into)
 {
     struct accumulator_layout all = accumulator_layout((1u << STATISTICS) - 1);
-    struct accumulator read = {0};
+    struct accumulator read;
 
+    memset(&read, 0, sizeof read);
     unpack_all(in, &all, &read);
     if (layout && read.rows)
         in->broken |=

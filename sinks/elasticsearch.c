@@ -226,6 +226,7 @@ static void make_creates(struct sink *sink)
         if (!is_stream(i))
             continue;
         write_action(sink, 0, i, (struct id128){0}, 0);
+        assert(sink->action.data);
         buffer_put_span(&sink->creates[i], buffer_span(&sink->action));
     }
 }
