@@ -1,7 +1,8 @@
 /* Lines of files or of standard input, plain or zstd. A file is one partition, whose offset is the number of
  * the line from 0; a followed one goes on in the next file of its name (follow.c). A file is resumed by
  * passing over its first lines, a buffer an advance; the partition is there when that is done. What came
- * through a pipe cannot be read again, so there only the numbers go on. The first worker reads all files. */
+ * through a pipe cannot be read again, so there only the numbers go on. Files of a pattern are dealt to the
+ * workers; what is followed, and standard input, is the first one's. */
 #include "ingest/file_source.h"
 
 #include "base/memory.h"
@@ -273,21 +274,30 @@ bool file_is_pattern(const char *path)
     return strpbrk(path, "*?[") && access(path, F_OK) != 0;
 }
 
+static bool is_mine(const struct source *source, size_t file)
+{
+    return file % source->context.workers == source->context.worker;
+}
+
 static enum status open_all(struct source *source, const char *path, struct error *ret_error)
 {
-    glob_t found;
     enum status status = STATUS_OK;
+    size_t files = 0;
+    glob_t found;
 
     if (!file_is_pattern(path))
-        return lines_open(&file_add_stream(source, path)->lines, path, ret_error);
+        return is_mine(source, 0) ? lines_open(&file_add_stream(source, path)->lines, path, ret_error)
+                                  : STATUS_OK;
     if (glob(path, 0, NULL, &found) != 0)
         return fail(ret_error, "%s: no file matches the pattern", path);
     for (size_t i = 0; i < found.gl_pathc && status == STATUS_OK; i++) {
         struct stat about;
 
-        if (source->stream_count == FILES_MAX)
+        if (stat(found.gl_pathv[i], &about) != 0 || !S_ISREG(about.st_mode))
+            continue;
+        if (files == FILES_MAX)
             status = fail(ret_error, "%s: more than %d files match the pattern", path, FILES_MAX);
-        else if (stat(found.gl_pathv[i], &about) == 0 && S_ISREG(about.st_mode))
+        else if (is_mine(source, files++))
             status =
                 lines_open(&file_add_stream(source, found.gl_pathv[i])->lines, found.gl_pathv[i], ret_error);
     }
@@ -323,12 +333,10 @@ static enum status open_files(const struct file_settings *settings, const struct
     enum status status = STATUS_OK;
 
     *source = (struct source){.context = *context, .settings = settings, .arrivals.descriptor = -1};
-    if (context->worker != 0)
-        status = STATUS_OK;
-    else if (settings->follow)
-        source->follower = follow_open();
-    else
+    if (!settings->follow)
         status = open_all(source, settings->path, ret_error);
+    else if (context->worker == 0)
+        source->follower = follow_open();
     if (status == STATUS_OK && context->worker == 0 && settings->arrivals)
         status = open_arrivals(source, settings->arrivals, ret_error);
     if (status != STATUS_OK) {

@@ -10,6 +10,7 @@
 
 enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, TABLES_MAX = 65536 };
 enum { PANES_VERSION = 1 };
+enum { PANES_FIRST = 8 }; /* a block begins with room for so many */
 
 struct pane {
     uint32_t texts; /* place of the key's */
@@ -228,6 +229,27 @@ static bool row_key(const struct plan_group *group, struct event_batch *batch, u
     return true;
 }
 
+/* Panes that a block of so many has room for: many tables have a few keys. */
+static uint32_t panes_room(uint32_t used)
+{
+    uint32_t room = PANES_FIRST;
+
+    while (room < used)
+        room *= 2;
+    return room;
+}
+
+static void grow_block(const struct group_fold *group, struct pane_block *block, uint32_t used)
+{
+    size_t before = used ? panes_room(used) * group->pane_size : 0,
+           after = panes_room(used + 1) * group->pane_size;
+
+    if (before == after)
+        return;
+    block->panes = memory_grow(block->panes, after);
+    memset(block->panes + before, 0, after - before);
+}
+
 static struct pane *add_pane(const struct group_fold *group, struct pane_table *table,
                              const struct span *texts)
 {
@@ -237,8 +259,9 @@ static struct pane *add_pane(const struct group_fold *group, struct pane_table *
     if (slot % BLOCK_SLOTS == 0) {
         table->pane_blocks =
             memory_reserve(table->pane_blocks, &table->capacity, number + 1u, sizeof *table->pane_blocks);
-        table->pane_blocks[number] = (struct pane_block){.panes = memory_new(BLOCK_SLOTS * group->pane_size)};
+        table->pane_blocks[number] = (struct pane_block){0};
     }
+    grow_block(group, &table->pane_blocks[number], slot % BLOCK_SLOTS);
     table->count++;
     pane = pane_at(group, table, slot);
     pane->texts = key_texts_add(&table->pane_blocks[number].texts, texts, group->group->by_count);
@@ -622,12 +645,22 @@ bool fold_send(struct fold *fold, int64_t watermark_us, size_t budget)
     return all;
 }
 
-bool fold_is_sending(const struct fold *fold)
+static bool is_any_sending(const struct fold *fold, size_t tables)
 {
     for (unsigned g = 0; g < fold->group_count; g++)
-        if (fold->groups[g].sending_count > 0)
+        if (fold->groups[g].sending_count >= tables)
             return true;
     return false;
+}
+
+bool fold_is_sending(const struct fold *fold)
+{
+    return is_any_sending(fold, 1);
+}
+
+bool fold_is_behind(const struct fold *fold)
+{
+    return is_any_sending(fold, 2);
 }
 
 void fold_set_numbers(struct fold *fold, uint64_t run_number)
@@ -754,9 +787,13 @@ static size_t tables_bytes(const struct group_fold *group, const struct pane_tab
         const struct pane_table *table = &tables[t];
 
         bytes += slots_bytes(&table->slots);
-        for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++)
+        for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++) {
+            uint32_t used = table->count - i * BLOCK_SLOTS;
+
             if (table->pane_blocks[i].panes)
-                bytes += BLOCK_SLOTS * group->pane_size + table->pane_blocks[i].texts.capacity;
+                bytes += panes_room(used < BLOCK_SLOTS ? used : BLOCK_SLOTS) * group->pane_size +
+                         table->pane_blocks[i].texts.capacity;
+        }
     }
     return bytes;
 }

@@ -72,6 +72,7 @@ void fold_rows(struct fold *fold, struct event_batch *batch);
  * group; true when none of them is left. */
 bool fold_send(struct fold *fold, int64_t watermark_us, size_t budget);
 bool fold_is_sending(const struct fold *fold); /* a table is half sent: no cut may be made */
+bool fold_is_behind(const struct fold *fold);  /* and another waits behind it: input should wait */
 
 /* State (base/state.h), as in windows.h. Pane tables have numbers that no other table of the pipeline's life
  * has, so any worker may take them over, all blocks of one table the same: `run_number` differs in every

@@ -284,6 +284,7 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         return true;
     find_partitions(worker, now_us);
     if (exchange_full(worker->port) || !is_confirmed(worker, now_us) || deliver_busy(worker->deliver) ||
+        worker->closing_steps > CLOSING_STEPS_MAX || (!worker->unique_step && fold_is_behind(worker->fold)) ||
         checkpoint_is_near(worker) ||
         (worker->checkpoint->keeper && keeper_holding(worker->checkpoint->keeper)))
         return false;
@@ -652,7 +653,7 @@ bool stage_send(struct worker *worker, int64_t now_us)
     if (!worker->unique_step &&
         !fold_send(worker->fold, mark.ended ? INT64_MAX : mark.time_us, 2 * worker->batch.row_limit)) {
         exchange_flush(worker->port);
-        return true;
+        return !exchange_stalled(worker->port);
     }
     worker_tell(worker, &mark);
     return false;

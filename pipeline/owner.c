@@ -9,8 +9,7 @@ enum {
     BLOCKS_A_STEP = 64,
     PANES_A_STEP = 1000, /* a millisecond of them */
     PARCELS_A_STEP = 8,
-    ROWS_A_STEP = 1024, /* and of rows that were in order */
-    BUCKETS_A_STEP = 200,
+    BUCKETS_A_STEP = 2000,
     WITHDRAW_EVERY_US = 1000 * 1000, /* each alert that was open at the start is looked at */
     IDLE_STEP_US = 100 * 1000        /* each step is told to all others */
 };
@@ -232,24 +231,39 @@ static void finish_transitions(struct worker *worker)
 
 static void finish_unique(struct worker *worker)
 {
-    if (worker->transitions.rows == 0)
-        return;
-    judge_rows(worker->judge, RULE_EVENT, &worker->transitions);
-    fold_rows(worker->fold, &worker->transitions);
-    worker_send_rows(worker, &worker->transitions);
-    event_batch_reset(&worker->transitions);
+    if (worker->transitions.rows > 0) {
+        judge_rows(worker->judge, RULE_EVENT, &worker->transitions);
+        fold_rows(worker->fold, &worker->transitions);
+        worker_send_rows(worker, &worker->transitions);
+    }
+    event_batch_reset(&worker->transitions); /* copies are no rows, but their texts were there */
+}
+
+/* Whether rows wait whose time has come. */
+static bool any_due(const struct order *order, int64_t until_us, bool final)
+{
+    const struct order_entry *first = order_first(order);
+
+    return first && (first->order_us < until_us || final);
+}
+
+/* The most rows of the next step: a part that does not end what is due is doubled, or else an inflow that is
+ * as large would keep the watermark for ever. */
+static void keep_pace(size_t *rows_a_step, bool ended)
+{
+    *rows_a_step = ended ? ROWS_A_STEP : *rows_a_step * 2;
 }
 
 bool stage_unique(struct worker *worker, int64_t now_us)
 {
-    const struct order_entry *first;
-    unsigned applied = 0;
+    size_t applied = 0;
+    bool more;
 
     (void)now_us;
     if (!worker->unique_step)
         return false;
-    while (applied < ROWS_A_STEP && (first = order_first(&worker->unique.order)) &&
-           (first->order_us < worker->rows_us || worker->rows_final)) {
+    while (applied < worker->unique_rows_a_step &&
+           any_due(&worker->unique.order, worker->rows_us, worker->rows_final)) {
         unique_apply(&worker->unique, worker->cleaner, worker->plan, &worker->transitions,
                      &worker->figures.clean);
         applied++;
@@ -258,8 +272,9 @@ bool stage_unique(struct worker *worker, int64_t now_us)
             finish_unique(worker);
     }
     finish_unique(worker);
-    first = order_first(&worker->unique.order);
-    if (first && (first->order_us < worker->rows_us || worker->rows_final))
+    more = any_due(&worker->unique.order, worker->rows_us, worker->rows_final);
+    keep_pace(&worker->unique_rows_a_step, !more);
+    if (more)
         return true;
     if (!fold_send(worker->fold, worker->rows_final ? INT64_MAX : worker->rows_us, ROWS_A_STEP)) {
         exchange_flush(worker->port);
@@ -299,18 +314,22 @@ static bool apply_rows(struct worker *worker)
 
 bool stage_apply(struct worker *worker, int64_t now_us)
 {
-    unsigned applied = 0;
+    size_t applied = 0;
+    bool more;
 
     (void)now_us;
-    while (applied < ROWS_A_STEP / ROWS_AT_ONCE && apply_rows(worker))
-        applied++;
+    while (applied < worker->rows_a_step && apply_rows(worker))
+        applied += ROWS_AT_ONCE;
     finish_transitions(worker);
-    if (applied == ROWS_A_STEP / ROWS_AT_ONCE)
-        return true;
-    if (!fold_send(worker->run_fold, worker->events_final ? INT64_MAX : worker->events_us, ROWS_A_STEP)) {
+    more = any_due(&worker->order, worker->events_us, worker->events_final);
+    if (!more && !fold_send(worker->run_fold, worker->events_final ? INT64_MAX : worker->events_us,
+                            worker->rows_a_step)) {
         exchange_flush(worker->port);
-        return true;
+        more = true;
     }
+    keep_pace(&worker->rows_a_step, !more);
+    if (more)
+        return true;
     worker->applied_us = worker->events_us;
     worker->applied_final = worker->events_final;
     worker_tell(worker, &(struct watermark_record){.stage = WATERMARK_RUNS,
@@ -343,8 +362,11 @@ bool stage_close(struct worker *worker, int64_t now_us)
     (void)now_us;
     if (deliver_full(worker->deliver) || exchange_full(worker->port))
         return false;
-    if (!windows_close(worker->windows, &time, BUCKETS_A_STEP))
+    if (!windows_close(worker->windows, &time, BUCKETS_A_STEP)) {
+        worker->closing_steps++;
         return true;
+    }
+    worker->closing_steps = 0;
     worker->closed_us = until;
     worker->closed_final = final;
     worker_tell(worker,

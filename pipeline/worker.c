@@ -139,6 +139,7 @@ enum status worker_open(struct worker *worker, struct shared *shared, unsigned n
     worker->rows_us = worker->events_us = worker->firm_us = worker->runs_us = INT64_MIN;
     worker->applied_us = worker->watched_us = worker->closed_us = worker->notified_us = INT64_MIN;
     atomic_store(&shared->passed_us[worker->place], INT64_MIN);
+    worker->rows_a_step = worker->unique_rows_a_step = ROWS_A_STEP;
     unique_init(&worker->unique);
     saving_open(worker);
     open_parts(worker);

@@ -85,7 +85,11 @@ struct worker_figures {
     struct clean_figures clean;
 };
 
-enum { STAGES_MAX = 24 };
+enum {
+    STAGES_MAX = 24,
+    ROWS_A_STEP = 1024,       /* a millisecond of rows that were in order */
+    CLOSING_STEPS_MAX = 2048, /* four million series; then input waits for the closing */
+};
 
 struct worker {
     struct shared *shared;
@@ -122,9 +126,11 @@ struct worker {
     struct unique unique;
     const struct clean_step *unique_step; /* NULL: rows are not told from copies in other partitions */
     struct order order;
-    struct run_row rows[ROWS_AT_ONCE]; /* opened, to be applied */
-    struct span *row_texts;            /* theirs */
-    struct order_frozen frozen_rows;   /* of the cut that is being saved */
+    size_t rows_a_step, unique_rows_a_step; /* most of the next step's, see owner.c */
+    unsigned closing_steps;                 /* in a row that have not closed all that has ended */
+    struct run_row rows[ROWS_AT_ONCE];      /* opened, to be applied */
+    struct span *row_texts;                 /* theirs */
+    struct order_frozen frozen_rows;        /* of the cut that is being saved */
     uint32_t frozen_rows_block;
     struct saving saving;
     struct watermark_record sent[WATERMARK_STAGES];   /* last values told to others */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 enum { SHARED_BYTES_MAX = 64 * 1024 * 1024 };
+enum { ROW_ID_BYTES = 2 * sizeof(int64_t) }; /* offset and item, each an integer of an id */
 
 struct column {
     const void *values;
@@ -43,6 +44,7 @@ struct event_writer {
     struct id_builder id; /* the parts before the offset: it is set back to what follows */
     struct id128 id_chain;
     uint32_t id_used;
+    char id_first[ROW_ID_BYTES]; /* of the block, which a row's part may run over */
 };
 
 #define PUT(out, literal) buffer_put(out, literal, sizeof(literal) - 1)
@@ -211,6 +213,7 @@ void event_writer_begin(struct event_writer *writer, const struct event_batch *b
     id_add_origin(&writer->id, origin);
     writer->id_chain = writer->id.chain;
     writer->id_used = writer->id.used;
+    memcpy(writer->id_first, writer->id.bytes, sizeof writer->id_first);
 }
 
 struct id128 event_writer_id(struct event_writer *writer, uint32_t row)
@@ -218,6 +221,7 @@ struct id128 event_writer_id(struct event_writer *writer, uint32_t row)
     assert(row < writer->batch->rows);
     writer->id.chain = writer->id_chain;
     writer->id.used = writer->id_used;
+    memcpy(writer->id.bytes, writer->id_first, sizeof writer->id_first);
     return id_end_row(&writer->id, writer->batch->offset[row], writer->batch->item[row]);
 }
 

@@ -151,9 +151,11 @@ enum status elasticsearch_connect(const struct elasticsearch_settings *settings,
     if (!is_name(settings->prefix))
         return fail(ret_error, "prefix: '%s' is not lower-case letters, digits, '.', '_' and '-'",
                     settings->prefix);
-    if (!is_name(settings->namespace_))
-        return fail(ret_error, "namespace: '%s' is not lower-case letters, digits, '.', '_' and '-'",
-                    settings->namespace_);
+    if (!is_name(settings->namespace_) || settings->namespace_[strlen(settings->namespace_) - 1] == '-')
+        return fail(
+            ret_error,
+            "namespace: '%s' is not lower-case letters, digits, '.', '_' and '-', without '-' at its end",
+            settings->namespace_);
     return http_open(&http, ret_http, ret_error);
 }
 

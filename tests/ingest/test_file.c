@@ -453,6 +453,38 @@ static void test_open(void **state)
     assert_null(source_type_find("carrier pigeon"));
 }
 
+static void test_files_are_dealt_to_workers(void **state)
+{
+    char pattern[sizeof paths[0] + 1];
+    const char line[] = "{}\n";
+    size_t seen = 0;
+
+    write_file(0, line, strlen(line), 0);
+    write_file(1, line, strlen(line), 0);
+    /* both names, whatever else is there: all but the six letters that mkstemp chose */
+    snprintf(pattern, sizeof pattern, "/tmp/weir_test_file_[%c%c]*", paths[0][20], paths[1][20]);
+    for (unsigned worker = 0; worker < 3; worker++) {
+        const struct file_settings settings = {.path = pattern};
+        struct source_context context = quiet_context();
+        struct source *source = NULL;
+        struct error error;
+
+        context.worker = worker;
+        context.workers = 3;
+        if (file_type()->open(&settings, &context, &source, &error))
+            fail_msg("%s", error.text);
+        while (!file_type()->ready(source))
+            file_type()->advance(source, 0);
+        for (size_t i = 0; i < file_type()->partition_count(source); i++)
+            for (unsigned number = 0; number < FILES_MAX; number++)
+                seen += strcmp(file_type()->partition(source, i)->topic, paths[number]) == 0;
+        file_type()->close(source);
+    }
+    assert_int_equal(seen, FILES_MAX); /* each by one of them */
+    unlink(paths[0]);
+    unlink(paths[1]);
+}
+
 static void test_stdin(void **state)
 {
     const struct source_type *type = source_type_find("stdin");
@@ -516,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_damaged_zstd),
         cmocka_unit_test(test_proc),
         cmocka_unit_test(test_open),
+        cmocka_unit_test(test_files_are_dealt_to_workers),
         cmocka_unit_test(test_stdin),
     };
 

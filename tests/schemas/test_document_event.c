@@ -249,7 +249,9 @@ static void agrees_with_a_naive_writer(void **state)
     struct event_batch batch;
     struct buffer out, expected;
     uint64_t random = 7;
+    char path[1024];
 
+    memset(path, 'p', sizeof path);
     event_batch_init(&batch, ROWS, &labels);
     buffer_init(&out, OUT_MAX);
     buffer_init(&expected, OUT_MAX);
@@ -259,6 +261,9 @@ static void agrees_with_a_naive_writer(void **state)
                                       .source = random_text(&random, &batch.text),
                                       .topic = random_text(&random, &batch.text),
                                       .partition = (int32_t)random_below(&random, 1000)};
+
+        if (round % 4 == 0) /* about as long as a block of the id's parts */
+            origin.topic = span_make(path, 940 + random_below(&random, 80));
 
         event_writer_begin(writer, &batch, &origin);
         for (uint32_t row = 0; row < batch.rows; row++) {
