@@ -10,7 +10,6 @@
 
 enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, TABLES_MAX = 65536 };
 enum { PANES_VERSION = 1 };
-enum { PANES_FIRST = 8 }; /* a block begins with room for so many */
 
 struct pane {
     uint32_t texts; /* place of the key's */
@@ -20,7 +19,8 @@ struct pane {
 /* Panes that are stored together, and given back together as soon as they are sent: else a table and what has
  * become of it would be in memory at the same time. */
 struct pane_block {
-    char *panes; /* BLOCK_SLOTS of them */
+    char *panes;
+    size_t room; /* panes, at most BLOCK_SLOTS: many tables have a few keys */
     struct key_texts texts;
 };
 
@@ -229,42 +229,26 @@ static bool row_key(const struct plan_group *group, struct event_batch *batch, u
     return true;
 }
 
-/* Panes that a block of so many has room for: many tables have a few keys. */
-static uint32_t panes_room(uint32_t used)
-{
-    uint32_t room = PANES_FIRST;
-
-    while (room < used)
-        room *= 2;
-    return room;
-}
-
-static void grow_block(const struct group_fold *group, struct pane_block *block, uint32_t used)
-{
-    size_t before = used ? panes_room(used) * group->pane_size : 0,
-           after = panes_room(used + 1) * group->pane_size;
-
-    if (before == after)
-        return;
-    block->panes = memory_grow(block->panes, after);
-    memset(block->panes + before, 0, after - before);
-}
-
 static struct pane *add_pane(const struct group_fold *group, struct pane_table *table,
                              const struct span *texts)
 {
     uint32_t slot = table->count, number = slot / BLOCK_SLOTS;
+    struct pane_block *block;
     struct pane *pane;
+    size_t before;
 
     if (slot % BLOCK_SLOTS == 0) {
         table->pane_blocks =
             memory_reserve(table->pane_blocks, &table->capacity, number + 1u, sizeof *table->pane_blocks);
         table->pane_blocks[number] = (struct pane_block){0};
     }
-    grow_block(group, &table->pane_blocks[number], slot % BLOCK_SLOTS);
+    block = &table->pane_blocks[number];
+    before = block->room;
+    block->panes = memory_reserve(block->panes, &block->room, slot % BLOCK_SLOTS + 1, group->pane_size);
+    memset(block->panes + before * group->pane_size, 0, (block->room - before) * group->pane_size);
     table->count++;
     pane = pane_at(group, table, slot);
-    pane->texts = key_texts_add(&table->pane_blocks[number].texts, texts, group->group->by_count);
+    pane->texts = key_texts_add(&block->texts, texts, group->group->by_count);
     return pane;
 }
 
@@ -787,13 +771,8 @@ static size_t tables_bytes(const struct group_fold *group, const struct pane_tab
         const struct pane_table *table = &tables[t];
 
         bytes += slots_bytes(&table->slots);
-        for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++) {
-            uint32_t used = table->count - i * BLOCK_SLOTS;
-
-            if (table->pane_blocks[i].panes)
-                bytes += panes_room(used < BLOCK_SLOTS ? used : BLOCK_SLOTS) * group->pane_size +
-                         table->pane_blocks[i].texts.capacity;
-        }
+        for (uint32_t i = 0; i * BLOCK_SLOTS < table->count; i++)
+            bytes += table->pane_blocks[i].room * group->pane_size + table->pane_blocks[i].texts.capacity;
     }
     return bytes;
 }
