@@ -251,7 +251,10 @@ static bool any_due(const struct order *order, int64_t until_us, bool final)
  * as large would keep the watermark for ever. */
 static void keep_pace(size_t *rows_a_step, bool ended)
 {
-    *rows_a_step = ended ? ROWS_A_STEP : *rows_a_step * 2;
+    if (ended)
+        *rows_a_step = ROWS_A_STEP;
+    else if (*rows_a_step < ROWS_A_STEP_MAX)
+        *rows_a_step *= 2;
 }
 
 bool stage_unique(struct worker *worker, int64_t now_us)

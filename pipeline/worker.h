@@ -87,7 +87,8 @@ struct worker_figures {
 
 enum {
     STAGES_MAX = 24,
-    ROWS_A_STEP = 1024,       /* a millisecond of rows that were in order */
+    ROWS_A_STEP = 1024, /* a millisecond of rows that were in order */
+    ROWS_A_STEP_MAX = 1024 * 1024,
     CLOSING_STEPS_MAX = 2048, /* four million series; then input waits for the closing */
 };
 
