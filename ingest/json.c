@@ -2,8 +2,9 @@
  * cost next to nothing: a value at a place that no path leads to is recognised by one comparison. Values
  * are collected by target instead of handed over one by one, because formats decide by several of them
  * at once and their order in the text means nothing.
- * Two parsers make the events. The walk over simdjson's index is the fast one; it takes good messages only,
- * and what it does not take yajl reads again, which knows what is wrong. */
+ * Three parsers make the events. Comparison with messages before is the fastest, the walk over simdjson's
+ * index takes what is new; both take good messages only, and what they leave yajl reads again, which knows
+ * what is wrong. */
 #include "ingest/json_events.h"
 
 #include "base/memory.h"
@@ -44,6 +45,7 @@ void json_reader_free(struct json_reader *reader)
         return;
     json_yajl_free(reader);
     json_walk_free(reader);
+    json_shapes_free(reader);
     paths_free(&reader->paths);
     free(reader->values);
     free(reader);
@@ -121,16 +123,17 @@ static bool stop(struct json_reader *reader, enum json_stop why)
 /* The place of the value that begins now; PLACE_NONE when nobody asked for it or anything in it. */
 static uint32_t next_place(struct json_reader *reader)
 {
-    if (reader->depth == 0)
-        return PLACE_ROOT;
+    struct json_level *level = &reader->levels[reader->depth ? reader->depth - 1 : 0];
 
-    struct json_level *level = &reader->levels[reader->depth - 1];
-    if (!level->is_array)
-        return reader->pending;
-    level->index++;
-    if (level->unrolled || level->place == PLACE_NONE)
-        return level->place;
-    return paths_element(&reader->paths, level->place, level->index);
+    if (reader->depth == 0)
+        reader->place = PLACE_ROOT;
+    else if (!level->is_array)
+        reader->place = reader->pending;
+    else if (++level->index, level->unrolled || level->place == PLACE_NONE)
+        reader->place = level->place;
+    else
+        reader->place = paths_element(&reader->paths, level->place, level->index);
+    return reader->place;
 }
 
 bool json_keep_text(struct json_reader *reader, struct span *text)
@@ -368,14 +371,18 @@ static void begin(struct json_reader *reader)
 /* NULL, or what is wrong with the message; reader->stop where it was not read to its end. */
 static const char *read_message(struct json_reader *reader, struct span payload)
 {
+    static bool (*const fast[])(struct json_reader *, struct span) = {json_shapes_read, json_walk_read};
     struct event_batch *batch = reader->item.batch;
     uint32_t rows_before = batch->rows;
 
     begin(reader);
-    if (!reader->no_walk && (json_walk_read(reader, payload) || reader->stop == STOP_FULL))
-        return NULL;
-    batch->rows = rows_before;
-    begin(reader);
+    reader->text = payload;
+    for (size_t i = 0; i < sizeof fast / sizeof *fast && !reader->no_walk; i++) {
+        if (fast[i](reader, payload) || reader->stop == STOP_FULL)
+            return NULL;
+        batch->rows = rows_before;
+        begin(reader);
+    }
     const char *reason = encoding_reason(batch, payload);
 
     return reason ? reason : json_yajl_read(reader, payload);

@@ -20,12 +20,16 @@ struct json_reader {
     uint32_t item_place;       /* where an item stands */
     struct json_yajl *yajl;    /* the parsers' own; NULL: to be made */
     struct json_walk *walk;
+    struct json_shapes *shapes;
     bool no_walk; /* yajl alone, for tests that hold the two against each other */
 
     /* the message being read */
+    struct span text;
     struct json_level levels[JSON_DEPTH_MAX];
     unsigned depth;
     uint32_t pending; /* place of the value that the last key announced */
+    uint32_t place;   /* of the value that was told last */
+    bool is_noting;   /* values are to be noted, see json_shapes_read */
     unsigned roots;   /* values begun at the root */
     uint32_t items;
     bool item_place_seen;
@@ -63,6 +67,7 @@ static inline bool json_on_scalar(struct json_reader *reader, enum json_type typ
 {
     bool is_member = reader->depth > 0 && !reader->levels[reader->depth - 1].is_array;
 
+    reader->place = reader->pending;
     if (!is_member || reader->pending == reader->item_place)
         return json_on_other_scalar(reader, type, text);
     return reader->pending == PLACE_NONE || json_deliver(reader, reader->pending, type, text);
@@ -72,6 +77,17 @@ void json_on_key(struct json_reader *reader, struct span key);
 bool json_on_object_end(struct json_reader *reader);
 bool json_on_array(struct json_reader *reader);
 void json_on_array_end(struct json_reader *reader);
+
+/* Compared with messages read before. True: all of it was told. False without STOP_FULL: it follows none of
+ * them, or is wrong; some of it was told, and who reads it from its beginning notes the values it meets. */
+bool json_shapes_read(struct json_reader *reader, struct span payload);
+void json_shapes_free(struct json_reader *reader);
+uint64_t json_shapes_followed(const struct json_reader *reader); /* messages that were read so, of late */
+
+/* A scalar as it stands in the text, without quotes, or where an object or array begins, once it was told. */
+enum json_note { NOTE_TEXT, NOTE_BARE, NOTE_OBJECT, NOTE_ARRAY, NOTE_END };
+void json_shapes_note(struct json_reader *reader, enum json_note kind, struct span value);
+void json_shapes_learn(struct json_reader *reader); /* all of the message was told, and is right */
 
 /* Tokens found by simdjson. True: the text is one JSON value, and all of it was told. False without
  * STOP_FULL: what is wrong with it is for the other parser to say; some of it was told. */

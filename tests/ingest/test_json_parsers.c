@@ -1,5 +1,5 @@
-/* The walk over simdjson's index against yajl: the same rows, values and reasons for every line of every
- * recording, for changed lines, and for hand-picked ones. */
+/* Comparison with messages before and the walk over simdjson's index, against yajl: the same rows, values and
+ * reasons for every line of every recording, for changed lines, and for hand-picked ones. */
 #include "ingest/json_events.h"
 #include "tests/base/random.h"
 #include "tests/ingest/support.h"
@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -165,6 +166,8 @@ static void check_changed(struct pair *pair, char *const *lines, size_t count, d
         size_t size = strlen(line);
         char *copy = memory_text(line, size);
 
+        for (unsigned i = 0; i < 3; i++) /* learned, so that what is changed follows it up to there */
+            pair_check(pair, copy, size);
         size = text_mutate(copy, size, &random);
         pair_check(pair, copy, size);
         free(copy);
@@ -196,8 +199,11 @@ static void test_recordings(void **state)
         assert_true(pair.targets > 5);
         for (size_t i = 0; i < count; i++)
             pair_check(&pair, lines[i], strlen(lines[i]));
+        uint64_t followed = json_shapes_followed(pair.walk.reader);
+        assert_true(followed > count / 2);
         check_changed(&pair, lines, count, 1.0);
-        printf("%s: %zu lines, %u paths\n", paths[p], count, pair.targets);
+        printf("%s: %zu lines, %" PRIu64 " as ones before, %u paths\n", paths[p], count, followed,
+               pair.targets);
         pair_close(&pair);
         lines_free(lines, count);
     }
@@ -300,6 +306,26 @@ static void test_odd(void **state)
     }
 }
 
+/* Keys that never come again are forgotten, and while that goes on nothing is learned. */
+static void test_many_shapes(void **state)
+{
+    struct pair pair;
+    char text[64];
+
+    pair_open(&pair, NULL);
+    pair_add(&pair, "a");
+    for (unsigned i = 0; i < 50000; i++) {
+        int size = snprintf(text, sizeof text, "{\"k%u\":%u,\"a\":\"x\"}", i, i);
+
+        pair_check(&pair, text, (size_t)size);
+    }
+    assert_int_equal(json_shapes_followed(pair.walk.reader), 0);
+    for (unsigned i = 0; i < 50000; i++)
+        pair_check(&pair, "{\"a\":1}", strlen("{\"a\":1}"));
+    assert_in_range(json_shapes_followed(pair.walk.reader), 1000, 50000);
+    pair_close(&pair);
+}
+
 /* Beyond the walk's limits yajl reads on. */
 static void test_large(void **state)
 {
@@ -323,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recordings),
         cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_many_shapes),
         cmocka_unit_test(test_large),
     };
 
