@@ -3,8 +3,8 @@
  * with the kind of value behind it, and the steps of all shapes seen form a tree, as messages of several
  * kinds in one topic have their first members in common. Of a message that follows a path of the tree only
  * the values are looked at. One that does not is the walk's, which notes the values it meets, and they become
- * a path. A shape that never comes again costs its learning, so when the tree is full of such it is forgotten,
- * and nothing is learned for a while that doubles each time.
+ * a path. A shape that never comes again costs its learning, so when the tree is full of such it is
+ * forgotten, and nothing is learned for a while that doubles each time.
  * Only of messages that are one item. Takes only what is right: of two texts that are equal byte for byte
  * outside of their scalars either both are JSON or none. */
 #include "ingest/json_events.h"

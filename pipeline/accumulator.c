@@ -112,6 +112,14 @@ void accumulator_add(struct accumulator *accumulator, const struct accumulator_l
     accumulator->rows++;
 }
 
+void accumulator_fetch(const struct accumulator *accumulator, const struct accumulator_layout *layout)
+{
+    if (layout->sketch)
+        __builtin_prefetch(*sketch_of(accumulator, layout));
+    if (layout->distinct)
+        __builtin_prefetch(*distinct_of(accumulator, layout));
+}
+
 static void include_plain(struct accumulator *into, const struct accumulator_layout *layout,
                           const struct accumulator *from)
 {

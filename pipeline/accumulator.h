@@ -46,6 +46,9 @@ static inline bool accumulator_takes(uint32_t statistics, double value)
 void accumulator_add(struct accumulator *accumulator, const struct accumulator_layout *layout, double value,
                      uint64_t text_hash, bool hit);
 
+/* What it owns is fetched into the cache, for accumulator_add. */
+void accumulator_fetch(const struct accumulator *accumulator, const struct accumulator_layout *layout);
+
 /* Takes over or frees what `from` owns, and leaves it empty. */
 void accumulator_merge(struct accumulator *into, const struct accumulator_layout *layout,
                        struct accumulator *from);

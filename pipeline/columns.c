@@ -87,6 +87,12 @@ void accumulators_pack(const struct plan_group *group, char *accumulators, struc
         accumulator_pack(group_accumulator(group, accumulators, m), &group->layouts[m], out);
 }
 
+void accumulators_fetch(const struct plan_group *group, char *accumulators)
+{
+    for (unsigned m = 0; m < group->measure_count; m++)
+        accumulator_fetch(group_accumulator(group, accumulators, m), &group->layouts[m]);
+}
+
 void accumulators_free(const struct plan_group *group, char *accumulators)
 {
     for (unsigned m = 0; m < group->measure_count; m++)

@@ -222,15 +222,15 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 
-static bool may_send(struct outlet *outlet, const struct outbox_item *item)
+static bool may_send(const struct deliver *deliver, struct outlet *outlet, const struct outbox_item *item)
 {
     if (item->step != OUTBOX_READY)
         return false;
     outlet->plan->type->figures(outlet->sink, &outlet->figures);
     size_t waiting = outlet->figures.waiting_alerts;
+    size_t most = deliver->context.moves ? NOTICES_UNMARKED_MOVING_MAX : NOTICES_UNMARKED_MAX;
 
-    return waiting < NOTICES_WAITING_MAX &&
-           outlet->on_way - waiting + outlet->notices.marks < NOTICES_UNMARKED_MAX;
+    return waiting < NOTICES_WAITING_MAX && outlet->on_way - waiting + outlet->notices.marks < most;
 }
 
 static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
@@ -333,7 +333,8 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
 
         if (place == DIGEST_HOLD)
             continue;
-        if (place == DIGEST_WAIT || (logged && !may_send(outlet, item)) || !offer_item(deliver, outlet, item))
+        if (place == DIGEST_WAIT || (logged && !may_send(deliver, outlet, item)) ||
+            !offer_item(deliver, outlet, item))
             return;
         outlet->on_way += logged;
         outbox_take(&outlet->outbox);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum { PANES_PER_TABLE_MAX = 16 * 1024 * 1024, TABLES_MAX = 65536 };
-enum { PANES_VERSION = 1 };
+enum { PANES_VERSION = 1, TURN_ROWS = 32 };
 
 struct pane {
     uint32_t texts; /* place of the key's */
@@ -43,6 +43,17 @@ struct measure_input {
     const double *values; /* NULL: count or text */
     uint8_t *where_memory, *hit_memory;
     double *value_memory;
+};
+
+/* Rows on their way to their panes, a few at a time: what a step needs of memory is fetched while the step
+ * before is done for the others. */
+struct turn {
+    struct turn_row {
+        struct id128 key;
+        struct span texts[KEY_FIELDS_MAX];
+        uint32_t row, table, slot;
+    } rows[TURN_ROWS];
+    unsigned count;
 };
 
 struct sent_table { /* whose state is to be dropped */
@@ -280,17 +291,20 @@ static void save_block(struct fold *fold, const struct group_fold *group, struct
                   .kind = STATE_PANES, .block = block, .owner = plan->identity, .part = table->number});
 }
 
-static struct pane *find_pane(struct fold *fold, const struct group_fold *group, struct pane_table *table,
-                              struct id128 key, const struct span *texts)
+/* The key's pane; SLOT_NONE: there is no room for it. */
+static uint32_t find_pane(struct fold *fold, const struct group_fold *group, struct pane_table *table,
+                          struct id128 key, const struct span *texts)
 {
     bool is_new;
     uint32_t slot = slots_add(&table->slots, key, &is_new);
 
     if (slot == SLOT_NONE)
-        return NULL;
+        return SLOT_NONE;
     if (blocks_touch(&table->blocks, slot))
         save_block(fold, group, table, slot / BLOCK_SLOTS);
-    return is_new ? add_pane(group, table, texts) : pane_at(group, table, slot);
+    if (is_new)
+        add_pane(group, table, texts);
+    return slot;
 }
 
 /* Adds the row to the accumulators of the measures that want it; false when none does. */
@@ -472,14 +486,13 @@ static void find_times(struct group_fold *group, int64_t time_us)
     group->last_end_us = floor_div(group->start_us + plan->window_us, plan->every_us) * plan->every_us;
 }
 
-static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row)
+/* Adds what joins a pane to the turn, and does the rest. */
+static void fold_row(struct fold *fold, struct group_fold *group, struct event_batch *batch, uint32_t row,
+                     struct turn *turn)
 {
     const struct plan_group *plan = group->group;
+    struct turn_row *joining = &turn->rows[turn->count];
     int64_t first_end;
-    struct span texts[KEY_FIELDS_MAX];
-    struct id128 key;
-    struct pane_table *table;
-    struct pane *pane;
 
     find_times(group, batch->time_us[row]);
     first_end = group->first_end_us;
@@ -492,25 +505,60 @@ static void fold_row(struct fold *fold, struct group_fold *group, struct event_b
     bool correct = first_end != group->first_end_us && fold->plan->time.late == LATE_CORRECT;
     if ((first_end > group->last_end_us && !correct) || !any_wanted(group, batch, row))
         return;
-    if (!row_key(plan, batch, row, texts, &key)) {
+    if (!row_key(plan, batch, row, joining->texts, &joining->key)) {
         fold->figures.too_many++;
         return;
     }
     if (correct) {
         batch->notes[row] |= NOTE_CORRECTED;
-        send_correction(fold, group, batch, row, key, texts);
+        send_correction(fold, group, batch, row, joining->key, joining->texts);
         return;
     }
-    table = find_table(fold, group, group->start_us, first_end);
-    pane = table ? find_pane(fold, group, table, key, texts) : NULL;
-    if (pane)
-        add_row(group, batch, row, pane->accumulators);
-    else
+    struct pane_table *table = find_table(fold, group, group->start_us, first_end);
+    if (!table) {
         fold->figures.too_many++;
+        return;
+    }
+    slots_fetch(&table->slots, joining->key);
+    joining->row = row;
+    joining->table = (uint32_t)(table - group->tables);
+    turn->count++;
+}
+
+static void end_turn(struct fold *fold, const struct group_fold *group, struct event_batch *batch,
+                     struct turn *turn)
+{
+    for (unsigned i = 0; i < turn->count; i++) {
+        struct turn_row *row = &turn->rows[i];
+        struct pane_table *table = &group->tables[row->table];
+
+        row->slot = find_pane(fold, group, table, row->key, row->texts);
+        if (row->slot != SLOT_NONE)
+            __builtin_prefetch(pane_at(group, table, row->slot));
+    }
+    for (unsigned i = 0; i < turn->count; i++) {
+        const struct turn_row *row = &turn->rows[i];
+
+        if (row->slot != SLOT_NONE)
+            accumulators_fetch(group->group,
+                               pane_at(group, &group->tables[row->table], row->slot)->accumulators);
+    }
+    for (unsigned i = 0; i < turn->count; i++) {
+        const struct turn_row *row = &turn->rows[i];
+
+        if (row->slot == SLOT_NONE)
+            fold->figures.too_many++;
+        else
+            add_row(group, batch, row->row,
+                    pane_at(group, &group->tables[row->table], row->slot)->accumulators);
+    }
+    turn->count = 0;
 }
 
 void fold_rows(struct fold *fold, struct event_batch *batch)
 {
+    struct turn turn = {.count = 0};
+
     assert(batch->rows <= BATCH_ROWS_MAX);
     memset(fold->late_rows, 0, batch->rows);
     for (unsigned g = 0; g < fold->group_count; g++) {
@@ -518,9 +566,13 @@ void fold_rows(struct fold *fold, struct event_batch *batch)
 
         for (unsigned m = 0; m < group->group->measure_count; m++)
             prepare_input(fold, &group->inputs[m], batch);
-        for (uint32_t row = 0; row < batch->rows; row++)
+        for (uint32_t row = 0; row < batch->rows; row++) {
             if (batch->mark[row] == MARK_OK)
-                fold_row(fold, group, batch, row);
+                fold_row(fold, group, batch, row, &turn);
+            if (turn.count == TURN_ROWS)
+                end_turn(fold, group, batch, &turn);
+        }
+        end_turn(fold, group, batch, &turn);
     }
 }
 
