@@ -1,6 +1,7 @@
 /* Sparse DDSketch: one binary search a row, an insertion now and then, one walk a bucket closed. Latencies of
  * one series fill 50 to 200 buckets, so a sorted array of 8 bytes each is smaller than any dense one and
- * searches in cache. Dropped: the dense array of the reference implementation (8 KB a series from the first
+ * searches in cache. A row that comes alone would find nothing of it there: values wait in the sketch itself
+ * until a dozen go to their buckets at once, or somebody asks for these. Dropped: the dense array of the reference implementation (8 KB a series from the first
  * outlier on). */
 #include "pipeline/sketch.h"
 
@@ -89,6 +90,26 @@ static void add_index(struct sketch *sketch, struct sketch_side *side, int32_t i
     collapse(sketch, side);
 }
 
+/* Nobody sees a difference. */
+static void settle(const struct sketch *waiting)
+{
+    struct sketch *sketch = (struct sketch *)waiting;
+
+    for (uint32_t i = 0; i < sketch->waiting_count; i++) {
+        int32_t value = sketch->waiting[i];
+
+        add_index(sketch, value & 1 ? &sketch->negative : &sketch->positive, value >> 1);
+    }
+    sketch->waiting_count = 0;
+}
+
+static void add_waiting(struct sketch *sketch, int32_t value)
+{
+    if (sketch->waiting_count == SKETCH_WAITING_MAX)
+        settle(sketch);
+    sketch->waiting[sketch->waiting_count++] = value;
+}
+
 void sketch_add(struct sketch *sketch, double value)
 {
     assert(isfinite(value));
@@ -96,8 +117,7 @@ void sketch_add(struct sketch *sketch, double value)
         sketch->zeros++;
         return;
     }
-    int32_t index = (int32_t)ceil(log(fabs(value)) * per_log_gamma);
-    add_index(sketch, value > 0 ? &sketch->positive : &sketch->negative, index);
+    add_waiting(sketch, 2 * (int32_t)ceil(log(fabs(value)) * per_log_gamma) + (value < 0));
 }
 
 static void merge_side(struct sketch *sketch, struct sketch_side *into, const struct sketch_side *from)
@@ -129,6 +149,8 @@ void sketch_merge(struct sketch *into, const struct sketch *from)
 {
     merge_side(into, &into->positive, &from->positive);
     merge_side(into, &into->negative, &from->negative);
+    for (uint32_t i = 0; i < from->waiting_count; i++)
+        add_waiting(into, from->waiting[i]);
     into->zeros += from->zeros;
     into->collapsed += from->collapsed;
 }
@@ -150,6 +172,8 @@ struct sketch *sketch_copy(const struct sketch *sketch)
     copy->collapsed = sketch->collapsed;
     copy_side(&copy->positive, &sketch->positive);
     copy_side(&copy->negative, &sketch->negative);
+    copy->waiting_count = sketch->waiting_count;
+    memcpy(copy->waiting, sketch->waiting, sketch->waiting_count * sizeof *sketch->waiting);
     return copy;
 }
 
@@ -168,9 +192,10 @@ static double bucket_value(int32_t index)
 double sketch_quantile(const struct sketch *sketch, unsigned percent)
 {
     const struct sketch_side *negative = &sketch->negative, *positive = &sketch->positive;
-    uint64_t total = negative->count + sketch->zeros + positive->count;
 
     assert(percent <= 100);
+    settle(sketch);
+    uint64_t total = negative->count + sketch->zeros + positive->count;
     if (!total)
         return NAN;
     uint64_t rank = (uint64_t)((unsigned __int128)(total - 1) * percent / 100);
@@ -199,6 +224,7 @@ static void pack_side(const struct sketch_side *side, struct buffer *out)
 
 void sketch_pack(const struct sketch *sketch, struct buffer *out)
 {
+    settle(sketch);
     pack_u64(out, sketch->zeros);
     pack_u64(out, sketch->collapsed);
     pack_side(&sketch->positive, out);

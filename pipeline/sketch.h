@@ -4,7 +4,8 @@
 #pragma once
 #include "base/state.h"
 
-enum { SKETCH_SIDE_MAX = 2048 }; /* buckets a side; 2048 filled neighbours span 17 powers of ten */
+/* Buckets a side; 2048 filled neighbours span 17 powers of ten. Values that wait for their bucket. */
+enum { SKETCH_SIDE_MAX = 2048, SKETCH_WAITING_MAX = 14 };
 
 struct sketch_bucket {
     int32_t index;  /* holds sizes in (gamma^(index-1), gamma^index] */
@@ -22,6 +23,8 @@ struct sketch {
     uint64_t zeros;
     uint64_t collapsed; /* times that the bucket of the smallest values gave its count to the next, to stay at
                            the maximum */
+    uint32_t waiting_count;
+    int32_t waiting[SKETCH_WAITING_MAX]; /* twice the index, and 1 more for a negative value */
 };
 
 struct sketch *sketch_new(void);
