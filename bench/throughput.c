@@ -1,12 +1,13 @@
 /* Floor and program by turns over the same input. The floor uses the source and the format through their
  * own tables, as the engine's first two stages do, so it is what librdkafka and the JSON decoder cost
- * alone. The program's time ends when its last document is acknowledged; both include connecting, some
- * tenths of a second, so events should be millions. */
+ * alone; beside it the same with yajl for a decoder. The program's time ends when its last document is
+ * acknowledged; both include connecting, some tenths of a second, so events should be millions. */
 #include "bench/report.h"
 #include "bench/result.h"
 #include "bench/workload.h"
 
 #include "base/memory.h"
+#include "ingest/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,15 +145,20 @@ static enum status run_sides(struct throughput *bench, struct plan *plan, struct
     const struct null_server_figures *served = bench->workload.server.figures;
     uint64_t events = bench->workload.options.generator.events;
     uint64_t documents = atomic_load(&served->documents), counted = atomic_load(&served->counted);
-    struct usage floor, main;
+    struct usage floor, main, yajl;
+    enum status status = read_input(plan, events, &floor, ret_error);
 
-    if (read_input(plan, events, &floor, ret_error) != STATUS_OK ||
-        workload_run(plan, &main, &bench->metrics, ret_error) != STATUS_OK)
+    json_yajl_alone = true;
+    if (status == STATUS_OK)
+        status = read_input(plan, events, &yajl, ret_error);
+    json_yajl_alone = false;
+    if (status != STATUS_OK || workload_run(plan, &main, &bench->metrics, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     counted = atomic_load(&served->counted) - counted;
     documents = atomic_load(&served->documents) - documents;
     buffer_put_char(&bench->metrics, '\0');
     note(bench, "floor", floor);
+    note(bench, "yajl_floor", yajl);
     note(bench, "main", main);
     result_add(bench->result, "times", main.wall / floor.wall, "ratio");
     result_add(bench->result, "times", main.cpu / floor.cpu, "cpu_ratio");

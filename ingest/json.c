@@ -16,6 +16,8 @@
 
 enum { REASON_BYTES_MAX = 256 };
 
+bool json_yajl_alone;
+
 const char *const json_type_names[] = {"nothing", "null", "bool", "number", "text", "object", "array"};
 
 struct format { /* json_format_open */
@@ -377,7 +379,7 @@ static const char *read_message(struct json_reader *reader, struct span payload)
 
     begin(reader);
     reader->text = payload;
-    for (size_t i = 0; i < sizeof fast / sizeof *fast && !reader->no_walk; i++) {
+    for (size_t i = 0; i < sizeof fast / sizeof *fast && !json_yajl_alone; i++) {
         if (fast[i](reader, payload) || reader->stop == STOP_FULL)
             return NULL;
         batch->rows = rows_before;

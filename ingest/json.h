@@ -47,6 +47,9 @@ enum json_verdict {
 /* Fills one row from an item's values. */
 typedef enum json_verdict json_row(void *owner, const struct json_item *item, const char **ret_reason);
 
+/* Leaves out the faster parsers, of all readers: for tests and benchmarks that hold yajl against them. */
+extern bool json_yajl_alone;
+
 struct json_reader;
 
 /* `each` is NULL or the path to the items, with [*] for all elements of an array: "events[*]". On a bad

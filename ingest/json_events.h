@@ -21,7 +21,6 @@ struct json_reader {
     struct json_yajl *yajl;    /* the parsers' own; NULL: to be made */
     struct json_walk *walk;
     struct json_shapes *shapes;
-    bool no_walk; /* yajl alone, for tests that hold the two against each other */
 
     /* the message being read */
     struct span text;

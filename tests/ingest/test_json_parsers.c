@@ -17,6 +17,7 @@ enum { TARGETS_MAX = 300, LINES_LOOKED_AT = 400, PATH_BYTES = 400, SAID_BYTES_MA
 
 struct side {
     struct json_reader *reader;
+    bool is_yajl;
     struct event_batch batch;
     struct buffer said; /* all rows' values */
     const char *reason;
@@ -41,13 +42,13 @@ static enum json_verdict say(void *owner, const struct json_item *item, const ch
     return JSON_ROW_KEPT;
 }
 
-static void side_open(struct side *side, const char *each, bool no_walk)
+static void side_open(struct side *side, const char *each, bool is_yajl)
 {
     const char *problem = NULL;
 
     side->reader = json_reader_new(each, &problem);
     assert_null(problem);
-    side->reader->no_walk = no_walk;
+    side->is_yajl = is_yajl;
     event_batch_init(&side->batch, 64, NULL);
     buffer_init(&side->said, SAID_BYTES_MAX);
 }
@@ -85,6 +86,7 @@ static enum status side_read(struct side *side, struct span payload)
     event_batch_reset(&side->batch);
     buffer_clear(&side->said);
     side->reason = NULL;
+    json_yajl_alone = side->is_yajl;
     return json_reader_decode(side->reader, &message, &side->batch, say, side, &side->reason);
 }
 
