@@ -1,8 +1,8 @@
 /* Sparse DDSketch: one binary search a row, an insertion now and then, one walk a bucket closed. Latencies of
  * one series fill 50 to 200 buckets, so a sorted array of 8 bytes each is smaller than any dense one and
  * searches in cache. A row that comes alone would find nothing of it there: values wait in the sketch itself
- * until a dozen go to their buckets at once, or somebody asks for these. Dropped: the dense array of the reference implementation (8 KB a series from the first
- * outlier on). */
+ * until a dozen go to their buckets at once, or somebody asks for these. Dropped: the dense array of the
+ * reference implementation (8 KB a series from the first outlier on). */
 #include "pipeline/sketch.h"
 
 #include "base/memory.h"
