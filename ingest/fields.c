@@ -22,12 +22,13 @@ struct state_word {
 };
 
 struct mapping {
-    const char *name; /* for reasons */
-    struct field_ref ref;
-    enum field_type type;
     unsigned target, target_count; /* candidates in values: the first present wins */
-    enum time_unit unit;           /* of a time */
-    double factor;                 /* of a number, to our unit */
+    size_t column;                 /* where the batch has the field's column */
+    enum field_type type;
+    struct field_ref ref;
+    const char *name;    /* for reasons */
+    enum time_unit unit; /* of a time */
+    double factor;       /* of a number, to our unit */
     struct state_word *words;
     size_t word_count;
     enum run_state otherwise; /* STATE_UNKNOWN unless told */
@@ -146,13 +147,10 @@ static const char *fill_field(const struct mapping *mapping, const struct json_i
 static bool fill_text(const struct mapping *mapping, const struct json_item *item)
 {
     const struct json_value *value = &item->values[mapping->target];
-    struct event_batch *batch = item->batch;
 
     if (mapping->type != FIELD_TEXT || !mapping->target_count || !json_is_scalar(value))
         return false;
-    struct span *column = mapping->ref.field == FIELD_COUNT ? batch->labels[mapping->ref.label]
-                                                            : event_column(batch, mapping->ref.field);
-    column[item->row] = value->text;
+    (*(struct span **)((char *)item->batch + mapping->column))[item->row] = value->text;
     return true;
 }
 
@@ -186,6 +184,9 @@ static struct mapping *mapping_new(struct format *format, const char *name, stru
     *mapping = (struct mapping){.name = name,
                                 .ref = ref,
                                 .type = ref.field == FIELD_COUNT ? FIELD_TEXT : field_rows[ref.field].type,
+                                .column = ref.field == FIELD_COUNT ? offsetof(struct event_batch, labels[0]) +
+                                                                         ref.label * sizeof(struct span *)
+                                                                   : field_rows[ref.field].column,
                                 .target = format->targets,
                                 .factor = 1,
                                 .otherwise = STATE_UNKNOWN};
