@@ -19,7 +19,7 @@ const struct bench_case bench_cases[] = {
     {"latency", "from an event to its notification, at half of the capacity or --rate", bench_latency, .series = 2000, .finds_rate = true, .needs_brokers = true},
     {"sustained", "the highest rate that it keeps up with, by search", bench_sustained, .series = 2000, .seconds = 10, .finds_rate = true, .needs_brokers = true},
     {"backlog", "resident size and speed while a backlog is read, from uneven partitions", bench_backlog, .events = 20000000, .series = 2000, .uneven = true, .needs_brokers = true},
-    {"state", "checkpoints and restarts with a million series", bench_state, .events = 8000000, .series = 1000000, .rounds_s = 60, .runs_told = true},
+    {"state", "checkpoints and restarts with a million series", bench_state, .events = 8000000, .series = 1000000, .rounds_s = 60},
     {"decode", "messages to rows, by format; --input F [--format NAME]: of a recording", bench_decode, .events = 500000, .series = 2000, .takes_input = true},
     {"clean", "clean steps alone", bench_clean, .events = 300000, .series = 2000},
     {"aggregate", "tumbling windows alone, by 1000, 100,000 and 1,000,000 keys", bench_aggregate, .events = 3000000, .rate = 100000},
