@@ -25,6 +25,7 @@ enum {
     NOTES_MAX = 1024,
     LITERALS_BYTES_MAX = 256 * 1024,
     TEXT_BYTES_MAX = 16 * 1024 * 1024,
+    AT_ONCE = 16,      /* bytes compared */
     PAUSE_LEAST = 256, /* messages */
     PAUSE_MOST = 1 << 20,
     STEP_NONE = 0
@@ -92,24 +93,26 @@ uint64_t json_shapes_followed(const struct json_reader *reader)
     return reader->shapes ? reader->shapes->hits : 0;
 }
 
-static inline bool equal(const char *a, const char *b, size_t size)
+#ifdef __SSE2__
+/* Do `size` bytes, at most 16, stand at both? 16 of both may be read. */
+static inline bool equal_in_16(const char *a, const char *b, size_t size)
 {
-    uint64_t x, y;
+    __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
 
-    if (size < sizeof x) {
-        while (size > 0 && a[size - 1] == b[size - 1])
-            size--;
-        return size == 0;
-    }
-    for (size_t i = 0; i + sizeof x < size; i += sizeof x) {
-        memcpy(&x, a + i, sizeof x);
-        memcpy(&y, b + i, sizeof y);
-        if (x != y)
-            return false;
-    }
-    memcpy(&x, a + size - sizeof x, sizeof x);
-    memcpy(&y, b + size - sizeof y, sizeof y);
-    return x == y;
+    return !(~(unsigned)_mm_movemask_epi8(same) & ((1u << size) - 1));
+}
+#endif
+
+/* Does the text that has `left` bytes begin with the literal? That has some room behind it. */
+static inline bool begins_with(const char *at, size_t left, const char *literal, size_t size)
+{
+    if (left < size)
+        return false;
+#ifdef __SSE2__
+    if (size <= AT_ONCE && left >= AT_ONCE)
+        return equal_in_16(at, literal, size);
+#endif
+    return memcmp(at, literal, size) == 0;
 }
 
 #ifdef __SSE2__
@@ -130,15 +133,15 @@ static inline unsigned stops_in_16(const char *at)
 static inline const char *plain_end(const char *at, const char *end, size_t before)
 {
 #ifdef __SSE2__
-    while (end - at >= 16) {
+    while (end - at >= AT_ONCE) {
         unsigned stops = stops_in_16(at);
 
         if (stops)
             return at + __builtin_ctz(stops);
-        at += 16;
+        at += AT_ONCE;
     }
-    if (before >= 16) { /* the last 16, of which some were looked at */
-        unsigned stops = stops_in_16(end - 16) >> (16 - (end - at));
+    if (before >= AT_ONCE) { /* the last ones, of which some were looked at */
+        unsigned stops = stops_in_16(end - AT_ONCE) >> (AT_ONCE - (end - at));
 
         return stops ? at + __builtin_ctz(stops) : end;
     }
@@ -148,10 +151,14 @@ static inline const char *plain_end(const char *at, const char *end, size_t befo
     return at;
 }
 
+static inline bool is_bare(char c) /* of a number, true, false or null */
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '.' || c == '-' || c == '+' || c == 'E';
+}
+
 static inline const char *bare_end(const char *at, const char *end)
 {
-    while (at < end && ((*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'z') || *at == '.' ||
-                        *at == '-' || *at == '+' || *at == 'E'))
+    while (at < end && is_bare(*at))
         at++;
     return at;
 }
@@ -214,6 +221,18 @@ static bool take_bare(struct json_reader *reader, uint32_t wish, struct span tex
     return json_is_number(text) && tell(reader, wish, JSON_NUMBER, text);
 }
 
+/* May a value of this kind begin with what is left? */
+static inline bool may_begin(enum json_note kind, const char *at, const char *end)
+{
+    if (kind == NOTE_TEXT)
+        return true;
+    if (at == end)
+        return kind == NOTE_END;
+    if (kind == NOTE_BARE)
+        return is_bare(*at);
+    return (kind == NOTE_OBJECT && *at == '{') || (kind == NOTE_ARRAY && *at == '[');
+}
+
 /* The step whose bytes stand at `at`, and whose kind of value may begin behind them; STEP_NONE: there is
  * none. */
 static inline uint32_t find_step(const struct json_shapes *shapes, uint32_t number, const char *at,
@@ -221,16 +240,9 @@ static inline uint32_t find_step(const struct json_shapes *shapes, uint32_t numb
 {
     for (; number != STEP_NONE; number = shapes->steps[number].other) {
         const struct step *step = &shapes->steps[number];
-        size_t left = (size_t)(end - at);
 
-        if (left < step->size || !equal(at, shapes->literals.data + step->at, step->size))
-            continue;
-        if (step->kind == NOTE_END
-                ? left == step->size
-                : left > step->size && (step->kind != NOTE_OBJECT || at[step->size] == '{') &&
-                      (step->kind != NOTE_ARRAY || at[step->size] == '[') &&
-                      (step->kind != NOTE_BARE ||
-                       bare_end(at + step->size, at + step->size + 1) > at + step->size))
+        if (begins_with(at, (size_t)(end - at), shapes->literals.data + step->at, step->size) &&
+            may_begin(step->kind, at + step->size, end))
             break;
     }
     return number;
@@ -319,12 +331,13 @@ static uint32_t add_step(struct json_shapes *shapes, uint32_t number, struct spa
         const struct step *step = &shapes->steps[*link];
 
         if (step->kind == note->kind && step->wish == note->wish && step->size == literal.size &&
-            equal(shapes->literals.data + step->at, literal.data, literal.size))
+            memcmp(shapes->literals.data + step->at, literal.data, literal.size) == 0)
             return *link;
     }
     size_t at = shapes->literals.size;
 
     buffer_put_span(&shapes->literals, literal);
+    (void)buffer_room(&shapes->literals, AT_ONCE);
     if (others == OTHERS_MAX || shapes->count == STEPS_MAX || shapes->literals.full)
         return STEP_NONE;
     shapes->steps[shapes->count] =

@@ -303,6 +303,8 @@ static void test_odd(void **state)
                 memcpy(deep + 5 * (size_t)i, "{\"a\":", 5);
             pair_check(&pair, deep, 5 * (size_t)depth);
         }
+        pair_check(&pair, "{\"a\":1}", 7);
+        pair_check(&pair, "{\"a\":1}\0", 8); /* the same, and a null byte */
         check_changed(&pair, (char *const *)odd, sizeof odd / sizeof *odd, 0.3);
         pair_close(&pair);
     }
