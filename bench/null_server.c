@@ -73,9 +73,12 @@ static void answer(void *owner, const struct local_request *request, struct buff
         buffer_put_text(out, "{}");
         return;
     }
-    buffer_put_text(out, "{\"took\":0,\"items\":[");
+    /* As servers answer where `filter_path` asks for no more. */
+    buffer_put_text(out, "{\"errors\":false,\"items\":[");
     take_bulk(server, request->body, atomic_fetch_add(&figures->requests, 1), out, &totals);
-    buffer_put_text(out, totals.refused ? "],\"errors\":true}" : "],\"errors\":false}");
+    buffer_put_text(out, "]}");
+    if (totals.refused && !out->full)
+        memcpy(out->data + strlen("{\"errors\":"), "true ", strlen("true "));
     atomic_fetch_add(&figures->documents, totals.taken);
     atomic_fetch_add(&figures->refused, totals.refused);
     atomic_fetch_add(&figures->ids, totals.ids);
