@@ -7,59 +7,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-static void pack_number(struct buffer *out, uint64_t value, size_t size)
-{
-    uint64_t bytes = htole64(value);
-
-    buffer_put(out, &bytes, size);
-}
-
-void pack_u8(struct buffer *out, uint8_t value)
-{
-    pack_number(out, value, sizeof value);
-}
-
-void pack_u16(struct buffer *out, uint16_t value)
-{
-    pack_number(out, value, sizeof value);
-}
-
-void pack_u32(struct buffer *out, uint32_t value)
-{
-    pack_number(out, value, sizeof value);
-}
-
-void pack_u64(struct buffer *out, uint64_t value)
-{
-    pack_number(out, value, sizeof value);
-}
-
-void pack_i64(struct buffer *out, int64_t value)
-{
-    pack_number(out, (uint64_t)value, sizeof value);
-}
-
-void pack_double(struct buffer *out, double value)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    pack_u64(out, bits);
-}
-
-void pack_id(struct buffer *out, struct id128 id)
-{
-    pack_u64(out, id.high);
-    pack_u64(out, id.low);
-}
-
-void pack_text(struct buffer *out, struct span text)
-{
-    assert(text.size <= UINT32_MAX);
-    pack_u32(out, (uint32_t)text.size);
-    buffer_put_span(out, text);
-}
-
 struct unpack unpack_begin(struct span bytes)
 {
     return (struct unpack){.at = bytes.data, .end = bytes.size ? bytes.data + bytes.size : bytes.data};

@@ -11,17 +11,59 @@
 #include "base/hash.h"
 #include "base/status.h"
 
+#include <endian.h>
+
 enum { BLOCK_SLOTS = 256 };
 
-/* Little-endian, no padding. The buffer's limit is the caller's matter. */
-void pack_u8(struct buffer *out, uint8_t value);
-void pack_u16(struct buffer *out, uint16_t value);
-void pack_u32(struct buffer *out, uint32_t value);
-void pack_u64(struct buffer *out, uint64_t value);
-void pack_i64(struct buffer *out, int64_t value);
-void pack_double(struct buffer *out, double value); /* its bits */
-void pack_id(struct buffer *out, struct id128 id);
-void pack_text(struct buffer *out, struct span text); /* size and bytes */
+/* Little-endian, no padding. The buffer's limit is the caller's matter. Inline, as a table of a million series
+ * is some twenty million numbers at each cut. */
+static inline void pack_u8(struct buffer *out, uint8_t value)
+{
+    buffer_put(out, &value, sizeof value);
+}
+
+static inline void pack_u16(struct buffer *out, uint16_t value)
+{
+    value = htole16(value);
+    buffer_put(out, &value, sizeof value);
+}
+
+static inline void pack_u32(struct buffer *out, uint32_t value)
+{
+    value = htole32(value);
+    buffer_put(out, &value, sizeof value);
+}
+
+static inline void pack_u64(struct buffer *out, uint64_t value)
+{
+    value = htole64(value);
+    buffer_put(out, &value, sizeof value);
+}
+
+static inline void pack_i64(struct buffer *out, int64_t value)
+{
+    pack_u64(out, (uint64_t)value);
+}
+
+static inline void pack_double(struct buffer *out, double value) /* its bits */
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    pack_u64(out, bits);
+}
+
+static inline void pack_id(struct buffer *out, struct id128 id)
+{
+    pack_u64(out, id.high);
+    pack_u64(out, id.low);
+}
+
+static inline void pack_text(struct buffer *out, struct span text) /* size and bytes */
+{
+    pack_u32(out, text.size);
+    buffer_put_span(out, text);
+}
 
 /* Reads what pack wrote. Beyond the end, or with a size that does not fit, it gives zeros and is
  * `broken`, which the reader looks at once at the end. */
