@@ -15,8 +15,8 @@
 
 enum { BLOCK_SLOTS = 256 };
 
-/* Little-endian, no padding. The buffer's limit is the caller's matter. Inline, as a table of a million series
- * is some twenty million numbers at each cut. */
+/* Little-endian, no padding. The buffer's limit is the caller's matter. Inline, as a table of a million
+ * series is some twenty million numbers at each cut. */
 static inline void pack_u8(struct buffer *out, uint8_t value)
 {
     buffer_put(out, &value, sizeof value);
