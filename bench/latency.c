@@ -4,7 +4,10 @@
  * waits from the moment at which the watermark passes its end: that is when the first event is meant to be
  * sent by which every partition has had one `lateness` beyond the end. Both until the first bytes of the
  * notification's request are at the receiver.
- * Event times are the times of sending, without jitter, so both moments follow from an event's number. */
+ * Event times are the times of sending, without jitter, so both moments follow from an event's number.
+ * The floor is a consumer alone in the program's place, by turns with it: what producer, broker and machine
+ * let people wait before the program has anything in hand. */
+#include "bench/probes.h"
 #include "bench/producer.h"
 #include "bench/result.h"
 #include "bench/workload.h"
@@ -12,67 +15,37 @@
 #include "base/memory.h"
 #include "pipeline/engine.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
-    PROMPTS_A_SECOND = 20,
-    WINDOW_PROBE_PLACE = PROMPTS_A_SECOND / 2, /* among a second's prompts: behind this one */
-    SECONDS_MAX = 3600,
-    PROMPTS_MAX = PROMPTS_A_SECOND * SECONDS_MAX,
     EVERY_S = 10,
     WAIT_MS = 20,
+    FLOOR_WAIT_US = 1000, /* as the engine's */
+    FLOOR_MESSAGES = 1024,
     WARM_S = 5,               /* connecting, first keys: not counted */
     LAST_WAIT_MS = 15 * 1000, /* for notifications, once all events are sent */
 };
 
-#define SECOND_US      INT64_C(1000000)
-#define NAME_OF_PROMPT "prompt-"
-#define NAME_OF_WINDOW "window-"
+#define SECOND_US INT64_C(1000000)
 
-struct told { /* shared memory: when each was told first; 0: not yet */
-    _Atomic int64_t prompts[PROMPTS_MAX], windows[SECONDS_MAX];
-};
-
-struct waits { /* of one kind */
-    double *ms;
-    unsigned count, missing;
-};
-
+/* One side's turn. */
 struct latency {
     struct workload workload;
+    struct plan *plan;
     struct local_server receiver;
-    struct told *told;
+    struct probes *probes;
     struct producer_settings settings;
     struct producer producer;
     struct producer_stream stream;
-    uint64_t prompt_every; /* of the events; the rate is a whole multiple of it */
-    double capacity;       /* events a second; 0: the rate was given */
     struct usage used;
-    struct waits prompts, windows;
 };
-
-static void note_first(_Atomic int64_t *times, size_t count, struct span body, const char *name,
-                       int64_t first_us)
-{
-    const char *found = memmem(body.data, body.size, name, strlen(name));
-    int64_t none = 0;
-    uint64_t number = found ? strtoull(found + strlen(name), NULL, 10) : count;
-
-    if (number < count)
-        atomic_compare_exchange_strong(&times[number], &none, first_us);
-}
 
 static void receive(void *owner, const struct local_request *request, struct buffer *out)
 {
-    struct told *told = owner;
-
-    note_first(told->prompts, PROMPTS_MAX, request->body, "\"" NAME_OF_PROMPT, request->first_us);
-    note_first(told->windows, SECONDS_MAX, request->body, "\"" NAME_OF_WINDOW, request->first_us);
+    probes_see_text(owner, PROBE_RECEIVED, request->body, request->first_us);
     buffer_put_text(out, "{}");
 }
 
@@ -98,7 +71,7 @@ static void write_probe(const char *name, uint64_t number, bool failed, int64_t 
 static void write_event(void *owner, uint64_t number, int64_t at_us, struct buffer *out)
 {
     struct latency *latency = owner;
-    uint64_t prompt = number / latency->prompt_every, behind = number % latency->prompt_every;
+    uint64_t prompt = number / latency->probes->prompt_every, behind = number % latency->probes->prompt_every;
 
     if (behind == 0)
         write_probe(NAME_OF_PROMPT, prompt, true, at_us, out);
@@ -108,7 +81,7 @@ static void write_event(void *owner, uint64_t number, int64_t at_us, struct buff
         producer_generate(&latency->stream, number, at_us, out);
 }
 
-static enum status make_plan(struct latency *latency, struct plan **ret_plan, struct error *ret_error)
+static enum status make_plan(struct latency *latency, struct error *ret_error)
 {
     struct buffer text;
 
@@ -131,131 +104,156 @@ static enum status make_plan(struct latency *latency, struct plan **ret_plan, st
         "  - {name: people, type: webhook, url: \"http://127.0.0.1:%u/\"}\n",
         (unsigned)EVERY_S, (unsigned)EVERY_S, (unsigned)latency->workload.server.server.port,
         (unsigned)latency->receiver.port);
-    return workload_plan_end(&latency->workload, &text, ret_plan, ret_error);
-}
-
-static enum status settle_rate(struct latency *latency, const struct bench_options *options,
-                               struct error *ret_error)
-{
-    double rate = options->generator.rate;
-
-    if (rate == 0) {
-        if (workload_capacity(options, &latency->capacity, ret_error) != STATUS_OK)
-            return STATUS_FATAL;
-        rate = latency->capacity / 2;
-    }
-    latency->prompt_every = rate > 2 * PROMPTS_A_SECOND ? (uint64_t)rate / PROMPTS_A_SECOND : 2;
-    latency->settings.rate = (double)(latency->prompt_every * PROMPTS_A_SECOND);
-    latency->settings.events = (uint64_t)latency->settings.rate * options->seconds;
-    latency->stream.options = options->generator;
-    latency->stream.options.rate = latency->settings.rate;
+    if (workload_plan_end(&latency->workload, &text, &latency->plan, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    probes_watch(latency->probes, latency->plan);
     return STATUS_OK;
 }
 
-static enum status start_servers(struct latency *latency, struct error *ret_error)
+/* Half of the capacity unless it was given. */
+static enum status settle_rate(const struct bench_options *options, struct result *result, double *ret_rate,
+                               struct error *ret_error)
 {
-    latency->told =
-        mmap(NULL, sizeof *latency->told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (latency->told == MAP_FAILED) {
-        latency->told = NULL;
-        return fail(ret_error, "no shared memory: %s", strerror(errno));
-    }
-    latency->settings.brokers = latency->workload.options.brokers;
-    latency->settings.topic = latency->workload.topic;
-    latency->settings.partitions = latency->workload.options.partitions;
-    latency->settings.event = write_event;
-    latency->settings.owner = latency;
-    if (local_server_start(receive, latency->told, &latency->receiver, ret_error) != STATUS_OK)
+    double capacity;
+
+    *ret_rate = options->generator.rate;
+    if (*ret_rate > 0)
+        return STATUS_OK;
+    if (workload_capacity(options, &capacity, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    return producer_start(&latency->settings, &latency->producer, ret_error);
+    result_add(result, "events/s", capacity, "capacity");
+    *ret_rate = capacity / 2;
+    return STATUS_OK;
 }
 
-/* Of the probe behind so many prompts. */
-static int64_t prompt_meant_us(const struct latency *latency, int64_t start_us, uint64_t prompt)
+static void settle_stream(struct latency *latency, const struct bench_options *options, double rate)
 {
-    return producer_time_us(&latency->settings, start_us, prompt * latency->prompt_every);
-}
+    struct probes *probes = latency->probes;
 
-/* The event by which the watermark is past the end of so many seconds since the start. */
-static uint64_t passing_event(const struct latency *latency, uint64_t seconds)
-{
-    uint64_t rate = (uint64_t)latency->settings.rate;
-
-    return (seconds + WORKLOAD_LATENESS_S) * rate + latency->settings.partitions - 1;
+    probes->prompt_every = rate > 2 * PROMPTS_A_SECOND ? (uint64_t)rate / PROMPTS_A_SECOND : 2;
+    probes->rate = probes->prompt_every * PROMPTS_A_SECOND;
+    probes->partitions = options->partitions;
+    latency->stream.options = options->generator;
+    latency->stream.options.rate = (double)probes->rate;
+    latency->settings = (struct producer_settings){.brokers = options->brokers,
+                                                   .topic = latency->workload.topic,
+                                                   .partitions = options->partitions,
+                                                   .events = probes->rate * options->seconds,
+                                                   .rate = (double)probes->rate,
+                                                   .event = write_event,
+                                                   .owner = latency};
 }
 
 static unsigned prompts_sent(const struct latency *latency)
 {
-    return (unsigned)(latency->settings.events / latency->prompt_every);
+    return (unsigned)(latency->settings.events / latency->probes->prompt_every);
 }
 
 static unsigned windows_passed(const struct latency *latency)
 {
     unsigned windows = 0;
 
-    while (passing_event(latency, windows + 1) < latency->settings.events)
+    while (probes_passing_event(latency->probes, windows) < latency->settings.events)
         windows++;
     return windows;
 }
 
-static bool all_told(const struct latency *latency)
+static bool all_seen(const struct latency *latency, enum probe_place place)
 {
     for (unsigned i = prompts_sent(latency); i-- > 0;)
-        if (atomic_load(&latency->told->prompts[i]) == 0)
+        if (atomic_load(&latency->probes->prompts[i].seen_us[place]) == 0)
             return false;
     for (unsigned i = windows_passed(latency); i-- > 0;)
-        if (atomic_load(&latency->told->windows[i]) == 0)
+        if (atomic_load(&latency->probes->windows[i].seen_us[place]) == 0)
             return false;
     return true;
 }
 
-static enum status run_live(struct latency *latency, const struct plan *plan, struct error *ret_error)
+/* At a whole second, so that buckets begin with the events. */
+static void start_events(struct latency *latency)
+{
+    int64_t start_us = (wall_clock_us() / SECOND_US + 2) * SECOND_US;
+    struct probes *probes = latency->probes;
+
+    for (unsigned i = 0; i < prompts_sent(latency); i++)
+        probes->prompts[i].seen_us[PROBE_MEANT] =
+            producer_time_us(&latency->settings, start_us, i * probes->prompt_every);
+    for (unsigned i = 0; i < windows_passed(latency); i++)
+        probes->windows[i].seen_us[PROBE_MEANT] =
+            producer_time_us(&latency->settings, start_us, probes_passing_event(probes, i));
+    atomic_store(&latency->producer.figures->start_us, start_us);
+}
+
+/* Time is left while events are sent, and a while after that. */
+static bool has_ended(const struct latency *latency, enum probe_place place, int64_t *last_us)
+{
+    int64_t now_us = wall_clock_us();
+
+    if (!atomic_load(&latency->producer.figures->done))
+        *last_us = now_us + LAST_WAIT_MS * INT64_C(1000);
+    return now_us > *last_us || (atomic_load(&latency->producer.figures->done) && all_seen(latency, place));
+}
+
+static enum status run_program(struct latency *latency, struct error *ret_error)
 {
     struct engine_options options = {.mode = ENGINE_LIVE};
-    struct producer_figures *producer = latency->producer.figures;
     struct engine *engine;
     struct usage before;
     enum status status = STATUS_OK;
-    int left_ms = LAST_WAIT_MS;
+    int64_t last_us = INT64_MAX;
 
-    if (engine_start(plan, &options, &engine, ret_error) != STATUS_OK)
+    if (engine_start(latency->plan, &options, &engine, ret_error) != STATUS_OK)
         return STATUS_FATAL;
-    /* a whole second, so that buckets begin with the events */
-    atomic_store(&producer->start_us, (wall_clock_us() / SECOND_US + 2) * SECOND_US);
+    start_events(latency);
     before = usage_now();
-    while (status == STATUS_OK && left_ms > 0 && (!atomic_load(&producer->done) || !all_told(latency))) {
+    while (status == STATUS_OK && !has_ended(latency, PROBE_RECEIVED, &last_us))
         if (engine_wait(engine, WAIT_MS, ret_error) == STATUS_FATAL)
             status = STATUS_FATAL;
-        left_ms -= atomic_load(&producer->done) ? WAIT_MS : 0;
-    }
     latency->used = usage_since(before);
     engine_stop(engine);
     engine_free(engine);
-    if (status == STATUS_OK && producer->error.text[0])
-        status = fail(ret_error, "%s", producer->error.text);
     return status;
 }
 
-static void note_wait(struct waits *waits, int64_t meant_us, int64_t told_us)
+static void warn(void *owner, const char *text)
 {
-    if (told_us)
-        waits->ms[waits->count++] = (double)(told_us - meant_us) / 1000;
-    else
-        waits->missing++;
+    (void)fprintf(stderr, "weir bench: %s\n", text);
 }
 
-static void read_waits(struct latency *latency)
+static size_t read_once(const struct source_type *type, struct source *source)
 {
-    int64_t start = atomic_load(&latency->producer.figures->start_us);
+    struct message messages[FLOOR_MESSAGES];
+    size_t total = 0;
 
-    latency->prompts.ms = memory_new(sizeof(double) * PROMPTS_MAX);
-    latency->windows.ms = memory_new(sizeof(double) * SECONDS_MAX);
-    for (unsigned i = WARM_S * PROMPTS_A_SECOND; i < prompts_sent(latency); i++)
-        note_wait(&latency->prompts, prompt_meant_us(latency, start, i), latency->told->prompts[i]);
-    for (unsigned i = WARM_S; i < windows_passed(latency); i++)
-        note_wait(&latency->windows,
-                  producer_time_us(&latency->settings, start, passing_event(latency, i + 1)),
-                  latency->told->windows[i]);
+    type->advance(source, wall_clock_us());
+    for (size_t i = 0; i < type->partition_count(source); i++) {
+        enum poll_state state;
+        size_t count = type->poll(source, i, messages, FLOOR_MESSAGES, &state);
+
+        type->release(source, i, messages, count);
+        total += count;
+    }
+    return total;
+}
+
+static enum status run_floor(struct latency *latency, struct error *ret_error)
+{
+    const struct plan_source *plan = &latency->plan->sources[0];
+    struct source_context context = {.name = plan->name, .workers = 1, .node = plan->node, .warn = warn};
+    struct source *source;
+    struct usage before;
+    int64_t last_us = INT64_MAX;
+
+    if (plan->type->open(plan->settings, &context, &source, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    start_events(latency);
+    before = usage_now();
+    while (!has_ended(latency, PROBE_IN_HAND, &last_us))
+        if (read_once(plan->type, source) == 0)
+            usleep(FLOOR_WAIT_US);
+    latency->used = usage_since(before);
+    plan->type->close(source);
+    return STATUS_OK;
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -265,74 +263,133 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void note_waits(struct result *result, const char *kind, struct waits *waits)
+/* Of those from `first` on that were seen at both places. Returns how many were not. */
+static unsigned note_waits(const struct probe *probes, unsigned first, unsigned end, enum probe_place from,
+                           enum probe_place until, const char *name, struct result *result)
 {
     static const struct {
         const char *name;
         double share;
     } percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99_9", 0.999}, {"max", 1}};
+    double *ms = memory_new((end + 1) * sizeof *ms);
+    unsigned count = 0, missing = 0;
+
+    for (unsigned i = first; i < end; i++)
+        if (probes[i].seen_us[from] && probes[i].seen_us[until])
+            ms[count++] = (double)(probes[i].seen_us[until] - probes[i].seen_us[from]) / 1000;
+        else
+            missing++;
+    qsort(ms, count, sizeof *ms, compare_numbers);
+    for (size_t i = 0; count > 0 && i < sizeof percentiles / sizeof *percentiles; i++)
+        result_add(result, "ms", ms[(unsigned)ceil(percentiles[i].share * count) - 1], "%s.%s", name,
+                   percentiles[i].name);
+    free(ms);
+    return missing;
+}
+
+static void note_notifications(const struct probe *probes, unsigned first, unsigned end, const char *kind,
+                               struct result *result)
+{
+    static const struct {
+        enum probe_place from, until;
+        const char *name;
+    } parts[] = {{PROBE_MEANT, PROBE_IN_HAND, "to_hand"},
+                 {PROBE_IN_HAND, PROBE_JUDGED, "to_rule"},
+                 {PROBE_JUDGED, PROBE_OFFERED, "to_sink"},
+                 {PROBE_OFFERED, PROBE_RECEIVED, "to_receiver"}};
+    unsigned missing = note_waits(probes, first, end, PROBE_MEANT, PROBE_RECEIVED, kind, result);
     char name[64];
 
-    result_add(result, "notifications", waits->count, "%s.told", kind);
+    result_add(result, "notifications", end > first ? end - first - missing : 0, "%s.told", kind);
     (void)snprintf(name, sizeof name, "%s.each_told", kind);
-    result_check(result, name, waits->missing == 0);
-    if (waits->count == 0)
-        return;
-    qsort(waits->ms, waits->count, sizeof *waits->ms, compare_numbers);
-    for (size_t i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
-        result_add(result, "ms", waits->ms[(unsigned)ceil(percentiles[i].share * waits->count) - 1], "%s.%s",
-                   kind, percentiles[i].name);
+    result_check(result, name, missing == 0);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        (void)snprintf(name, sizeof name, "%s.%s", kind, parts[i].name);
+        note_waits(probes, first, end, parts[i].from, parts[i].until, name, result);
+    }
 }
 
-static void note(const struct latency *latency, struct result *result)
+static void note_program(const struct latency *latency, struct result *result)
 {
-    if (latency->capacity > 0)
-        result_add(result, "events/s", latency->capacity, "capacity");
+    const struct producer_figures *producer = latency->producer.figures;
+
     result_add(result, "events/s", latency->settings.rate, "rate");
     result_add(result, "us", latency->used.cpu * 1e6 / (double)latency->settings.events, "cpu_us_per_event");
-    result_add(result, "ms", (double)atomic_load(&latency->producer.figures->behind_us_max) / 1000,
-               "producer_behind_ms_max");
+    result_add(result, "ms", (double)atomic_load(&producer->behind_us_max) / 1000, "producer_behind_ms_max");
+    note_notifications(latency->probes->prompts, WARM_S * PROMPTS_A_SECOND, prompts_sent(latency), "prompt",
+                       result);
+    note_notifications(latency->probes->windows, WARM_S, windows_passed(latency), "window", result);
 }
 
-static void close_all(struct latency *latency)
+static void note_floor(const struct latency *latency, struct result *result)
+{
+    note_waits(latency->probes->prompts, WARM_S * PROMPTS_A_SECOND, prompts_sent(latency), PROBE_MEANT,
+               PROBE_IN_HAND, "floor", result);
+    note_waits(latency->probes->windows, WARM_S, windows_passed(latency), PROBE_MEANT, PROBE_IN_HAND,
+               "floor.window", result);
+    result_add(result, "us", latency->used.cpu * 1e6 / (double)latency->settings.events,
+               "floor.cpu_us_per_event");
+}
+
+static enum status open_side(struct latency *latency, const struct bench_options *options, double rate,
+                             struct error *ret_error)
+{
+    struct bench_options empty = *options;
+
+    empty.generator.events = 0;
+    if (probes_new(&latency->probes, ret_error) != STATUS_OK ||
+        workload_open(&empty, &latency->workload, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    settle_stream(latency, options, rate);
+    if (local_server_start(receive, latency->probes, &latency->receiver, ret_error) != STATUS_OK ||
+        producer_start(&latency->settings, &latency->producer, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    return make_plan(latency, ret_error);
+}
+
+static void close_side(struct latency *latency)
 {
     producer_stop(&latency->producer);
     local_server_stop(&latency->receiver);
     workload_close(&latency->workload);
-    if (latency->told)
-        (void)munmap(latency->told, sizeof *latency->told);
-    free(latency->prompts.ms);
-    free(latency->windows.ms);
+    probes_free(latency->probes);
+    if (latency->plan)
+        plan_free(latency->plan);
     free(latency);
+}
+
+typedef enum status side_run(struct latency *latency, struct error *ret_error);
+typedef void side_note(const struct latency *latency, struct result *result);
+
+static enum status take_turn(const struct bench_options *options, double rate, side_run *run, side_note *note,
+                             struct result *result, struct error *ret_error)
+{
+    struct latency *latency = memory_new(sizeof *latency);
+    enum status status = open_side(latency, options, rate, ret_error);
+
+    if (status == STATUS_OK)
+        status = run(latency, ret_error);
+    if (status == STATUS_OK && latency->producer.figures->error.text[0])
+        status = fail(ret_error, "%s", latency->producer.figures->error.text);
+    if (status == STATUS_OK)
+        note(latency, result);
+    close_side(latency);
+    return status;
 }
 
 enum status bench_latency(const struct bench_options *options, struct result *result, struct error *ret_error)
 {
-    struct latency *latency = memory_new(sizeof *latency);
-    struct bench_options empty = *options;
-    struct plan *plan = NULL;
-    enum status status;
+    double rate;
+    enum status status = settle_rate(options, result, &rate, ret_error);
 
-    empty.generator.events = 0;
-    status = settle_rate(latency, options, ret_error);
-    if (status == STATUS_OK)
-        status = workload_open(&empty, &latency->workload, ret_error);
-    if (status == STATUS_OK)
-        status = start_servers(latency, ret_error);
-    if (status == STATUS_OK)
-        status = make_plan(latency, &plan, ret_error);
-    if (status == STATUS_OK)
-        status = run_live(latency, plan, ret_error);
+    for (unsigned i = 0; i < options->runs && status == STATUS_OK; i++) {
+        status = take_turn(options, rate, run_floor, note_floor, result, ret_error);
+        if (status == STATUS_OK)
+            status = take_turn(options, rate, run_program, note_program, result, ret_error);
+    }
     if (status == STATUS_OK) {
-        read_waits(latency);
-        note(latency, result);
-        note_waits(result, "prompt", &latency->prompts);
-        note_waits(result, "window", &latency->windows);
         result_ask(result, "prompt.p99", 50);
         result_ask(result, "window.p99", 100);
     }
-    if (plan)
-        plan_free(plan);
-    close_all(latency);
     return status;
 }

@@ -105,6 +105,7 @@ void producer_generate(void *owner, uint64_t number, int64_t at_us, struct buffe
         stream->options.jitter_us = stream->options.closing_us = 0;
         generator_init(generator, &stream->options);
     }
-    generator->next = number;
+    generator->next = generator->arrivals = number; /* those between were not drawn from it */
+    generator->arrival_us = (double)number / generator->options.rate * 1e6;
     (void)generator_next(generator, out);
 }

@@ -5,8 +5,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LOG_AHEAD = 256 };
-
 static const uint64_t TICKET_ITEM = 1, TICKET_DIGEST = 2; /* else the address of a counter */
 
 static enum status open_sinks(struct deliver *deliver, struct error *error)
@@ -222,15 +220,14 @@ static bool offer_item(struct deliver *deliver, struct outlet *outlet, const str
     return outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK;
 }
 
-static bool may_send(const struct deliver *deliver, struct outlet *outlet, const struct outbox_item *item)
+static bool may_send(const struct deliver *deliver, struct outlet *outlet)
 {
-    if (item->step != OUTBOX_READY)
-        return false;
     outlet->plan->type->figures(outlet->sink, &outlet->figures);
     size_t waiting = outlet->figures.waiting_alerts;
     size_t most = deliver->context.moves ? NOTICES_UNMARKED_MOVING_MAX : NOTICES_UNMARKED_MAX;
 
-    return waiting < NOTICES_WAITING_MAX && outlet->on_way - waiting + outlet->notices.marks < most;
+    return waiting < NOTICES_WAITING_MAX &&
+           outlet->on_way - waiting + notices_unmarked(&outlet->notices) < most;
 }
 
 static struct notices *log_of(struct deliver *deliver, struct outlet *outlet)
@@ -244,7 +241,7 @@ static void move_digest(struct deliver *deliver, struct outlet *outlet)
     struct document document;
 
     turn.last &= outbox_is_taken(&outlet->outbox);
-    if (!digest_advance(&outlet->digest, log_of(deliver, outlet), &turn, &document))
+    if (!digest_advance(&outlet->digest, &turn, &document))
         return;
     document.ticket = TICKET_DIGEST;
     if (outlet->plan->type->offer(outlet->sink, &document) == STATUS_OK) {
@@ -279,7 +276,7 @@ static void pass_over(struct deliver *deliver, struct outlet *outlet, struct out
 {
     if (is_logged(deliver, outlet, DOC_ALERT))
         notices_mark(&outlet->notices, item, deliver->turn.now_us);
-    item->step = OUTBOX_TAKEN;
+    item->taken = true;
     outbox_acknowledge(&outlet->outbox, item);
 }
 
@@ -311,7 +308,7 @@ static void release_riders(struct deliver *deliver, struct outlet *outlet, const
     outlet->rider_count = kept;
 }
 
-/* Offers what is next, in order, until the sink is busy or the log is waited for. */
+/* Offers what is next, in order, until the sink is busy or too much of it is unmarked. */
 static void offer_next(struct deliver *deliver, struct outlet *outlet)
 {
     const struct outbox_item *item;
@@ -333,26 +330,12 @@ static void offer_next(struct deliver *deliver, struct outlet *outlet)
 
         if (place == DIGEST_HOLD)
             continue;
-        if (place == DIGEST_WAIT || (logged && !may_send(deliver, outlet, item)) ||
+        if (place == DIGEST_WAIT || (logged && !may_send(deliver, outlet)) ||
             !offer_item(deliver, outlet, item))
             return;
         outlet->on_way += logged;
         outbox_take(&outlet->outbox);
     }
-}
-
-/* Logs the next alerts at once, so that a burst of them does not wait for a job each. */
-static void log_ahead(struct deliver *deliver, struct outlet *outlet)
-{
-    struct outbox_item *item = outlet->outbox.offer_at;
-
-    if (notices_busy(&outlet->notices))
-        return;
-    for (unsigned i = 0; item && i < LOG_AHEAD; i++, item = item->next)
-        if (item->step == OUTBOX_NEW && !item->document.prompted && !item->document.late &&
-            is_logged(deliver, outlet, item->document.kind) &&
-            !notices_sent(&outlet->notices, item->document.id))
-            notices_log(&outlet->notices, item, deliver->turn.now_us);
 }
 
 static void push(struct deliver *deliver, struct outlet *outlet, struct outbox_document *document)
@@ -679,7 +662,7 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
-    size_t marks = 0;
+    size_t unmarked = 0;
 
     deliver->turn.now_us = now_us;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
@@ -689,15 +672,12 @@ void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
         take_verdicts(deliver, outlet);
         offer_waiting(deliver, outlet);
         outbox_advance(&outlet->outbox);
-        if (is_logged(deliver, outlet, DOC_ALERT)) {
-            log_ahead(deliver, outlet);
-            notices_advance(&outlet->notices);
-        }
+        notices_advance(&outlet->notices);
         offer_next(deliver, outlet);
-        marks += outlet->notices.marks;
+        unmarked += notices_unmarked(&outlet->notices);
         move_digest(deliver, outlet);
     }
-    if (marks == 0)
+    if (unmarked == 0)
         sent_file_clear(&deliver->sent);
     if (deliver->context.keeper)
         filing_advance(&deliver->filing, deliver->turn.now_us, flush, deliver_settle, deliver);

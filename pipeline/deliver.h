@@ -51,8 +51,8 @@ void deliver_bucket(struct deliver *deliver, const struct bucket *bucket, int64_
 void deliver_signal(struct deliver *deliver, const struct signal_record *record);
 void deliver_run(struct deliver *deliver, const struct run_record *run);
 
-/* Alert lines also go to the store's history; those for a sink that notifies are logged before they are
- * sent and marked after, and what the log knows as sent is not sent again. */
+/* Alert lines also go to the store's history. What a sink that notifies has sent is marked in the log, and
+ * what the log knows as sent is not sent again. */
 void deliver_alert(struct deliver *deliver, const struct alert *alert);
 
 /* Worker 0, before the alerts of a turn: the wall clock, and the event time before which all alerts are told.

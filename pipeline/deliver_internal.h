@@ -27,7 +27,7 @@ struct outlet { /* one sink */
     size_t raw_pending; /* raw documents without verdict */
     bool behind;        /* it takes back, and lacks raw documents of before the cut that was restored */
     struct outbox outbox;
-    size_t on_way; /* alerts and digests that are logged, offered, and without verdict */
+    size_t on_way; /* alerts and digests that are offered and without verdict */
     struct rider *riders;
     size_t rider_count, rider_capacity;
     struct notices notices; /* used when the sink notifies and there is a keeper */

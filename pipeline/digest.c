@@ -169,7 +169,7 @@ static void write_body(struct digest *digest)
     buffer_free(&line);
 }
 
-static void begin(struct digest *digest, struct notices *notices, int64_t now_us)
+static void begin(struct digest *digest)
 {
     struct digest_lines emptied = digest->flying;
     struct id_builder builder;
@@ -177,38 +177,23 @@ static void begin(struct digest *digest, struct notices *notices, int64_t now_us
     assert(emptied.count == 0 && digest->held.count > 0);
     digest->flying = digest->held;
     digest->held = emptied;
-    digest->ready = 0;
     digest->offered = false;
     id_begin(&builder);
     for (size_t i = 0; i < digest->flying.count; i++) {
-        struct outbox_item *item = digest->flying.items[i];
+        struct id128 line = digest->flying.items[i]->document.id;
 
-        id_add_integer(&builder, (int64_t)item->document.id.high);
-        id_add_integer(&builder, (int64_t)item->document.id.low);
-        if (!notices)
-            item->step = OUTBOX_READY;
-        else if (item->step == OUTBOX_NEW)
-            notices_log(notices, item, now_us);
+        id_add_integer(&builder, (int64_t)line.high);
+        id_add_integer(&builder, (int64_t)line.low);
     }
     digest->id = id_end(&builder);
     write_body(digest);
 }
 
-static bool is_ready(struct digest *digest)
-{
-    const struct digest_lines *lines = &digest->flying;
-
-    while (digest->ready < lines->count && lines->items[digest->ready]->step == OUTBOX_READY)
-        digest->ready++;
-    return lines->count > 0 && digest->ready == lines->count && !digest->offered;
-}
-
-bool digest_advance(struct digest *digest, struct notices *notices, const struct digest_turn *turn,
-                    struct document *ret_document)
+bool digest_advance(struct digest *digest, const struct digest_turn *turn, struct document *ret_document)
 {
     if (is_due(digest, turn))
-        begin(digest, notices, turn->now_us);
-    if (!is_ready(digest))
+        begin(digest);
+    if (digest->flying.count == 0 || digest->offered)
         return false;
     *ret_document = (struct document){.kind = DOC_ALERT,
                                       .id = digest->id,
@@ -233,7 +218,7 @@ void digest_finish(struct digest *digest, struct outbox *outbox, struct notices 
 
         if (notices)
             notices_mark(notices, item, now_us);
-        item->step = OUTBOX_TAKEN;
+        item->taken = true;
         outbox_acknowledge(outbox, item);
     }
     lines_close(lines);

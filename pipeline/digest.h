@@ -2,8 +2,8 @@
  * lines of a dedup key that begins with such a firing stay in the outbox, held, until the catch-up has ended;
  * then one document tells of all of them, and lists what still fires:
  *   {"schema":1,"id","digest":{"from","until","alerts","resolved","firing"},"alerts":[LINE...]}
- * Each line is logged before and marked after as if it had been sent by itself, all marks at once: a restart
- * before them holds the same lines again, one after them sends none. Calls some times a turn; one thread. */
+ * Each line is marked after as if it had been sent by itself, all marks at once: a restart before them holds
+ * the same lines again, one after them sends none. Calls some times a turn; one thread. */
 #pragma once
 #include "base/slots.h"
 #include "pipeline/notices.h"
@@ -24,7 +24,6 @@ struct digest {
     int64_t since_us;                /* wall time of the first that is held */
     int64_t least_lag_us, gained_us; /* how far event time was behind at its best since then, and when */
     int64_t patience_us;             /* longest wait for the end of a catch-up */
-    size_t ready;                    /* of the flying: the log has them */
     bool offered;
     struct buffer body;
     struct id128 id;
@@ -45,10 +44,8 @@ void digest_close(struct digest *digest);
 enum digest_place digest_take(struct digest *digest, struct outbox *outbox, int64_t now_us);
 
 /* Begins when the catch-up has ended, that is event time no longer gains on the clock; when it takes long, or
- * much is held; or in a last turn. Then has the log take the lines that it does not have; without one (NULL)
- * there is nothing to wait for. True: the document may be offered, which digest_offered ends. */
-bool digest_advance(struct digest *digest, struct notices *notices, const struct digest_turn *turn,
-                    struct document *ret_document);
+ * much is held; or in a last turn. True: the document may be offered, which digest_offered ends. */
+bool digest_advance(struct digest *digest, const struct digest_turn *turn, struct document *ret_document);
 void digest_offered(struct digest *digest);
 
 /* It was delivered: marks (notices not NULL) and acknowledges its lines; or given up: acknowledges them. */

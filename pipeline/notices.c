@@ -59,8 +59,7 @@ static int compare_told(const void *left, const void *right)
     return ((const struct notices_told *)left)->order < ((const struct notices_told *)right)->order ? -1 : 1;
 }
 
-static struct notice *list_add(struct notices *notices, const struct notification *notification,
-                               struct outbox_item *item)
+static void list_add(struct notices *notices, const struct notification *notification)
 {
     struct notice_list *list = &notices->waiting;
     struct notice *notice;
@@ -70,26 +69,18 @@ static struct notice *list_add(struct notices *notices, const struct notificatio
     *notice = (struct notice){
         .notification = *notification,
         .body = memory_text(notification->body.data, notification->body.size),
-        .item = item,
     };
     notice->notification.body.data = notice->body;
     notices->added++;
-    notices->marks += !item;
-    return notice;
 }
 
-static bool take_logged(void *owner, const struct notification *notification)
+static bool take_sent(void *owner, const struct notification *notification)
 {
     struct notices *notices = owner;
     struct notices_told *told;
 
-    if (notification->sink != notices->sink)
+    if (notification->sink != notices->sink || !notification->sent)
         return true;
-    if (!notification->sent) {
-        if (!sent_file_had(notices->sent_file, notices->sink, notification->line))
-            return true;
-        list_add(notices, notification, NULL)->notification.sent = true;
-    }
     notices->sent = memory_reserve(notices->sent, &notices->sent_capacity, notices->sent_count + 1,
                                    sizeof *notices->sent);
     notices->sent[notices->sent_count++] = notification->line;
@@ -107,13 +98,26 @@ static bool take_logged(void *owner, const struct notification *notification)
     return true;
 }
 
+/* The file's words are the newest; the log may have some of them. */
+static void take_noted(struct notices *notices)
+{
+    const struct sent_file *file = notices->sent_file;
+
+    for (size_t i = 0; i < file->count; i++)
+        if (file->items[i].sink == notices->sink) {
+            take_sent(notices, &file->items[i]);
+            list_add(notices, &file->items[i]);
+        }
+}
+
 enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
 {
     struct alert alert;
     size_t kept = 0;
 
-    if (store_notifications(store, take_logged, notices, ret_error) != STATUS_OK)
+    if (store_notifications(store, take_sent, notices, ret_error) != STATUS_OK)
         return STATUS_FATAL;
+    take_noted(notices);
     if (notices->sent_count == 0)
         return STATUS_OK;
     qsort(notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
@@ -142,38 +146,25 @@ bool notices_sent(const struct notices *notices, struct id128 line)
            bsearch(&line, notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
 }
 
-static void add(struct notices *notices, const struct outbox_item *item, bool sent, int64_t now_us,
-                struct outbox_item *waiting)
+void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
 {
+    struct notification notification;
     struct alert alert;
     bool whole = notices_unpack(item->document.body, &alert);
 
     assert(whole);
-    list_add(notices,
-             &(struct notification){.sink = notices->sink,
-                                    .line = alert.id,
-                                    .dedup = alert.dedup,
-                                    .episode = alert.episode,
-                                    .at_us = alert.at_us,
-                                    .told_us = now_us,
-                                    .firing = alert.state == ALERT_FIRING,
-                                    .prompt = alert.prompt,
-                                    .sent = sent,
-                                    .body = item->document.body},
-             waiting);
-}
-
-void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us)
-{
-    assert(item->step == OUTBOX_NEW);
-    item->step = OUTBOX_LOGGING;
-    add(notices, item, false, now_us, item);
-}
-
-void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
-{
-    sent_file_add(notices->sent_file, notices->sink, item->document.id);
-    add(notices, item, true, now_us, NULL);
+    notification = (struct notification){.sink = notices->sink,
+                                         .line = alert.id,
+                                         .dedup = alert.dedup,
+                                         .episode = alert.episode,
+                                         .at_us = alert.at_us,
+                                         .told_us = now_us,
+                                         .firing = alert.state == ALERT_FIRING,
+                                         .prompt = alert.prompt,
+                                         .sent = true,
+                                         .body = item->document.body};
+    sent_file_add(notices->sent_file, &notification);
+    list_add(notices, &notification);
 }
 
 static enum status run(struct keeper_job *job, const struct keeper_stores *stores, struct error *ret_error)
@@ -191,11 +182,6 @@ void notices_advance(struct notices *notices)
     if (job->list.count > 0) {
         if (!atomic_load_explicit(&job->job.done, memory_order_acquire))
             return;
-        for (size_t i = 0; i < job->list.count; i++)
-            if (job->list.items[i].item)
-                job->list.items[i].item->step = OUTBOX_READY;
-            else
-                notices->marks--;
         notices->stored += job->list.count;
         empty(&job->list);
     }
@@ -211,9 +197,9 @@ void notices_advance(struct notices *notices)
     keeper_submit(notices->keeper, &job->job);
 }
 
-bool notices_busy(const struct notices *notices)
+size_t notices_unmarked(const struct notices *notices)
 {
-    return notices->waiting.count + notices->job.list.count > 0;
+    return notices->waiting.count + notices->job.list.count;
 }
 
 void notices_freeze(struct notices *notices)

@@ -1,7 +1,8 @@
-/* The notification log of one outlet whose sink tells people. An alert is logged before it is offered and
- * marked once it is sent, by urgent keeper jobs, one at a time. What the log had at the start says what
- * need not be sent again, and of what receivers still believe that it fires. A handful of calls a second.
- * One thread. */
+/* The notification log of one outlet whose sink tells people. What was sent is noted in a small file at once
+ * and in the log by an urgent keeper job, one at a time. What both had at the start says what need not be
+ * sent again, and of what receivers still believe that it fires. A handful of calls a second. One thread.
+ * Tried and dropped: to log an alert before it is sent, too. An entry without a mark is sent again anyway,
+ * and people waited for the disk: a checkpoint's write takes some tenths of a second there. */
 #pragma once
 #include "pipeline/keeper.h"
 #include "pipeline/outbox.h"
@@ -11,7 +12,6 @@
 struct notice {
     struct notification notification;
     char *body;
-    struct outbox_item *item; /* waits for the log; NULL: a mark */
 };
 
 struct notice_list {
@@ -46,7 +46,6 @@ struct notices {
     size_t told_count, told_capacity;
     uint64_t added, stored, cut; /* entries: ever, in the store, before the cut */
     struct sent_file *sent_file; /* of all outlets */
-    size_t marks;                /* that the log does not have yet */
 };
 
 /* More is not on the way and unmarked at a time, but for what is tried again: what is sent and not marked
@@ -59,14 +58,13 @@ void notices_pack(const struct alert *alert, struct buffer *out);
 bool notices_unpack(struct span body, struct alert *ret_alert);
 
 void notices_close(struct notices *notices); /* no job of it runs any more */
-/* What was answered for and is in the file counts as sent, and is marked. */
+/* What the file has is marked. */
 enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error);
 
 bool notices_sent(const struct notices *notices, struct id128 line);
-void notices_log(struct notices *notices, struct outbox_item *item, int64_t now_us);
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us);
-void notices_advance(struct notices *notices); /* items that the log has become ready */
-bool notices_busy(const struct notices *notices);
+void notices_advance(struct notices *notices);
+size_t notices_unmarked(const struct notices *notices); /* sent, and the log does not have it yet */
 
 /* A cut has all entries that were made before it: it no longer has their documents. */
 void notices_freeze(struct notices *notices);

@@ -190,7 +190,7 @@ struct outbox_item *outbox_take(struct outbox *outbox)
 {
     struct outbox_item *item = pass(outbox);
 
-    item->step = OUTBOX_TAKEN;
+    item->taken = true;
     return item;
 }
 
@@ -236,7 +236,7 @@ static void settle(struct outbox *outbox, struct outbox_item *item)
 
 void outbox_acknowledge(struct outbox *outbox, struct outbox_item *item)
 {
-    assert(item->step == OUTBOX_TAKEN && !item->acknowledged);
+    assert(item->taken && !item->acknowledged);
     item->acknowledged = true;
     outbox->documents--;
     settle(outbox, item);

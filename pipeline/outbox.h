@@ -11,12 +11,10 @@
 
 enum { OUTBOX_MEMORY_BYTES = 16 * 1024 * 1024 };
 
-enum outbox_step { OUTBOX_NEW, OUTBOX_LOGGING, OUTBOX_READY, OUTBOX_TAKEN };
-
 struct outbox_item {
     struct outbox_item *next, *previous;
     struct outbox_document document; /* its body stands behind the item */
-    enum outbox_step step;           /* between NEW and TAKEN: the owner's matter */
+    bool taken;                      /* by the sink */
     bool held;                       /* later ones go before it */
     bool acknowledged, storing, stored;
 };

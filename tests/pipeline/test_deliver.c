@@ -163,7 +163,8 @@ static void memory_is_bounded_while_a_sink_is_down(void **state)
     world_free(world);
 }
 
-static void an_alert_is_logged_before_it_is_sent(void **state)
+/* However long the store takes; but only so many go without a mark. */
+static void an_alert_does_not_wait_for_the_log(void **state)
 {
     struct world *world = world_new(0, REMOTES);
     struct id128 id = {2, 7};
@@ -171,20 +172,56 @@ static void an_alert_is_logged_before_it_is_sent(void **state)
     world_start(world, 1);
     world->remotes[PAGER_LIKE].speed = 100;
     tell_alert(world, 7, 1, true);
-    for (unsigned i = 0; i < 10; i++)
-        turn(world);
-    assert_int_equal(world->remotes[PAGER_LIKE].count, 0);
-    while (keeper_step(world->keeper, 0) && !fake_store_find(world->store, PAGER_LIKE + 1, id))
-        ;
-    assert_false(fake_store_find(world->store, PAGER_LIKE + 1, id)->sent);
-    turn(world);
     turn(world);
     turn(world);
     assert_int_equal(world->remotes[PAGER_LIKE].count, 1);
+    assert_null(fake_store_find(world->store, PAGER_LIKE + 1, id));
+    for (uint64_t number = 8; number < 8 + 2 * NOTICES_UNMARKED_MAX; number++)
+        tell_alert(world, number, number, true);
+    for (unsigned i = 0; i < 20; i++)
+        turn(world);
+    assert_int_equal(world->remotes[PAGER_LIKE].count, NOTICES_UNMARKED_MAX);
     settle(world);
+    assert_int_equal(world->remotes[PAGER_LIKE].count, 1 + 2 * NOTICES_UNMARKED_MAX);
     assert_true(fake_store_find(world->store, PAGER_LIKE + 1, id)->sent);
-    assert_int_equal(world->store->history_lines, 1);
+    assert_int_equal(world->store->history_lines, 1 + 2 * NOTICES_UNMARKED_MAX);
     world_free(world);
+}
+
+/* Killed before the log had anything of it; and something was written half. */
+static void what_was_sent_is_known_after_a_kill(void **state)
+{
+    char path[] = "/tmp/weir-test-sent-XXXXXX";
+    struct world *world = world_new(0, REMOTES);
+    int file = mkstemp(path);
+
+    assert_true(file >= 0);
+    world->sent_path = path;
+    world->remotes[PAGER_LIKE].speed = 100;
+    world_start(world, 1);
+    tell_alert(world, 7, 1, true);
+    tell_prompt(world, 90, 2);
+    for (unsigned i = 0; i < 4; i++)
+        turn(world);
+    assert_int_equal(world->remotes[PAGER_LIKE].count, 2);
+    crash(world);
+    off_t size = lseek(file, 0, SEEK_END);
+    char half[100];
+
+    assert_true(size > 2 * (off_t)sizeof half);
+    assert_int_equal(pread(file, half, sizeof half, 0), sizeof half);
+    assert_int_equal(pwrite(file, half, sizeof half, size), sizeof half);
+    world_start(world, 1);
+    assert_int_equal(world->told_us[1], 7);
+    assert_int_equal(world->told_us[2], 90);
+    tell_alert(world, 7, 1, true);
+    settle(world);
+    assert_int_equal(world->remotes[PAGER_LIKE].count, 2);
+    assert_true(fake_store_find(world->store, PAGER_LIKE + 1, (struct id128){2, 7})->sent);
+    assert_int_equal(lseek(file, 0, SEEK_END), 0);
+    world_free(world);
+    close(file);
+    unlink(path);
 }
 
 static void a_refused_document_is_done_with_when_its_letter_is_stored(void **state)
@@ -275,7 +312,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_or_told_twice),
         cmocka_unit_test(memory_is_bounded_while_a_sink_is_down),
-        cmocka_unit_test(an_alert_is_logged_before_it_is_sent),
+        cmocka_unit_test(an_alert_does_not_wait_for_the_log),
+        cmocka_unit_test(what_was_sent_is_known_after_a_kill),
         cmocka_unit_test(a_refused_document_is_done_with_when_its_letter_is_stored),
         cmocka_unit_test(events_are_held_or_dropped),
         cmocka_unit_test(broken_values_are_refused),

@@ -73,8 +73,7 @@ static bool turn(struct rig *rig, int64_t seconds, int64_t gain_s, bool last, st
     rig->now_us += seconds * SECOND_US;
     rig->passed_us += gain_s * SECOND_US;
     return digest_advance(
-        &rig->digest, NULL,
-        &(struct digest_turn){.now_us = rig->now_us, .passed_us = rig->passed_us, .last = last},
+        &rig->digest, &(struct digest_turn){.now_us = rig->now_us, .passed_us = rig->passed_us, .last = last},
         ret_document);
 }
 
