@@ -63,6 +63,7 @@ static void take_bulk(const struct server *server, struct span body, uint64_t re
     }
 }
 
+/* In the form of the servers' own answers with the sink's filter_path, which it knows to read fast. */
 static void answer(void *owner, const struct local_request *request, struct buffer *out)
 {
     const struct server *server = owner;
@@ -73,9 +74,13 @@ static void answer(void *owner, const struct local_request *request, struct buff
         buffer_put_text(out, "{}");
         return;
     }
-    buffer_put_text(out, "{\"took\":0,\"items\":[");
+    buffer_put_text(out, "{\"errors\":");
+    size_t errors = out->size;
+    buffer_put_text(out, "false,\"items\":[");
     take_bulk(server, request->body, atomic_fetch_add(&figures->requests, 1), out, &totals);
-    buffer_put_text(out, totals.refused ? "],\"errors\":true}" : "],\"errors\":false}");
+    buffer_put_text(out, "]}");
+    if (totals.refused)
+        memcpy(out->data + errors, "true ", strlen("false"));
     atomic_fetch_add(&figures->documents, totals.taken);
     atomic_fetch_add(&figures->refused, totals.refused);
     atomic_fetch_add(&figures->ids, totals.ids);
