@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 enum { DIGITS_MAX = 20, MICRO_DIGITS = 6, NUMBER_BYTES_MAX = DIGITS_MAX + MICRO_DIGITS };
+enum { SHORTEST_BYTES_MAX = 32 }; /* a sign, a point, 17 digits, a power of ten or leading zeros */
 
 static unsigned count_digits(uint64_t number)
 {
@@ -78,6 +79,42 @@ static bool put_short_decimal(struct buffer *out, double value)
     return true;
 }
 
+/* As "%.*g" writes the fewest of 15 to 17 digits that read back equal, of a number that has a fraction. */
+static bool put_shortest(struct buffer *out, double value)
+{
+    char text[SHORTEST_BYTES_MAX] = "-", *at = text + 1;
+    struct digits digits;
+
+    if (!digits_shortest(value, &digits))
+        return false;
+    for (; digits.number % 10 == 0; digits.number /= 10)
+        digits.places--;
+    assert(digits.places > 0);
+    unsigned count = count_digits(digits.number);
+    int exponent = (int)count - 1 - digits.places;
+    if (exponent >= 0) {
+        put_digits(at + 1 + count, count, digits.number);
+        memmove(at, at + 1, (size_t)exponent + 1);
+        at[exponent + 1] = '.';
+        at += count + 1;
+    } else if (exponent >= -4) {
+        memcpy(at, "0.000", 5);
+        at += 1 - exponent;
+        put_digits(at + count, count, digits.number);
+        at += count;
+    } else {
+        put_digits(at + 1 + count, count, digits.number);
+        at[0] = at[1];
+        at[1] = '.';
+        at += count > 1 ? count + 1 : 1;
+        memcpy(at, "e-", 2);
+        digits_put_two(at + 2, (unsigned)-exponent);
+        at += 4;
+    }
+    buffer_put(out, text + (value >= 0), (size_t)(at - text) - (value >= 0));
+    return true;
+}
+
 void json_put_number(struct buffer *out, double value)
 {
     char text[32];
@@ -87,7 +124,7 @@ void json_put_number(struct buffer *out, double value)
         put_integer(out, value < 0, (uint64_t)fabs(value));
         return;
     }
-    if (put_short_decimal(out, value))
+    if (put_short_decimal(out, value) || put_shortest(out, value))
         return;
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);

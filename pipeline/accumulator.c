@@ -3,6 +3,8 @@
  * add. Dropped: Welford's running variance, whose bits depend on the order of rows. */
 #include "pipeline/accumulator.h"
 
+#include "base/digits.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,46 +182,22 @@ void accumulator_merge(struct accumulator *into, const struct accumulator_layout
     accumulator_free(from, layout);
 }
 
-/* 10^k, exact in a double. */
-static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-/* 15 digits by exact steps, nearly always: the product with 10^k is two doubles, its integer is at most
- * 10^15, and the quotient of two integers that doubles hold is rounded once, as reading the digits would be.
- * NaN where that is not so, or where the rounding is too close to call. */
-static double round_exactly(double value)
-{
-    double size = fabs(value);
-    int exponent, k;
-
-    if (!(size >= 1e-7 && size < 1e15))
-        return NAN;
-    (void)frexp(size, &exponent);
-    k = 15 - (int)ceil((exponent - 1) * M_LN2 / M_LN10);
-    for (; k > 0 && size * powers_of_ten[k] >= 1e15; k--)
-        continue;
-    if (k < 0 || k > 22)
-        return NAN;
-    double high = size * powers_of_ten[k], low = fma(size, powers_of_ten[k], -high);
-    double whole = nearbyint(high), rest = high - whole + low;
-    if (high < 1e14 + 1 || high >= 1e15 || fabs(fabs(rest) - 0.5) < 1e-3)
-        return NAN;
-    return copysign((whole + nearbyint(rest)) / powers_of_ten[k], value);
-}
-
-/* 15 digits are what a double always keeps, so 0.1 + 0.2 reads 0.3. */
+/* 15 digits are what a double always keeps, so 0.1 + 0.2 reads 0.3. They and the powers of ten are exact in
+ * doubles, so that the quotient is rounded once, as reading the digits would be. */
 double accumulator_round(double value)
 {
+    static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                           1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                           1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    struct digits digits;
     char text[32];
-    double rounded;
 
     if (!isfinite(value))
         return NAN;
     if (fabs(value) < 1e15 && value == nearbyint(value))
         return value + 0.0; /* no minus zero */
-    rounded = round_exactly(value);
-    if (!isnan(rounded))
-        return rounded;
+    if (digits_round(value, 15, &digits) && (size_t)digits.places < sizeof powers_of_ten / sizeof(double))
+        return copysign((double)digits.number / powers_of_ten[digits.places], value);
     snprintf(text, sizeof text, "%.14e", value);
     return strtod(text, NULL);
 }

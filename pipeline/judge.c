@@ -2,6 +2,7 @@
 
 #include "alerts/text.h"
 #include "base/memory.h"
+#include "pipeline/plan_link.h"
 
 #include <assert.h>
 #include <math.h>
@@ -19,7 +20,6 @@ struct judge {
     struct buffer texts;                     /* summary and description being made */
     struct arena scratch;                    /* of one CEL run */
     struct cel_value *values;                /* of the largest bucket rule */
-    const struct plan_measure *valued;       /* whose rules `values` are of, during one closed bucket */
     uint64_t errors;
 };
 
@@ -282,41 +282,40 @@ static struct cel_value number_value(double number)
     return (struct cel_value){.type = CEL_DOUBLE, .number = number};
 }
 
-static void put_statistics(const struct bucket *bucket, struct cel_value *values)
+/* Of a bucket without rows what counts is 0, the rest undefined. */
+static double statistic_of(const struct bucket *bucket, unsigned statistic)
 {
-    for (int s = 0; s < STATISTICS; s++) {
-        bool counts = s == STAT_COUNT || s == STAT_SUM || s == STAT_DISTINCT;
-
-        values[s] = number_value(bucket ? bucket->values[s] : counts ? 0 : NAN);
-    }
+    if (bucket)
+        return bucket->values[statistic];
+    return statistic == STAT_COUNT || statistic == STAT_SUM || statistic == STAT_DISTINCT ? 0 : NAN;
 }
 
-/* Values in the order of the rule's variables, see plan_link.h: the same for all rules of one measure. */
-static void bucket_values(struct judge *judge, const struct plan_rule *rule, const struct judged *judged)
+static struct cel_value signal_value(const struct signal *signal, unsigned variable)
+{
+    if (variable == DETECTOR_VARIABLES - 1)
+        return (struct cel_value){.type = CEL_BOOL, .boolean = signal->anomaly};
+    if (!signal->opinion)
+        return number_value(NAN);
+    return number_value(variable ? signal->probability : signal->score);
+}
+
+/* A variable of the rule, by its number; plan_link.h has the order. */
+static struct cel_value bucket_value(const struct judged *judged, unsigned own, unsigned variable)
 {
     const struct plan_group *group = judged->group;
-    struct cel_value *value = judge->values;
+    unsigned statistics = group->measure_count * STATISTICS, place = own;
 
-    if (judge->valued == &judge->plan->measures[rule->measure])
-        return;
-    judge->valued = &judge->plan->measures[rule->measure];
-    for (unsigned i = 0; i < group->by_count; i++)
-        *value++ = (struct cel_value){.type = CEL_STRING, .text = judged->key[i]};
-    put_statistics(judged->buckets[judge->plan->measures[rule->measure].place], value);
-    value += STATISTICS;
-    for (unsigned m = 0; m < group->measure_count; m++)
-        if (group->measures[m] != rule->measure) {
-            put_statistics(judged->buckets[m], value);
-            value += STATISTICS;
-        }
-    for (unsigned d = 0; d < group->detector_count; d++) {
-        const struct signal *signal = &judged->signals[d];
-
-        *value++ = number_value(signal->opinion ? signal->score : NAN);
-        *value++ = number_value(signal->opinion ? signal->probability : NAN);
-        *value++ = (struct cel_value){.type = CEL_BOOL, .boolean = signal->anomaly};
+    if (variable < group->by_count)
+        return (struct cel_value){.type = CEL_STRING, .text = judged->key[variable]};
+    variable -= group->by_count;
+    if (variable >= statistics)
+        return signal_value(&judged->signals[(variable - statistics) / DETECTOR_VARIABLES],
+                            (variable - statistics) % DETECTOR_VARIABLES);
+    if (variable >= STATISTICS) { /* of the others in their order */
+        place = variable / STATISTICS - 1;
+        place += place >= own;
     }
-    assert((size_t)(value - judge->values) == rule->variable_count);
+    return number_value(statistic_of(judged->buckets[place], variable % STATISTICS));
 }
 
 static void send_bucket(struct judge *judge, const struct judged *judged, const struct bucket *bucket,
@@ -341,20 +340,23 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
 {
     const struct plan_measure *measure = &judge->plan->measures[rule->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
-    struct condition condition = {
-        .policy = rule->policy, .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity)};
     struct cel_value value;
 
     if (!bucket && (!*told || !rule->defined_on_empty))
         return;
-    bucket_values(judge, rule, judged);
+    for (unsigned i = 0; i < rule->read_count; i++)
+        judge->values[rule->reads[i]] = bucket_value(judged, measure->place, rule->reads[i]);
     arena_reset(&judge->scratch);
     value = cel_run(rule->program, judge->values, NULL, &judge->scratch);
     judge->errors += value.type == CEL_ERROR;
-    condition.outcome = value.type == CEL_BOOL && value.boolean ? CONDITION_TRUE : CONDITION_FALSE;
-    if (condition.outcome == CONDITION_FALSE && !*told)
+    bool is_true = value.type == CEL_BOOL && value.boolean;
+    if (!is_true && !*told)
         return;
-    *told = condition.outcome == CONDITION_TRUE;
+    *told = is_true;
+    struct condition condition = {.policy = rule->policy,
+                                  .outcome = is_true ? CONDITION_TRUE : CONDITION_FALSE,
+                                  .evidence =
+                                      condition_evidence((enum alert_kind)rule->kind, rule->severity)};
     if (bucket)
         condition.evidence.actual = bucket->values[__builtin_ctz(measure->shape.statistics)];
     condition.evidence.unit = span_of(measure->unit);
@@ -366,17 +368,18 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
 {
     const struct plan_measure *measure = &judge->plan->measures[detector->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
-    struct condition condition = {.policy = detector->policy,
-                                  .evidence = condition_evidence(ALERT_METRIC, detector->severity)};
-    struct alert *alert = &condition.evidence;
+    bool is_true = bucket && signal->anomaly;
     char fallback[160];
 
     if (!bucket && (!*told || isnan(detector->empty)))
         return;
-    condition.outcome = bucket && signal->anomaly ? CONDITION_TRUE : CONDITION_FALSE;
-    if (condition.outcome == CONDITION_FALSE && !*told)
+    if (!is_true && !*told)
         return;
-    *told = condition.outcome == CONDITION_TRUE;
+    *told = is_true;
+    struct condition condition = {.policy = detector->policy,
+                                  .outcome = is_true ? CONDITION_TRUE : CONDITION_FALSE,
+                                  .evidence = condition_evidence(ALERT_METRIC, detector->severity)};
+    struct alert *alert = &condition.evidence;
     if (signal->opinion) {
         alert->score = signal->score;
         alert->probability = signal->probability;
@@ -398,7 +401,6 @@ void judge_buckets(struct judge *judge, const struct judged *judged)
     uint8_t *told = judged->told + group->rule_count;
     uint32_t program;
 
-    judge->valued = NULL;
     cel_look_texts(look, judged->key, group->by_count);
     while (cel_look_next(look, &program))
         judge_rule(judge, &judge->plan->rules[group->rules[program]], judged, &judged->told[program]);

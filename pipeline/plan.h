@@ -159,6 +159,8 @@ struct plan_rule {
     struct field_ref by_refs[KEY_FIELDS_MAX];
     struct cel_variable *variables; /* bucket scope; see judge.c for the order */
     size_t variable_count;
+    uint16_t *reads; /* the variables that the program reads */
+    unsigned read_count;
     uint64_t identity;
     bool defined_on_empty; /* reads nothing that an empty bucket leaves undefined */
 };

@@ -284,13 +284,22 @@ static void bucket_variables(const struct plan *plan, struct plan_rule *rule)
     }
 }
 
+static void list_reads(struct plan_rule *rule)
+{
+    assert(rule->variable_count <= UINT16_MAX);
+    rule->reads = memory_new((rule->variable_count + 1) * sizeof *rule->reads);
+    for (size_t i = 0; i < rule->variable_count; i++)
+        if (cel_reads(rule->program, i))
+            rule->reads[rule->read_count++] = (uint16_t)i;
+}
+
 static bool stays_defined(const struct plan_rule *rule, const struct measure_shape *shape)
 {
-    for (size_t i = shape->by_count; i < rule->variable_count; i++) {
-        const char *name = rule->variables[i].name, *dot = strchr(name, '.');
+    for (unsigned i = 0; i < rule->read_count; i++) {
+        const char *name = rule->variables[rule->reads[i]].name, *dot = strchr(name, '.');
         const char *last = dot ? dot + 1 : name;
 
-        if (cel_reads(rule->program, i) && strcmp(last, "count") != 0 && strcmp(last, "sum") != 0 &&
+        if (rule->reads[i] >= shape->by_count && strcmp(last, "count") != 0 && strcmp(last, "sum") != 0 &&
             strcmp(last, "distinct") != 0)
             return false;
     }
@@ -311,6 +320,7 @@ static enum status link_bucket_rule(struct plan *plan, struct plan_rule *rule, s
     environment.count = rule->variable_count;
     if (compile(rule->node, "when", rule->when, &environment, CEL_BOOL, &rule->program, error) != STATUS_OK)
         return STATUS_FATAL;
+    list_reads(rule);
     for (int s = 0; s < STATISTICS; s++)
         if (cel_reads(rule->program, measure->shape.by_count + (unsigned)s) &&
             !(measure->shape.statistics & 1u << s))
@@ -561,6 +571,7 @@ void plan_unlink(struct plan *plan)
         for (size_t k = 0; k < plan->rules[i].variable_count; k++)
             free((char *)plan->rules[i].variables[k].name);
         free(plan->rules[i].variables);
+        free(plan->rules[i].reads);
     }
     for (unsigned i = 0; i < plan->group_count; i++) {
         free(plan->groups[i].detectors);

@@ -190,6 +190,8 @@ void rows_send(const struct plan *plan, struct event_batch *batch, struct exchan
     struct span texts[RUN_TEXTS + LABELS_MAX] = {0};
     unsigned text_count = RUN_TEXTS + plan->labels.count, told[RUN_TEXTS + LABELS_MAX], told_count = 0;
 
+    if (!is_told(batch->run, batch->rows)) /* of a job without runs none has one */
+        return;
     for (unsigned t = 0; t < text_count; t++) {
         columns[t] = t < RUN_TEXTS ? event_column(batch, run_text_fields[t]) : batch->labels[t - RUN_TEXTS];
         if (is_told(columns[t], batch->rows))

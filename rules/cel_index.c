@@ -45,6 +45,11 @@ struct link { /* one of the classes that a text concerns */
     uint32_t class, next;
 };
 
+/* What the values of a column have in common: most texts that are none of them show it without a look-up. */
+struct shape {
+    uint64_t sizes, ends; /* bits by size and by last byte, each modulo 64 */
+};
+
 struct cel_index {
     uint32_t count, class_count, open_count;
     struct class *classes;
@@ -54,6 +59,7 @@ struct cel_index {
     struct slots values;    /* (column, text) -> its first link in `heads` */
     uint32_t *heads;
     struct link *links;
+    struct shape shapes[COLUMNS_MAX];            /* of the values, by column */
     unsigned columns[COLUMNS_MAX], column_count; /* those that classes have texts of */
     uint32_t states, kinds;                      /* of all classes with texts */
 };
@@ -61,6 +67,13 @@ struct cel_index {
 static struct id128 value_key(unsigned column, struct span text)
 {
     return (struct id128){.high = column, .low = hash_bytes(text.data, text.size, 0)};
+}
+
+static struct shape shape_of(struct span text)
+{
+    unsigned end = text.size ? (unsigned char)text.data[text.size - 1] : 0;
+
+    return (struct shape){.sizes = UINT64_C(1) << text.size % 64, .ends = UINT64_C(1) << end % 64};
 }
 
 /* Making it, at load */
@@ -116,6 +129,8 @@ static void add_value(struct builder *builder, unsigned column, struct span text
     uint32_t value = slots_add(&builder->index->values, value_key(column, text), &is_new);
 
     builder->distinct[column] += is_new;
+    builder->index->shapes[column].sizes |= shape_of(text).sizes;
+    builder->index->shapes[column].ends |= shape_of(text).ends;
     builder->values =
         memory_reserve(builder->values, &builder->value_capacity, builder->value_count + 1, sizeof(uint32_t));
     builder->values[builder->value_count++] = value;
@@ -441,8 +456,11 @@ static void mark_members(struct cel_look *look, const struct class *class, doubl
 /* LINK_NONE: no class asks for it. */
 static uint32_t find_links(const struct cel_index *index, unsigned column, struct span text)
 {
-    uint32_t value = slots_find(&index->values, value_key(column, text));
+    struct shape shape = shape_of(text), among = index->shapes[column];
 
+    if (!(shape.sizes & among.sizes) || !(shape.ends & among.ends))
+        return LINK_NONE;
+    uint32_t value = slots_find(&index->values, value_key(column, text));
     return value == SLOT_NONE ? LINK_NONE : index->heads[value];
 }
 
