@@ -226,7 +226,7 @@ static bool may_send(const struct deliver *deliver, struct outlet *outlet)
     size_t waiting = outlet->figures.waiting_alerts;
     size_t most = deliver->context.moves ? NOTICES_UNMARKED_MOVING_MAX : NOTICES_UNMARKED_MAX;
 
-    return waiting < NOTICES_WAITING_MAX &&
+    return waiting < NOTICES_WAITING_MAX && deliver->sent.size < SENT_FILE_BYTES_MAX &&
            outlet->on_way - waiting + notices_unmarked(&outlet->notices) < most;
 }
 

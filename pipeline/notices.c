@@ -74,16 +74,17 @@ static void list_add(struct notices *notices, const struct notification *notific
     notices->added++;
 }
 
-static bool take_sent(void *owner, const struct notification *notification)
+static void add_line(struct notices *notices, struct id128 line)
 {
-    struct notices *notices = owner;
-    struct notices_told *told;
-
-    if (notification->sink != notices->sink || !notification->sent)
-        return true;
     notices->sent = memory_reserve(notices->sent, &notices->sent_capacity, notices->sent_count + 1,
                                    sizeof *notices->sent);
-    notices->sent[notices->sent_count++] = notification->line;
+    notices->sent[notices->sent_count++] = line;
+}
+
+static void add_word(struct notices *notices, const struct notification *notification)
+{
+    struct notices_told *told;
+
     notices->told = memory_reserve(notices->told, &notices->told_capacity, notices->told_count + 1,
                                    sizeof *notices->told);
     told = &notices->told[notices->told_count++];
@@ -95,37 +96,56 @@ static bool take_sent(void *owner, const struct notification *notification)
     };
     told->body = memory_text(notification->body.data, notification->body.size);
     told->notification.body.data = told->body;
+}
+
+static bool take_sent(void *owner, const struct notification *notification)
+{
+    struct notices *notices = owner;
+
+    if (notification->sink == notices->sink && notification->sent) {
+        add_line(notices, notification->line);
+        add_word(notices, notification);
+    }
     return true;
 }
 
-/* The file's words are the newest; the log may have some of them. */
-static void take_noted(struct notices *notices)
+static bool has_line(const struct id128 *lines, size_t count, struct id128 line)
 {
-    const struct sent_file *file = notices->sent_file;
-
-    for (size_t i = 0; i < file->count; i++)
-        if (file->items[i].sink == notices->sink) {
-            take_sent(notices, &file->items[i]);
-            list_add(notices, &file->items[i]);
-        }
+    return count > 0 && bsearch(&line, lines, count, sizeof line, compare_ids);
 }
 
-enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
+static struct notices_told *find_told(struct notices_told *told, size_t count, struct id128 dedup)
 {
-    struct alert alert;
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = id_compare(told[middle].notification.dedup, dedup);
+
+        if (order == 0)
+            return &told[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+/* Of each dedup key the last word stays. */
+static void sort_words(struct notices *notices)
+{
     size_t kept = 0;
 
-    if (store_notifications(store, take_sent, notices, ret_error) != STATUS_OK)
-        return STATUS_FATAL;
-    take_noted(notices);
     if (notices->sent_count == 0)
-        return STATUS_OK;
+        return;
     qsort(notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
     qsort(notices->told, notices->told_count, sizeof *notices->told, compare_told);
     for (size_t i = 0; i < notices->told_count; i++) {
         struct notices_told *told = &notices->told[i], *next = told + 1;
 
         if (i + 1 == notices->told_count || !id_equal(next->notification.dedup, told->notification.dedup)) {
+            told->order = 0;
             notices->told[kept++] = *told;
             continue;
         }
@@ -134,7 +154,38 @@ enum status notices_load(struct notices *notices, struct store *store, struct er
         free(told->body);
     }
     notices->told_count = kept;
-    for (size_t i = 0; i < kept; i++)
+}
+
+/* What the log lacks of the file. Another process may have told more since, and has moved away again. */
+static void take_noted(struct notices *notices)
+{
+    const struct sent_file *file = notices->sent_file;
+    size_t sent_count = notices->sent_count, told_count = notices->told_count;
+
+    for (size_t i = 0; i < file->count; i++) {
+        const struct notification *noted = &file->items[i];
+
+        if (noted->sink != notices->sink || has_line(notices->sent, sent_count, noted->line))
+            continue;
+        const struct notices_told *told = find_told(notices->told, told_count, noted->dedup);
+
+        list_add(notices, noted);
+        add_line(notices, noted->line);
+        if (!told || told->notification.told_us <= noted->told_us)
+            add_word(notices, noted);
+    }
+}
+
+enum status notices_load(struct notices *notices, struct store *store, struct error *ret_error)
+{
+    struct alert alert;
+
+    if (store_notifications(store, take_sent, notices, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
+    sort_words(notices);
+    take_noted(notices);
+    sort_words(notices);
+    for (size_t i = 0; i < notices->told_count; i++)
         if (!notices_unpack(notices->told[i].notification.body, &alert))
             return fail(ret_error, "notification log: an alert is broken, or of a newer weir");
     return STATUS_OK;
@@ -142,8 +193,7 @@ enum status notices_load(struct notices *notices, struct store *store, struct er
 
 bool notices_sent(const struct notices *notices, struct id128 line)
 {
-    return notices->sent_count > 0 &&
-           bsearch(&line, notices->sent, notices->sent_count, sizeof *notices->sent, compare_ids);
+    return has_line(notices->sent, notices->sent_count, line);
 }
 
 void notices_mark(struct notices *notices, const struct outbox_item *item, int64_t now_us)
@@ -214,20 +264,7 @@ bool notices_saved(const struct notices *notices)
 
 struct notices_told *notices_find(const struct notices *notices, struct id128 dedup)
 {
-    size_t low = 0, high = notices->told_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = id_compare(notices->told[middle].notification.dedup, dedup);
-
-        if (order == 0)
-            return &notices->told[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    return find_told(notices->told, notices->told_count, dedup);
 }
 
 struct alert notices_withdrawal(const struct notices_told *told, int64_t at_us)

@@ -49,9 +49,10 @@ struct notices {
 };
 
 /* More is not on the way and unmarked at a time, but for what is tried again: what is sent and not marked
- * when the process dies may be sent again. One by one where the process that goes on may be another, which
- * has no file of what this one sent. So many may wait for another attempt and hold up no other. */
-enum { NOTICES_UNMARKED_MAX = 4, NOTICES_UNMARKED_MOVING_MAX = 1, NOTICES_WAITING_MAX = 64 };
+ * when the machine dies may be sent again. Enough for the tenths of a second that the store may take. One by
+ * one where the process that goes on may be another, which has no file of what this one sent. So many may
+ * wait for another attempt and hold up no other. */
+enum { NOTICES_UNMARKED_MAX = 16, NOTICES_UNMARKED_MOVING_MAX = 1, NOTICES_WAITING_MAX = 64 };
 
 /* The body of an alert in outbox and log: the layout's version and the packed alert. */
 void notices_pack(const struct alert *alert, struct buffer *out);

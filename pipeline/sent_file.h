@@ -5,6 +5,9 @@
 #pragma once
 #include "pipeline/store.h"
 
+/* Beyond it nothing more is to be sent until the log has all of it; a digest may pass it by its lines. */
+enum { SENT_FILE_BYTES_MAX = 1024 * 1024 };
+
 struct sent_file {
     int file;                   /* -1: nothing is kept */
     struct notification *items; /* that it had at the start, in order */

@@ -133,8 +133,8 @@ enum status store_outbox_lanes(struct store *store, uint64_t sink, bool (*visit)
 
 /* Notification log. */
 
-/* One transition told to one receiver. `line` is the alert line's id; a prompt has the id of the line that it
- * stands for. Written before it is sent (sent false), marked after (sent true). */
+/* One transition told to one receiver. `line` is the alert line's id; a prompt has an id of its own. Written
+ * once it is sent; older versions wrote it before, too (sent false), which says nothing. */
 struct notification {
     uint64_t sink;
     struct id128 line, dedup, episode;

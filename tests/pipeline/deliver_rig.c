@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct queued {
-    struct id128 id;
+    struct id128 id, group;
     uint64_t ticket;
     enum document_kind kind;
     char *body;
@@ -50,6 +50,7 @@ static enum status sink_offer(struct sink *sink, const struct document *document
         return STATUS_RETRY;
     sink->queue[sink->count++] =
         (struct queued){.id = document->id,
+                        .group = document->group,
                         .ticket = document->ticket,
                         .kind = document->kind,
                         .body = memory_text(document->body.data, document->body.size)};
@@ -61,12 +62,23 @@ static bool is_stuck(const struct remote *remote, const struct queued *queued)
     return queued->kind == DOC_ALERT && queued->id.low < remote->stuck;
 }
 
+/* A group keeps its order. */
+static size_t first_of_group(const struct sink *sink, size_t place)
+{
+    struct id128 group = sink->queue[place].group;
+
+    for (size_t i = 0; i < place && !id_equal(group, (struct id128){0}); i++)
+        if (id_equal(sink->queue[i].group, group))
+            return i;
+    return place;
+}
+
 static void sink_advance(struct sink *sink, int64_t now_us, bool flush, struct verdicts *verdicts)
 {
     struct remote *remote = sink->remote;
 
     while (sink->count > 0 && !remote->down && draw(100) < remote->speed) {
-        size_t place = sink->in_order ? 0 : draw((unsigned)sink->count);
+        size_t place = sink->in_order ? 0 : first_of_group(sink, draw((unsigned)sink->count));
 
         if (is_stuck(remote, &sink->queue[place]))
             break;

@@ -4,6 +4,9 @@
 #include "base/memory.h"
 #include "tests/pipeline/deliver_rig.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 static bool open_is_none(void *owner, struct id128 dedup)
 {
     return false;
@@ -182,6 +185,38 @@ static void what_is_not_computed_again_is_withdrawn(void **state)
     world_free(world);
 }
 
+/* Killed before the mark; another process goes on without the file, tells more, and moves away again. */
+static void what_another_process_has_told_since_counts(void **state)
+{
+    char path[] = "/tmp/weir-test-sent-XXXXXX";
+    struct world *world = world_new(0, REMOTES);
+    int file = mkstemp(path);
+
+    assert_true(file >= 0);
+    world->remotes[PAGER_LIKE].speed = 100;
+    world->sent_path = path;
+    world_start(world, 1);
+    tell_prompt(world, 90, 1);
+    turn(world);
+    turn(world);
+    crash(world);
+    world->sent_path = NULL;
+    world_start(world, 1);
+    tell_alert(world, 91, 1, true);
+    tell_alert(world, 92, 1, false);
+    settle(world);
+    crash(world);
+    world->sent_path = path;
+    world_start(world, 1);
+    deliver_withdraw(world->deliver[0], 100, open_is_none, NULL);
+    settle(world);
+    assert_int_equal(world->remotes[PAGER_LIKE].count, 3);
+    assert_int_equal(lseek(file, 0, SEEK_END), 0);
+    world_free(world);
+    close(file);
+    unlink(path);
+}
+
 /* A turn looks at what is not settled, however long the log is. */
 static void what_is_settled_is_forgotten(void **state)
 {
@@ -209,6 +244,7 @@ int main(void)
         cmocka_unit_test(what_waits_for_another_attempt_holds_up_nobody),
         cmocka_unit_test(a_prompted_line_holds_up_nobody),
         cmocka_unit_test(what_is_not_computed_again_is_withdrawn),
+        cmocka_unit_test(what_another_process_has_told_since_counts),
         cmocka_unit_test(what_is_settled_is_forgotten),
     };
 
