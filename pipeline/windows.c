@@ -519,6 +519,35 @@ static void begin_closing(struct windows *windows, struct series_table *table, i
     closing->rows = 0;
 }
 
+static void fetch(const void *bytes)
+{
+    enum { CACHE_LINE = 64 };
+
+    __builtin_prefetch(bytes);
+    __builtin_prefetch((const char *)bytes + CACHE_LINE);
+}
+
+/* Panes lie all over the memory: what gather will look at is fetched for all series before, step by step. */
+static void fetch_panes(const struct series_table *table, const uint32_t *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fetch(table->series[slots[i]].panes);
+    for (size_t i = 0; i < count; i++) {
+        const struct pane_node *newest = table->series[slots[i]].panes;
+
+        if (newest) {
+            fetch(newest->sums);
+            fetch(newest->before);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct pane_node *newest = table->series[slots[i]].panes;
+
+        if (newest)
+            fetch(newest->before->sums);
+    }
+}
+
 /* The next CLOSE_ROWS active series of what is half closed. */
 static void close_some(struct windows *windows, struct half_closed *half)
 {
@@ -527,6 +556,7 @@ static void close_some(struct windows *windows, struct half_closed *half)
     size_t from = half->next,
            to = table->active_count - from < CLOSE_ROWS ? table->active_count : from + CLOSE_ROWS;
 
+    fetch_panes(table, table->active + from, to - from);
     for (size_t i = from; i < to; i++) {
         uint32_t slot = table->active[i];
         uint64_t rows = gather(windows, closing, closing->rows, &table->series[slot]);
