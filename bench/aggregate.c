@@ -1,5 +1,5 @@
 /* Aggregation alone: tumbling windows over few and many keys, and a window that hops by a sixtieth of its
- * size, where each key has a bucket a second however few events it has. */
+ * size, where each key has a bucket a second however few events it has: one in ten seconds, or one each. */
 #include "bench/aggregation.h"
 #include "bench/result.h"
 
@@ -65,14 +65,23 @@ enum status bench_aggregate(const struct bench_options *options, struct result *
 
 enum status bench_hopping(const struct bench_options *options, struct result *result, struct error *ret_error)
 {
-    static const char *const statistics[] = {"mean", "percentile"}, *const lists[] = {"count, mean", "p95"};
+    static const struct {
+        const char *prefix, *statistics;
+        unsigned fewer; /* keys; at the same rate each of them has so many more events */
+    } variants[] = {{"mean", "count, mean", 1},
+                    {"percentile", "p95", 1},
+                    {"busy_mean", "count, mean", 10},
+                    {"busy_percentile", "p95", 10}};
     enum status status = STATUS_OK;
     char measures[SECTIONS_BYTES / 2];
 
     for (unsigned run = 0; run < options->runs; run++)
-        for (size_t i = 0; i < sizeof lists / sizeof *lists && status == STATUS_OK; i++) {
-            (void)snprintf(measures, sizeof measures, hopping, lists[i]);
-            status = run_once(&options->generator, measures, statistics[i], result, ret_error);
+        for (size_t i = 0; i < sizeof variants / sizeof *variants && status == STATUS_OK; i++) {
+            struct generator_options generator = options->generator;
+
+            generator.tasks = (generator.tasks + variants[i].fewer - 1) / variants[i].fewer;
+            (void)snprintf(measures, sizeof measures, hopping, variants[i].statistics);
+            status = run_once(&generator, measures, variants[i].prefix, result, ret_error);
         }
     return status;
 }

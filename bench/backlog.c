@@ -1,7 +1,9 @@
 /* A backlog in partitions that are filled unevenly: does the process keep its size and its speed while it is
  * read? State is complete after the first buckets; whatever grows later is a leak, a queue or a heap in
  * pieces, and what slows down later is a structure that does not keep its cost. Samples are the first news of
- * the engine past round numbers of messages: every million of the twenty, which is ten buckets. */
+ * the engine past round numbers of messages: every million of the twenty, which is ten buckets. Of the
+ * resident size a sample has the peak since the one before: what waits unread with librdkafka comes and goes
+ * many times in between, and only peaks can be compared. */
 #include "bench/report.h"
 #include "bench/result.h"
 #include "bench/workload.h"
@@ -27,14 +29,17 @@ struct samples {
     struct sample items[SAMPLES];
     unsigned count;
     uint64_t step, last; /* messages: between samples, at the last look */
+    uint64_t resident_peak;
 };
 
 static void take_sample(struct samples *samples, const struct engine *engine, struct buffer *metrics,
                         struct usage used)
 {
+    uint64_t messages, resident = (uint64_t)resident_bytes();
     struct mallinfo2 heap;
-    uint64_t messages;
 
+    if (resident > samples->resident_peak)
+        samples->resident_peak = resident;
     buffer_clear(metrics);
     engine_metrics(engine, metrics);
     messages = (uint64_t)report_metric(metrics, "weir_messages_total");
@@ -48,12 +53,13 @@ static void take_sample(struct samples *samples, const struct engine *engine, st
     heap = mallinfo2();
     samples->items[samples->count++] =
         (struct sample){.messages = messages,
-                        .resident_bytes = (uint64_t)resident_bytes(),
+                        .resident_bytes = samples->resident_peak,
                         .heap_bytes = heap.uordblks + heap.hblkhd,
                         .state_bytes = (uint64_t)report_metric(metrics, "weir_state_bytes"),
                         .queue_bytes = (uint64_t)(report_metric(metrics, "weir_queue_bytes") +
                                                   report_metric(metrics, "weir_sink_queue_bytes")),
                         .used = used};
+    samples->resident_peak = 0;
 }
 
 static enum status run_engine(const struct plan *plan, struct samples *samples, struct usage *ret_used,
@@ -114,25 +120,34 @@ static void note_samples(struct result *result, const struct samples *samples)
     }
 }
 
-/* The largest sample of the second half relative to the one at a fifth. Open panes swing by a bucket's worth
- * between samples, so a few percent are not growth. */
-static void note_memory(struct result *result, const struct samples *samples)
+static struct sample largest(const struct samples *samples, unsigned from, unsigned to)
 {
-    const struct sample *reference = &samples->items[SAMPLES / 5 - 1];
-    uint64_t resident = 0, heap = 0;
+    struct sample largest = {0};
 
-    for (unsigned i = SAMPLES / 2 - 1; i < samples->count; i++) {
+    for (unsigned i = from; i < to; i++) {
         const struct sample *sample = &samples->items[i];
 
-        resident = sample->resident_bytes > resident ? sample->resident_bytes : resident;
-        heap = sample->heap_bytes > heap ? sample->heap_bytes : heap;
+        if (sample->resident_bytes > largest.resident_bytes)
+            largest.resident_bytes = sample->resident_bytes;
+        if (sample->heap_bytes > largest.heap_bytes)
+            largest.heap_bytes = sample->heap_bytes;
     }
-    if (reference->messages == 0 || resident == 0)
+    return largest;
+}
+
+/* The largest of the second half relative to the largest of the first fifth. */
+static void note_memory(struct result *result, const struct samples *samples)
+{
+    struct sample early = largest(samples, 0, SAMPLES / 5),
+                  late = largest(samples, SAMPLES / 2, samples->count);
+
+    if (early.resident_bytes == 0 || late.resident_bytes == 0)
         return; /* too few events to look at it in time */
-    result_add(result, "times", (double)resident / (double)reference->resident_bytes, "resident_growth");
+    result_add(result, "times", (double)late.resident_bytes / (double)early.resident_bytes,
+               "resident_growth");
     result_ask(result, "resident_growth", 1.05);
     result_add(result, "times", /* the sanitizers' malloc tells nothing: then it is none */
-               (double)heap / (double)reference->heap_bytes, "heap_growth");
+               (double)late.heap_bytes / (double)early.heap_bytes, "heap_growth");
 }
 
 /* The last step relative to the first. */

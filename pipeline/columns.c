@@ -93,6 +93,13 @@ void accumulators_fetch(const struct plan_group *group, char *accumulators)
         accumulator_fetch(group_accumulator(group, accumulators, m), &group->layouts[m]);
 }
 
+void accumulators_include(const struct plan_group *group, char *into, char *from)
+{
+    for (unsigned m = 0; m < group->measure_count; m++)
+        accumulator_include(group_accumulator(group, into, m), &group->layouts[m],
+                            group_accumulator(group, from, m));
+}
+
 void accumulators_free(const struct plan_group *group, char *accumulators)
 {
     for (unsigned m = 0; m < group->measure_count; m++)

@@ -31,7 +31,8 @@ void columns_free(struct columns *columns);
 /* Those of a group, plan.h. */
 void accumulators_pack(const struct plan_group *group, char *accumulators, struct buffer *out);
 void accumulators_fetch(const struct plan_group *group, char *accumulators); /* into the cache */
-void accumulators_free(const struct plan_group *group, char *accumulators);  /* leaves them empty */
+void accumulators_include(const struct plan_group *group, char *into, char *from);
+void accumulators_free(const struct plan_group *group, char *accumulators); /* leaves them empty */
 /* Each measure's to its place in `into`, where all are empty. A group that is NULL has no columns. */
 void accumulators_unpack(struct unpack *in, const struct plan_group *group, const struct columns *measures,
                          char *into);

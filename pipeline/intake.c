@@ -9,6 +9,10 @@
 enum { TURN_EVERY = 4 }; /* polls: one for whose turn it is, so that a long backlog holds up no others */
 enum { JUMP_ROWS = 32 }; /* successive rows that make a jump of unknown arrival believed */
 
+/* How far the others may be ahead of a partition that has more to give but nothing at hand: over a hiccup of
+ * its broker, not over as many open windows as max_skew_ahead, which is for partitions that have no more. */
+#define AHEAD_OF_BACKLOG_US (60 * INT64_C(1000000))
+
 static const struct input *input_of(const struct worker *worker, const struct partition *partition)
 {
     return &worker->inputs[partition->source];
@@ -251,7 +255,15 @@ static struct partition *slowest_partition(const struct worker *worker)
             (!slowest || partition->watermark_us < slowest->watermark_us))
             slowest = partition;
     }
-    return slowest && may_poll(worker, slowest) ? slowest : NULL;
+    return slowest;
+}
+
+/* What is read of the partition would only wait: the slowest one will be fetched in a moment. */
+static bool is_too_early(const struct partition *partition, const struct partition *slowest)
+{
+    return slowest && slowest->state == POLL_MORE && slowest->watermark_us != INT64_MIN &&
+           partition->watermark_us > slowest->watermark_us &&
+           partition->watermark_us - slowest->watermark_us > AHEAD_OF_BACKLOG_US;
 }
 
 static struct partition *find_to_let_go(const struct worker *worker)
@@ -278,7 +290,7 @@ static bool is_confirmed(const struct worker *worker, int64_t now_us)
 bool stage_poll(struct worker *worker, int64_t now_us)
 {
     uint64_t before = worker->figures.messages;
-    struct partition *partition;
+    struct partition *partition, *slowest;
 
     if (worker->at) /* the rest of the messages at hand did not fit into the last batch */
         return true;
@@ -295,13 +307,15 @@ bool stage_poll(struct worker *worker, int64_t now_us)
         take_records(worker, partition, true);
         return begin_batch(worker, partition);
     }
-    if (++worker->polls % TURN_EVERY != 0 && (partition = slowest_partition(worker)) &&
-        poll_partition(worker, partition, now_us))
+    slowest = slowest_partition(worker);
+    if (++worker->polls % TURN_EVERY != 0 && slowest && may_poll(worker, slowest) &&
+        poll_partition(worker, slowest, now_us))
         return true;
     for (size_t tried = 0; tried < worker->partition_count; tried++) {
         partition = &worker->partitions[worker->next_partition];
         worker->next_partition = (worker->next_partition + 1) % worker->partition_count;
-        if (may_poll(worker, partition) && poll_partition(worker, partition, now_us))
+        if (may_poll(worker, partition) && !is_too_early(partition, slowest) &&
+            poll_partition(worker, partition, now_us))
             return true;
     }
     return worker->figures.messages > before; /* lines of a record that is not whole yet */

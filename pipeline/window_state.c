@@ -106,10 +106,11 @@ static void pack_series(const struct windows *windows, const struct series_table
     for (const struct pane_node *node = series->panes; node; node = node->next)
         panes++;
     pack_u32(out, panes);
-    for (struct pane_node *node = series->panes; node; node = node->next) {
+    for (struct pane_node *node = series->panes; panes > 0; panes--) {
+        node = node->before; /* the oldest first, so that a restore puts each of them first */
         pack_i64(out, node->start_us);
         pack_i64(out, node->first_end_us);
-        pack_i64(out, node->keep_until_us);
+        pack_i64(out, windows_keep_until(windows, group, node));
         pack_u32(out, node->late);
         accumulators_pack(group, node->accumulators, out);
     }
@@ -278,19 +279,17 @@ static void unpack_told(struct series_table *table, uint32_t slot, const struct 
 static void unpack_panes(struct windows *windows, const struct plan_group *group, struct series *series,
                          const struct columns *measures, struct unpack *in)
 {
-    struct pane_node **link = &series->panes;
-
     for (uint32_t left = unpack_u32(in); left > 0 && !in->broken; left--) {
         int64_t start = unpack_i64(in), first_end = unpack_i64(in);
 
         in->broken |= !pane_times_fit(start, first_end);
         if (in->broken)
             return;
-        *link = windows_new_node(windows, group, start, first_end);
-        (*link)->keep_until_us = unpack_i64(in);
-        (*link)->late = unpack_u32(in);
-        accumulators_unpack(in, group, measures, (*link)->accumulators);
-        link = &(*link)->next;
+        struct pane_node *node = windows_add_node(windows, group, series, start, first_end);
+        node->is_kept = false; /* until what is stored says otherwise */
+        node->is_kept = unpack_i64(in) > windows_keep_until(windows, group, node);
+        node->late = unpack_u32(in);
+        accumulators_unpack(in, group, measures, node->accumulators);
     }
 }
 

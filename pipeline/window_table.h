@@ -1,5 +1,5 @@
-/* Inside of the windows: what windows.c, which closes buckets, shares with window_state.c, which stores them.
- * Nothing else includes this. */
+/* Inside of the windows: what windows.c, which closes buckets, shares with window_panes.c, which keeps the
+ * panes of a series, and window_state.c, which stores them. Nothing else includes this. */
 #pragma once
 #include "base/slots.h"
 #include "pipeline/columns.h"
@@ -7,18 +7,27 @@
 
 enum { CLOSE_ROWS = 64 }; /* buckets scored together: few enough to stay in the cache */
 
+/* Of a pane and its neighbours up to, or from, a turn of the window; window_panes.c. */
+struct pane_sums {
+    int64_t turn_us;
+    char accumulators[] __attribute__((aligned(8))); /* of the group */
+};
+
 /* The rows of one series within [start, start + pane) that count from first_end on. */
 struct pane_node {
-    struct pane_node *next;
-    int64_t start_us, first_end_us, keep_until_us;
+    struct pane_node *next, *before; /* the first one's before is the last */
+    struct pane_sums *sums;          /* NULL: none */
+    int64_t start_us, first_end_us;
     uint32_t late;                                   /* rows that came by correction */
+    bool is_late;                                    /* counts for the later ends of its windows only */
+    bool is_kept;                                    /* time.correct_for longer than its windows need it */
     char accumulators[] __attribute__((aligned(8))); /* of the group */
 };
 
 struct series {
-    struct pane_node *panes;
-    uint64_t activated; /* which activation of the table put it into the list; 0: it is not in it */
-    uint32_t texts;     /* place of the key's + 1; 0: there is no such series */
+    struct pane_node *panes; /* the late ones, then the others, of each the newest first */
+    uint64_t activated;      /* which activation of the table put it into the list; 0: it is not in it */
+    uint32_t texts;          /* place of the key's + 1; 0: there is no such series */
 };
 
 struct table_times { /* all ends up to closed_us are closed; the first one that has something to do */
@@ -106,8 +115,30 @@ struct series_table *windows_table(struct windows *windows, unsigned shard, cons
 /* Gives the slot its key and makes room for it; it has no panes and is not active. */
 struct series *windows_add_series(struct windows *windows, struct series_table *table, uint32_t slot,
                                   const struct span *texts);
-struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
-                                   int64_t first_end_us);
+struct pane_node *windows_add_node(struct windows *windows, const struct plan_group *group,
+                                   struct series *series, int64_t start_us, int64_t first_end_us);
+
+int64_t windows_keep_until(const struct windows *windows, const struct plan_group *group,
+                           const struct pane_node *node);
+
+struct pane_node *pane_new(const struct plan_group *group, int64_t start_us, int64_t first_end_us);
+void pane_free(const struct plan_group *group, struct pane_node *node);
+void panes_insert(struct series *series, struct pane_node *node);
+void panes_remove(struct series *series, struct pane_node *node);
+struct pane_node *panes_find(const struct plan_group *group, const struct series *series, int64_t start_us,
+                             int64_t first_end_us); /* NULL: there is none */
+
+/* Of those that are not late; NULL: there is none. */
+struct pane_node *panes_oldest(const struct series *series);
+struct pane_node *panes_newer(const struct series *series, const struct pane_node *node);
+
+/* Accumulators of all panes, late ones apart, from the turn to the newest given, which is not before it; and
+ * from the oldest given, which is before it, to the turn. Valid until the panes change. */
+char *panes_sum_from_turn(const struct plan_group *group, const struct series *series,
+                          struct pane_node *newest, int64_t turn_us);
+char *panes_sum_to_turn(const struct plan_group *group, const struct series *series, struct pane_node *oldest,
+                        int64_t turn_us);
+void panes_forget_sums(const struct plan_group *group, struct series *series); /* one of the panes changed */
 
 void windows_save_block(struct windows *windows, struct series_table *table, uint32_t block);
 void windows_save_correction(struct windows *windows, struct pane_record *record);

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { SUMS_PANES_MIN = 8 }; /* in a window: with fewer the sums cost more than they save */
+
 struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned workers, struct judge *judge,
                             const struct windows_output *output)
 {
@@ -24,21 +26,14 @@ struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned w
     return windows;
 }
 
-static void free_node(struct windows *windows, const struct plan_group *group, struct pane_node *node)
-{
-    accumulators_free(group, node->accumulators);
-    free(node);
-    windows->figures.open_panes--;
-}
-
-static void free_table(struct windows *windows, struct series_table *table)
+static void free_table(struct series_table *table)
 {
     const struct plan_group *group = table->group;
 
     for (uint32_t i = 0; i < table->slot_capacity; i++)
         for (struct pane_node *next, *node = table->series[i].panes; node; node = next) {
             next = node->next;
-            free_node(windows, group, node);
+            pane_free(group, node);
         }
     for (unsigned d = 0; d < group->detector_count; d++) {
         free(table->states[d]);
@@ -65,7 +60,7 @@ void windows_free(struct windows *windows)
 {
     for (size_t i = 0; i < (size_t)SHARDS * windows->plan->group_count; i++)
         if (windows->tables[i])
-            free_table(windows, windows->tables[i]);
+            free_table(windows->tables[i]);
     for (unsigned on_run = 0; on_run < 2; on_run++) {
         struct order *corrections = &windows->corrections[on_run];
 
@@ -174,16 +169,19 @@ static int64_t next_end(const struct plan_group *group, const struct pane_node *
     return end <= last_end(group, node->start_us) ? end : INT64_MAX;
 }
 
-struct pane_node *windows_new_node(struct windows *windows, const struct plan_group *group, int64_t start_us,
-                                   int64_t first_end_us)
+int64_t windows_keep_until(const struct windows *windows, const struct plan_group *group,
+                           const struct pane_node *node)
 {
-    struct pane_node *node = memory_new(sizeof *node + group->accumulators_size);
+    return last_end(group, node->start_us) + (node->is_kept ? windows->plan->time.correct_for : 0);
+}
 
-    node->start_us = start_us;
-    node->first_end_us = first_end_us;
-    node->keep_until_us = last_end(group, start_us);
-    if (windows->plan->time.late == LATE_CORRECT)
-        node->keep_until_us += windows->plan->time.correct_for;
+struct pane_node *windows_add_node(struct windows *windows, const struct plan_group *group,
+                                   struct series *series, int64_t start_us, int64_t first_end_us)
+{
+    struct pane_node *node = pane_new(group, start_us, first_end_us);
+
+    node->is_kept = windows->plan->time.late == LATE_CORRECT;
+    panes_insert(series, node);
     windows->figures.open_panes++;
     return node;
 }
@@ -193,19 +191,17 @@ static struct pane_node *add_pane(struct windows *windows, struct series_table *
                                   struct pane_record *record)
 {
     const struct plan_group *group = table->group;
-    struct pane_node *node = series->panes;
+    struct pane_node *node = panes_find(group, series, record->start_us, record->first_end_us);
 
-    while (node && (node->start_us != record->start_us || node->first_end_us != record->first_end_us))
-        node = node->next;
     if (!node) {
-        node = windows_new_node(windows, group, record->start_us, record->first_end_us);
-        node->next = series->panes;
-        series->panes = node;
+        node = windows_add_node(windows, group, series, record->start_us, record->first_end_us);
         activate(table, (uint32_t)(series - table->series));
     }
     for (unsigned m = 0; m < group->measure_count; m++)
         accumulator_merge(group_accumulator(group, node->accumulators, m), &group->layouts[m],
                           group_accumulator(group, record->accumulators, m));
+    if (!node->is_late && node->first_end_us <= table->times.closed_us)
+        panes_forget_sums(group, series);
     return node;
 }
 
@@ -244,11 +240,56 @@ static bool counts_for(const struct plan_group *group, const struct pane_node *n
            node->first_end_us <= end_us;
 }
 
-static void merge_node(const struct plan_group *group, char *merged, struct pane_node *node)
+/* A window's accumulators as they are put together. Mostly there is one part, which needs no copy. */
+struct gathered {
+    char *accumulators; /* of the only part, or closing.merged; NULL: there is none yet */
+    bool merged;
+};
+
+static void gather_part(struct closing *closing, struct gathered *gathered, char *accumulators)
 {
-    for (unsigned m = 0; m < group->measure_count; m++)
-        accumulator_include(group_accumulator(group, merged, m), &group->layouts[m],
-                            group_accumulator(group, node->accumulators, m));
+    const struct plan_group *group = closing->table->group;
+
+    if (!gathered->accumulators) {
+        gathered->accumulators = accumulators;
+        return;
+    }
+    if (!gathered->merged) {
+        accumulators_include(group, closing->merged, gathered->accumulators);
+        *gathered = (struct gathered){.accumulators = closing->merged, .merged = true};
+    }
+    accumulators_include(group, closing->merged, accumulators);
+}
+
+/* Pane by pane; late ones are in no sum. */
+static void gather_panes(struct closing *closing, uint32_t row, const struct series *series, bool only_late,
+                         struct gathered *gathered)
+{
+    for (struct pane_node *node = series->panes; node && (node->is_late || !only_late); node = node->next)
+        if (counts_for(closing->table->group, node, closing->end_us)) {
+            closing->late[row] += node->late;
+            gather_part(closing, gathered, node->accumulators);
+        }
+}
+
+/* The panes in time by their sums. */
+static void gather_sums(struct closing *closing, const struct series *series, struct gathered *gathered)
+{
+    const struct plan_group *group = closing->table->group;
+    int64_t start_us = closing->end_us - group->window_us;
+    int64_t turn_us = floor_div(closing->end_us - 1, group->window_us) * group->window_us;
+    struct pane_node *oldest = panes_oldest(series), *newest = series->panes;
+
+    while (newest && (newest->is_late || newest->first_end_us > closing->end_us))
+        newest = newest->next;
+    if (!newest || newest->start_us < start_us)
+        return;
+    while (oldest->start_us < start_us) /* kept for corrections */
+        oldest = panes_newer(series, oldest);
+    if (newest->start_us >= turn_us)
+        gather_part(closing, gathered, panes_sum_from_turn(group, series, newest, turn_us));
+    if (oldest->start_us < turn_us)
+        gather_part(closing, gathered, panes_sum_to_turn(group, series, oldest, turn_us));
 }
 
 /* All panes of the window that ends at `end` become the row's buckets. Returns the rows over all measures. */
@@ -256,32 +297,22 @@ static uint64_t gather(struct windows *windows, struct closing *closing, uint32_
                        const struct series *series)
 {
     const struct plan_group *group = closing->table->group;
-    struct pane_node *first = NULL;
-    bool merge = false;
+    bool by_sums = group->window_us / group->pane_us >= SUMS_PANES_MIN && !closing->correction;
+    struct gathered gathered = {0};
     uint64_t rows = 0;
 
     key_texts_read(&closing->table->texts, series->texts - 1, group->by_count, closing->texts[row]);
     closing->late[row] = 0;
-    for (struct pane_node *node = series->panes; node; node = node->next) {
-        if (!counts_for(group, node, closing->end_us))
-            continue;
-        closing->late[row] += node->late;
-        if (first && !merge)
-            merge_node(group, closing->merged, first);
-        merge |= first != NULL;
-        if (merge)
-            merge_node(group, closing->merged, node);
-        else
-            first = node; /* which mostly is the only one and needs no copy */
-    }
+    gather_panes(closing, row, series, by_sums, &gathered);
+    if (by_sums)
+        gather_sums(closing, series, &gathered);
     for (unsigned m = 0; m < group->measure_count; m++) {
-        if (!first)
+        if (!gathered.accumulators)
             closing->buckets[m][row].rows = 0;
         else
-            rows += fill_bucket(windows, closing, m, row,
-                                group_accumulator(group, merge ? closing->merged : first->accumulators, m));
+            rows += fill_bucket(windows, closing, m, row, group_accumulator(group, gathered.accumulators, m));
     }
-    if (merge)
+    if (gathered.merged)
         accumulators_free(group, closing->merged);
     return rows;
 }
@@ -421,27 +452,40 @@ static bool heeds_empty(const struct windows *windows, const struct series_table
     return false;
 }
 
+/* Drops the pane if no end needs it any more. Returns its next end. */
+static int64_t sweep_node(struct windows *windows, struct series_table *table, struct series *series,
+                          struct pane_node *node)
+{
+    struct table_times *times = &table->times;
+    int64_t end = next_end(table->group, node, times->closed_us);
+
+    if (end < times->next_end_us)
+        times->next_end_us = end;
+    if (end == INT64_MAX && windows_keep_until(windows, table->group, node) <= times->closed_us) {
+        windows_touch(windows, table, (uint32_t)(series - table->series));
+        panes_remove(series, node);
+        pane_free(table->group, node);
+        windows->figures.open_panes--;
+    }
+    return end;
+}
+
 /* Drops the panes of a series whose end is closed that no end needs any more; finds the next end with
  * something to do. False: it is no longer active. */
 static bool sweep(struct windows *windows, struct series_table *table, uint32_t slot)
 {
     struct series *series = &table->series[slot];
-    struct pane_node **link = &series->panes;
     struct table_times *times = &table->times;
+    struct pane_node *node, *then;
 
-    while (*link) {
-        struct pane_node *node = *link;
-        int64_t end = next_end(table->group, node, times->closed_us);
-
-        if (end < times->next_end_us)
-            times->next_end_us = end;
-        if (end == INT64_MAX && node->keep_until_us <= times->closed_us) {
-            windows_touch(windows, table, slot);
-            *link = node->next;
-            free_node(windows, table->group, node);
-        } else {
-            link = &node->next;
-        }
+    for (node = series->panes; node && node->is_late; node = then) {
+        then = node->next;
+        sweep_node(windows, table, series, node);
+    }
+    for (node = panes_oldest(series); node; node = then) {
+        then = panes_newer(series, node);
+        if (sweep_node(windows, table, series, node) < INT64_MAX)
+            break; /* newer ones have one too, and no earlier one */
     }
     if (heeds_empty(windows, table, slot)) {
         if (times->closed_us + table->group->every_us < times->next_end_us)
@@ -456,15 +500,10 @@ static bool sweep(struct windows *windows, struct series_table *table, uint32_t 
 }
 
 /* Late rows may still come for them: their panes stay as if corrections were wanted. */
-static void keep_provisional(struct windows *windows, const struct plan_group *group, struct series *series,
-                             int64_t end_us)
+static void keep_provisional(struct series *series, int64_t end_us)
 {
-    for (struct pane_node *node = series->panes; node; node = node->next) {
-        int64_t until_us = last_end(group, node->start_us) + windows->plan->time.correct_for;
-
-        if (node->start_us < end_us && node->keep_until_us < until_us)
-            node->keep_until_us = until_us;
-    }
+    for (struct pane_node *node = series->panes; node; node = node->next)
+        node->is_kept |= node->start_us < end_us;
 }
 
 static void begin_closing(struct windows *windows, struct series_table *table, int64_t end_us,
@@ -480,6 +519,35 @@ static void begin_closing(struct windows *windows, struct series_table *table, i
     closing->rows = 0;
 }
 
+static void fetch(const void *bytes)
+{
+    enum { CACHE_LINE = 64 };
+
+    __builtin_prefetch(bytes);
+    __builtin_prefetch((const char *)bytes + CACHE_LINE);
+}
+
+/* Panes lie all over the memory: what gather will look at is fetched for all series before, step by step. */
+static void fetch_panes(const struct series_table *table, const uint32_t *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fetch(table->series[slots[i]].panes);
+    for (size_t i = 0; i < count; i++) {
+        const struct pane_node *newest = table->series[slots[i]].panes;
+
+        if (newest) {
+            fetch(newest->sums);
+            fetch(newest->before);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct pane_node *newest = table->series[slots[i]].panes;
+
+        if (newest)
+            fetch(newest->before->sums);
+    }
+}
+
 /* The next CLOSE_ROWS active series of what is half closed. */
 static void close_some(struct windows *windows, struct half_closed *half)
 {
@@ -488,6 +556,7 @@ static void close_some(struct windows *windows, struct half_closed *half)
     size_t from = half->next,
            to = table->active_count - from < CLOSE_ROWS ? table->active_count : from + CLOSE_ROWS;
 
+    fetch_panes(table, table->active + from, to - from);
     for (size_t i = from; i < to; i++) {
         uint32_t slot = table->active[i];
         uint64_t rows = gather(windows, closing, closing->rows, &table->series[slot]);
@@ -497,7 +566,7 @@ static void close_some(struct windows *windows, struct half_closed *half)
             continue;
         if (closing->provisional) {
             windows_touch(windows, table, slot);
-            keep_provisional(windows, table->group, &table->series[slot], half->end_us);
+            keep_provisional(&table->series[slot], half->end_us);
         }
         closing->rows++;
     }

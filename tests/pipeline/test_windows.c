@@ -447,8 +447,8 @@ static void check_world(const struct shape *shape, int64_t correct_s, uint64_t *
     plan_free(world.plan);
 }
 
-static const struct shape shapes[] = {{10, 10, 10}, {10, 30, 10}, {10, 25, 5},
-                                      {4, 6, 2},    {1, 60, 1},   {60, 60, 60}};
+static const struct shape shapes[] = {{10, 10, 10}, {10, 30, 10}, {10, 25, 5}, {4, 6, 2},
+                                      {1, 60, 1},   {60, 60, 60}, {4, 62, 2}};
 
 static void test_drop(void **state)
 {
@@ -548,10 +548,43 @@ static void test_rows_after_the_close(void **state)
     }
 }
 
+/* Sums over panes must not outlive a change of one of them. */
+static void test_row_after_the_close_of_a_long_window(void **state)
+{
+    static const int64_t begin_us = 1795252620000000;
+    enum { ROWS_BEFORE = 20, CLOSED_S = 30, MORE_S = 25 };
+    struct world world = {.workers = 1, .partitions = 1};
+    struct last_told last = {0};
+    struct windows_output output = {take_last, no_signal, &last};
+    struct machine machine;
+    struct windows_time time = {.firm_us = INT64_MIN, .partial_us = INT64_MIN};
+
+    world.plan = plan_of("name: t\nsources: [{name: s, type: file, path: x}]\n"
+                         "measures: [{name: m, by: [workflow], every: 1s, window: 60s}]\n");
+    machine_open(&machine, &world);
+    windows_free(machine.windows[0]);
+    machine.windows[0] = windows_new(world.plan, 0, 1, machine.judges[0], &output);
+    for (int i = 0; i < ROWS_BEFORE; i++)
+        merge_row(&machine, begin_us + i * SECOND);
+    time.events_us = begin_us + CLOSED_S * SECOND;
+    assert_true(windows_close(machine.windows[0], &time, SIZE_MAX));
+    assert_int_equal(last.rows, ROWS_BEFORE);
+    merge_row(&machine, begin_us + 5 * SECOND);
+    assert_int_equal(last.rows, ROWS_BEFORE + 1);
+    for (int i = 1; i <= MORE_S; i++) {
+        time.events_us += SECOND;
+        assert_true(windows_close(machine.windows[0], &time, SIZE_MAX));
+        assert_int_equal(last.rows, ROWS_BEFORE + 1);
+    }
+    machine_close(&machine);
+    plan_free(world.plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_after_the_close),
+        cmocka_unit_test(test_row_after_the_close_of_a_long_window),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_correct),
         cmocka_unit_test(test_correct_for_a_short_time),

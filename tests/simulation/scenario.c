@@ -28,7 +28,7 @@ static const char yaml_format[] =
     "clean: [%s%s%s]\n"
     "measures:\n"
     "- {name: load, of: value, by: [workflow], every: 10s, statistics: [count, sum, min, max, mean]}\n"
-    "- {name: wide, of: value, by: [workflow], every: 10s, window: 30s, statistics: [count, sum, max]}\n"
+    "- {name: wide, of: value, by: [workflow], every: 10s, window: 90s, statistics: [count, sum, max]}\n"
     "- {name: ends, on: run, by: [workflow], every: 10s, where: 'state == \"success\"'}\n"
     "detectors:\n"
     "- {name: odd, type: zscore, measure: load, statistic: sum, half_life: 1m, warm_up: 1m, one_in: 10}\n"

@@ -58,7 +58,7 @@ struct scenario {
 
 /* Times of the configuration that the reference must know. */
 #define SIM_SECOND_US ((int64_t)1000000)
-enum { DEDUPE_S = 30, THROTTLE_S = 10, THROTTLE_ROWS = 6, EVERY_S = 10, WIDE_S = 30 };
+enum { DEDUPE_S = 30, THROTTLE_S = 10, THROTTLE_ROWS = 6, EVERY_S = 10, WIDE_S = 90 };
 
 void scenario_make(uint64_t seed, const char *store_path, struct scenario *ret_scenario);
 void scenario_free(struct scenario *scenario);
