@@ -662,13 +662,15 @@ static void take_verdicts(struct deliver *deliver, struct outlet *outlet)
 
 void deliver_advance(struct deliver *deliver, int64_t now_us, bool flush)
 {
+    bool send = flush || deliver->send;
     size_t unmarked = 0;
 
+    deliver->send = false;
     deliver->turn.now_us = now_us;
     for (unsigned i = 0; i < deliver->outlet_count; i++) {
         struct outlet *outlet = &deliver->outlets[i];
 
-        outlet->plan->type->advance(outlet->sink, now_us, flush, &outlet->verdicts);
+        outlet->plan->type->advance(outlet->sink, now_us, send, &outlet->verdicts);
         take_verdicts(deliver, outlet);
         offer_waiting(deliver, outlet);
         outbox_advance(&outlet->outbox);

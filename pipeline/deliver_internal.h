@@ -47,6 +47,8 @@ struct deliver {
     struct sent_file sent;
     struct outbox_keys acknowledged, frozen; /* stored documents to remove: at the next flip, at this one */
     struct digest_turn turn;
+    bool send;      /* a cut has begun: what is acknowledged before it comes to the outboxes is not stored */
+    int64_t cut_us; /* when */
     size_t waiting_bytes;
     struct deliver_figures figures;
 };

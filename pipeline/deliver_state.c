@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-enum { LAYOUT = 1 };
+enum { LAYOUT = 1, ANSWER_US = 100 * 1000 };
 
 void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
 {
@@ -11,6 +11,8 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
     struct buffer mark;
 
     assert(emptied.count == 0);
+    deliver->send = true;
+    deliver->cut_us = deliver->turn.now_us;
     deliver->frozen = deliver->acknowledged;
     deliver->acknowledged = emptied;
     filing_freeze(&deliver->filing);
@@ -35,8 +37,22 @@ void deliver_freeze(struct deliver *deliver, struct saver *saver, bool again)
     buffer_free(&mark);
 }
 
+/* Documents of the cut under way are at a server, which mostly takes them in less time than the store. Not
+ * those of a task: it may hear no answers before the cut is committed, and others wait for that. */
+static bool waits_for_answers(const struct deliver *deliver)
+{
+    if (deliver->context.moves || deliver->turn.now_us - deliver->cut_us >= ANSWER_US)
+        return false;
+    for (unsigned i = 0; i < deliver->outlet_count; i++)
+        if (outbox_is_sent(&deliver->outlets[i].outbox))
+            return true;
+    return false;
+}
+
 bool deliver_save(struct deliver *deliver, size_t budget)
 {
+    if (waits_for_answers(deliver))
+        return false;
     filing_advance(&deliver->filing, deliver->turn.now_us, false, deliver_settle, deliver);
     bool saved = filing_saved(&deliver->filing);
 

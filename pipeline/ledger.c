@@ -20,11 +20,10 @@ struct ledger_entry *ledger_add(struct ledger *ledger, int64_t first_offset, int
     return entry;
 }
 
-void ledger_keep(struct ledger_entry *entry, struct ledger_row row)
+void ledger_grow(struct ledger_entry *entry)
 {
     entry->rows =
         memory_reserve(entry->rows, &entry->row_capacity, entry->row_count + 1, sizeof *entry->rows);
-    entry->rows[entry->row_count++] = row;
 }
 
 static void drop_first(struct ledger *ledger)

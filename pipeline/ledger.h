@@ -28,7 +28,15 @@ struct ledger {
 /* A new entry at the end, with one pending mark that the caller takes back when the batch is through. */
 struct ledger_entry *ledger_add(struct ledger *ledger, int64_t first_offset, int64_t next_offset,
                                 int64_t watermark_us);
-void ledger_keep(struct ledger_entry *entry, struct ledger_row row); /* of the next row of the batch */
+void ledger_grow(struct ledger_entry *entry); /* makes room for rows */
+
+/* Of the next row of the batch. */
+static inline void ledger_keep(struct ledger_entry *entry, struct ledger_row row)
+{
+    if (entry->row_count == entry->row_capacity)
+        ledger_grow(entry);
+    entry->rows[entry->row_count++] = row;
+}
 
 /* Drops acknowledged entries from the front; then `first` is the lowest one that is owed something. */
 void ledger_advance(struct ledger *ledger);

@@ -374,6 +374,14 @@ static bool before_cut(const struct outbox *outbox, const struct outbox_item *it
                     item->document.place.sequence < outbox->cut_next);
 }
 
+bool outbox_is_sent(const struct outbox *outbox)
+{
+    const struct outbox_item *item = outbox->save_at;
+
+    return outbox->cutting && !outbox->context.takes_back && before_cut(outbox, item) &&
+           item->taken && !item->stored && !item->storing;
+}
+
 /* Hands one batch of what the store does not have to it. */
 static void save_batch(struct outbox *outbox, size_t *budget)
 {

@@ -90,6 +90,8 @@ void outbox_advance(struct outbox *outbox); /* looks after jobs, reads back */
 bool outbox_full(const struct outbox *outbox);
 
 void outbox_freeze(struct outbox *outbox);
+bool outbox_is_sent(
+    const struct outbox *outbox); /* of the cut, the next to be stored may soon be done with */
 bool outbox_save(struct outbox *outbox, size_t *budget); /* true: the store has all of the cut */
 
 /* On the opening thread: `next` of each lane's value, then what the store has of the lanes that are this

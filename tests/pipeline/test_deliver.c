@@ -288,6 +288,39 @@ static void events_are_held_or_dropped(void **state)
     world_free(world);
 }
 
+/* What a server takes in that time is not stored; what it does not take is, and what may be taken back. */
+static void a_cut_waits_a_little_for_answers(void **state)
+{
+    struct world *world = world_new(1u << DOC_RUN, 2);
+
+    world_start(world, 1);
+    for (unsigned i = 0; i < 2; i++)
+        world->remotes[i] = (struct remote){.down = true, .speed = 100};
+    tell_run(world, 0, 1);
+    turn(world);
+    freeze(world);
+    assert_false(save(world, SIZE_MAX));
+    world->remotes[SEARCH_LIKE].down = false;
+    turn(world);
+    while (!save(world, SIZE_MAX))
+        fake_keeper_drain(world->keeper);
+    assert_int_equal(world->store->document_count, 1);
+    world->remotes[SEARCH_LIKE].down = true;
+    tell_run(world, 0, 2);
+    turn(world);
+    freeze(world);
+    for (unsigned turns = 0; turns < 99; turns++) {
+        assert_false(save(world, SIZE_MAX));
+        assert_int_equal(fake_keeper_drain(world->keeper), 0);
+        turn(world);
+    }
+    turn(world);
+    while (!save(world, SIZE_MAX))
+        fake_keeper_drain(world->keeper);
+    assert_int_equal(world->store->document_count, 3);
+    world_free(world);
+}
+
 static void broken_values_are_refused(void **state)
 {
     struct world *world = world_new(1u << DOC_RUN, 1);
@@ -316,6 +349,7 @@ int main(void)
         cmocka_unit_test(what_was_sent_is_known_after_a_kill),
         cmocka_unit_test(a_refused_document_is_done_with_when_its_letter_is_stored),
         cmocka_unit_test(events_are_held_or_dropped),
+        cmocka_unit_test(a_cut_waits_a_little_for_answers),
         cmocka_unit_test(broken_values_are_refused),
     };
 
