@@ -378,8 +378,8 @@ bool outbox_is_sent(const struct outbox *outbox)
 {
     const struct outbox_item *item = outbox->save_at;
 
-    return outbox->cutting && !outbox->context.takes_back && before_cut(outbox, item) &&
-           item->taken && !item->stored && !item->storing;
+    return outbox->cutting && !outbox->context.takes_back && before_cut(outbox, item) && item->taken &&
+           !item->stored && !item->storing;
 }
 
 /* Hands one batch of what the store does not have to it. */
