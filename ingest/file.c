@@ -16,6 +16,9 @@
 
 enum { WARNING_BYTES = 512 };
 
+/* Passed over in one step: half a megabyte each, some milliseconds in all. A worker without rows sleeps. */
+enum { PASS_OVER_BUFFERS = 16 };
+
 void file_warn(struct source *source, const char *path, int64_t offset, const char *text)
 {
     char line[WARNING_BYTES];
@@ -81,12 +84,12 @@ static bool fill(struct source *source, struct stream *stream)
     return true;
 }
 
-/* Towards the line where to read on, at most a buffer; true: it stands there. The last line passed over may
+/* Towards the line where to read on, at most some buffers; true: it stands there. The last line passed over may
  * have no end yet, when it was given as the last one of its file. */
 static bool pass_over(struct source *source, struct stream *stream)
 {
     struct lines *lines = &stream->lines;
-    bool filled = false;
+    unsigned filled = 0;
 
     while (stream->next_offset < stream->first_offset) {
         struct span line;
@@ -99,10 +102,10 @@ static bool pass_over(struct source *source, struct stream *stream)
             stream->next_offset++;
         } else if (lines->state != READ_MORE) {
             start_anew(source, stream);
-        } else if (filled || !fill(source, stream)) {
+        } else if (filled == PASS_OVER_BUFFERS || !fill(source, stream)) {
             return false;
         } else {
-            filled = true;
+            filled++;
         }
     }
     return true;
