@@ -84,8 +84,8 @@ static bool fill(struct source *source, struct stream *stream)
     return true;
 }
 
-/* Towards the line where to read on, at most some buffers; true: it stands there. The last line passed over may
- * have no end yet, when it was given as the last one of its file. */
+/* Towards the line where to read on, at most some buffers; true: it stands there. The last line passed over
+ * may have no end yet, when it was given as the last one of its file. */
 static bool pass_over(struct source *source, struct stream *stream)
 {
     struct lines *lines = &stream->lines;
