@@ -1,6 +1,6 @@
 /* Lines of files or of standard input, plain or zstd. A file is one partition, whose offset is the number of
  * the line from 0; a followed one goes on in the next file of its name (follow.c). A file is resumed by
- * passing over its first lines, a buffer an advance; the partition is there when that is done. What came
+ * passing over its first lines, some buffers an advance; the partition is there when that is done. What came
  * through a pipe cannot be read again, so there only the numbers go on. Files of a pattern are dealt to the
  * workers; what is followed, and standard input, is the first one's. */
 #include "ingest/file_source.h"

@@ -40,12 +40,19 @@ struct json_reader {
 
 bool json_keep_text(struct json_reader *reader, struct span *text); /* a copy in the batch */
 
+static inline void json_tell(struct json_reader *reader, uint32_t wish, enum json_type type, struct span text)
+{
+    const struct wish *wishes = reader->paths.wishes;
+
+    for (; wish != WISH_NONE; wish = wishes[wish].next)
+        reader->values[wishes[wish].target] = (struct json_value){.type = type, .text = text};
+}
+
 /* A value that stands at a place, to whom it concerns. A text without its escapes stands in the parser's own
  * buffer, which the next one overwrites. */
 static inline bool json_deliver(struct json_reader *reader, uint32_t place, enum json_type type,
                                 struct span text)
 {
-    const struct wish *wishes = reader->paths.wishes;
     const struct span *payload = &reader->item.message->payload;
     uint32_t wish = reader->paths.places[place].wish;
 
@@ -54,8 +61,7 @@ static inline bool json_deliver(struct json_reader *reader, uint32_t place, enum
     if (text.size > 0 && (size_t)(text.data - payload->data) >= payload->size &&
         !json_keep_text(reader, &text))
         return false;
-    for (; wish != WISH_NONE; wish = wishes[wish].next)
-        reader->values[wishes[wish].target] = (struct json_value){.type = type, .text = text};
+    json_tell(reader, wish, type, text);
     return true;
 }
 

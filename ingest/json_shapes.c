@@ -180,13 +180,6 @@ static const char *text_end(const char *at, const char *end, bool *ret_escapes)
     return at < end ? at : NULL;
 }
 
-static bool tell(struct json_reader *reader, uint32_t wish, enum json_type type, struct span text)
-{
-    for (; wish != WISH_NONE; wish = reader->paths.wishes[wish].next)
-        reader->values[reader->paths.wishes[wish].target] = (struct json_value){.type = type, .text = text};
-    return true;
-}
-
 /* Moves the cursor behind the text that begins there. */
 static inline bool take_text(struct json_reader *reader, uint32_t wish, const char **cursor, const char *end)
 {
@@ -209,16 +202,20 @@ static inline bool take_text(struct json_reader *reader, uint32_t wish, const ch
         if (wish != WISH_NONE && text.size > 0 && !json_keep_text(reader, &text))
             return false;
     }
-    return tell(reader, wish, JSON_TEXT, text);
+    json_tell(reader, wish, JSON_TEXT, text);
+    return true;
 }
 
 static bool take_bare(struct json_reader *reader, uint32_t wish, struct span text)
 {
+    bool is_bool = text.data[0] == 't' || text.data[0] == 'f';
+
     if (text.data[0] == 'n')
         return span_is(text, "null");
-    if (text.data[0] == 't' || text.data[0] == 'f')
-        return (span_is(text, "true") || span_is(text, "false")) && tell(reader, wish, JSON_BOOL, text);
-    return json_is_number(text) && tell(reader, wish, JSON_NUMBER, text);
+    if (is_bool ? !span_is(text, "true") && !span_is(text, "false") : !json_is_number(text))
+        return false;
+    json_tell(reader, wish, is_bool ? JSON_BOOL : JSON_NUMBER, text);
+    return true;
 }
 
 /* May a value of this kind begin with what is left? */
@@ -273,7 +270,8 @@ static bool follow(struct json_reader *reader, struct json_shapes *shapes, struc
             break;
         case NOTE_OBJECT:
         case NOTE_ARRAY:
-            tell(reader, step->wish, step->kind == NOTE_OBJECT ? JSON_OBJECT : JSON_ARRAY, (struct span){0});
+            json_tell(reader, step->wish, step->kind == NOTE_OBJECT ? JSON_OBJECT : JSON_ARRAY,
+                      (struct span){0});
             break;
         case NOTE_END:
             return true;
