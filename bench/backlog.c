@@ -79,8 +79,9 @@ static enum status run_engine(const struct plan *plan, struct samples *samples, 
         take_sample(samples, engine, &metrics, usage_since(before));
     } while (status == STATUS_RETRY);
     *ret_used = usage_since(before);
-    buffer_free(&metrics);
     engine_stop(engine);
+    take_sample(samples, engine, &metrics, *ret_used); /* the last news is told at the stop */
+    buffer_free(&metrics);
     engine_free(engine);
     return status;
 }
