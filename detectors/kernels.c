@@ -180,22 +180,24 @@ static double outlier_distance(const struct moments *moments)
     return OUTLIER_SCALES * floor_scale(moments_scale(moments), moments->mean);
 }
 
-void robust_add(struct robust_moments *robust, struct decay decay, double value)
+double robust_clip(struct robust_moments *robust, double value)
 {
     double distance = value - robust->moments.mean, limit = outlier_distance(&robust->moments);
 
-    if (isnan(value)) {
-        robust_pass(robust, decay, 1);
-        return;
-    }
+    if (isnan(value))
+        return value;
     if (fabs(distance) <= limit) {
         robust->outliers = 0;
-    } else {
-        robust->outliers++;
-        distance = copysign(fmin(fabs(distance), limit * robust->outliers), distance);
-        value = robust->moments.mean + distance;
+        return value;
     }
-    moments_add(&robust->moments, decay, value);
+    robust->outliers++;
+    distance = copysign(fmin(fabs(distance), limit * robust->outliers), distance);
+    return robust->moments.mean + distance;
+}
+
+void robust_add(struct robust_moments *robust, struct decay decay, double value)
+{
+    moments_add(&robust->moments, decay, robust_clip(robust, value));
 }
 
 void robust_add_many(struct robust_moments *robust, struct decay decay, double value, uint64_t count)

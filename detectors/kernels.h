@@ -7,6 +7,10 @@
 /* Fewer values than VALUES_MIN are no statistic; windows that could never hold so many are refused. */
 enum { VALUES_MIN = 5, WINDOW_BUCKETS_MAX = 4096 };
 
+/* Detectors that must take the empty buckets of a gap one by one take so many: after a longer gap a series
+ * begins anew, with so many empty buckets. */
+enum { GAP_STEPS_MAX = 16384 };
+
 /* Keeps squares and their sums finite: beyond +-1e140 values act as if they stood there. Infinities too; NaN
  * stays. */
 double limit_value(double value);
@@ -70,6 +74,9 @@ struct robust_moments {
 };
 
 void robust_pass(struct robust_moments *robust, struct decay decay, uint64_t count);
+/* What a value counts as, which is then to be added: for who learns more from it than the moments do. NaN
+ * stays. */
+double robust_clip(struct robust_moments *robust, double value);
 void robust_add(struct robust_moments *robust, struct decay decay, double value);
 /* Steps while the value is an outlier (tens of steps, whatever the count), then in O(1): a value that is none
  * stays none. */
