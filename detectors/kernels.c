@@ -11,6 +11,7 @@
 #define OUTLIER_SCALES   3.0
 #define SCALE_OF_MIDDLE  1e-9
 #define SCALE_MIN        1e-12
+#define PERSISTENCE_MAX  0.99
 #define WEIGHT_FORGOTTEN 1e-100 /* its square is still a normal number */
 #define DEFAULT_SPAN_US  (24LL * 3600 * 1000000)
 
@@ -211,4 +212,32 @@ void robust_add_many(struct robust_moments *robust, struct decay decay, double v
     if (count > 0 && !isnan(value))
         robust->outliers = 0;
     moments_add_many(&robust->moments, decay, value, count);
+}
+
+void persistence_pass(struct persistence *persistence, struct decay decay, uint64_t count)
+{
+    if (count == 0)
+        return;
+    persistence->products *= exp(-decay.rate * (double)count);
+    persistence->last = 0; /* no pair with the next one */
+}
+
+void persistence_add(struct persistence *persistence, struct decay decay, double deviation)
+{
+    persistence->products = persistence->products * decay.factor + persistence->last * deviation;
+    persistence->last = deviation;
+}
+
+double persistence_share(const struct persistence *persistence, const struct moments *moments)
+{
+    double share = moments->squares > 0 ? persistence->products / moments->squares : 0;
+
+    return fmin(fmax(share, 0), PERSISTENCE_MAX);
+}
+
+double persistence_factor(const struct persistence *persistence, const struct moments *moments)
+{
+    double share = persistence_share(persistence, moments);
+
+    return (1 + share) / (1 - share);
 }

@@ -81,3 +81,16 @@ void robust_add(struct robust_moments *robust, struct decay decay, double value)
 /* Steps while the value is an outlier (tens of steps, whatever the count), then in O(1): a value that is none
  * stays none. */
 void robust_add_many(struct robust_moments *robust, struct decay decay, double value, uint64_t count);
+
+/* How much longer deviations from a mean last than chance: the sum of n of them has n times their variance,
+ * times the factor (the long-run variance where each keeps the share r of the one before: (1 + r) / (1 - r),
+ * at most 199). */
+struct persistence {
+    double products; /* faded sum of each deviation times the one before */
+    double last;     /* deviation; 0 where the bucket before is not known */
+};
+
+void persistence_pass(struct persistence *persistence, struct decay decay, uint64_t count);
+void persistence_add(struct persistence *persistence, struct decay decay, double deviation);
+double persistence_share(const struct persistence *persistence, const struct moments *moments);
+double persistence_factor(const struct persistence *persistence, const struct moments *moments);
