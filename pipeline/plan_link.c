@@ -454,6 +454,7 @@ static void make_policies(struct plan *plan)
         rule->policy = plan->policy_count;
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(rule->name),
+            .identity = rule->identity,
             .for_us = rule->for_us,
             .keep_firing_us =
                 rule->on == RULE_EVENT && !rule->keep_firing_us ? plan->alerts.rest : rule->keep_firing_us,
@@ -467,6 +468,7 @@ static void make_policies(struct plan *plan)
         detector->policy = plan->policy_count;
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(detector->name),
+            .identity = detector->identity,
             .for_us = detector->for_us,
             .keep_firing_us = detector->keep_firing_us,
             .expire_us = plan->alerts.expire,
@@ -554,8 +556,8 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
     index_row_rules(plan, RULE_RUN);
     for (unsigned i = 0; i < plan->group_count; i++)
         index_bucket_rules(plan, &plan->groups[i]);
-    make_policies(plan);
     plan_identify(plan);
+    make_policies(plan);
     return STATUS_OK;
 }
 
