@@ -9,7 +9,7 @@
 
 struct alert_policy { /* of one rule or detector */
     struct span name;
-    uint64_t identity; /* of what its keys mean: an episode of another identity is not its own */
+    uint64_t identity;      /* of what its keys mean: an episode of another identity is not its own */
     int64_t for_us;         /* true for so long before it fires */
     int64_t keep_firing_us; /* goes on firing so long after the condition ended */
     int64_t expire_us;      /* resolved after so long without any word; 0: never */
