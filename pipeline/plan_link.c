@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "pipeline/clean.h"
 #include "pipeline/identity.h"
+#include "pipeline/watch_signal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -431,14 +432,6 @@ static enum status check_texts(struct plan *plan, const struct node *map,
     return STATUS_OK;
 }
 
-const struct plan_watch_rule plan_watch_rules[WATCH_RULES] = {
-    [WATCH_FAILURE] = {"watch_failure", ALERT_FAILURE, SEVERITY_ERROR, .rests = true},
-    [WATCH_DURATION] = {"watch_duration", ALERT_DURATION, SEVERITY_WARNING, .rests = true},
-    [WATCH_OVERDUE] = {"watch_overdue", ALERT_OVERDUE, SEVERITY_WARNING, .rests = false},
-    [WATCH_SILENCE] = {"watch_silence", ALERT_VOLUME, SEVERITY_WARNING, .rests = false},
-    [WATCH_HEARTBEAT] = {"watch_heartbeat", ALERT_HEARTBEAT, SEVERITY_ERROR, .rests = false},
-};
-
 /* The watch tells once what may hold for days, and tells when it ends. */
 #define WATCH_EXPIRE_US ((int64_t)7 * 86400 * 1000 * 1000)
 
@@ -447,7 +440,7 @@ static void make_policies(struct plan *plan)
     bool never = plan->alerts.expire == 0, longer = plan->alerts.expire > WATCH_EXPIRE_US;
 
     plan->policies =
-        memory_new((plan->rule_count + plan->detector_count + WATCH_RULES) * sizeof *plan->policies);
+        memory_new((plan->rule_count + plan->detector_count + watch_signal_count()) * sizeof *plan->policies);
     for (unsigned i = 0; i < plan->rule_count; i++) {
         struct plan_rule *rule = &plan->rules[i];
 
@@ -475,10 +468,10 @@ static void make_policies(struct plan *plan)
         };
     }
     plan->watch_policy = plan->policy_count;
-    for (unsigned i = 0; plan->general.watch && i < WATCH_RULES; i++)
+    for (unsigned i = 0; plan->general.watch && watch_signals[i]; i++)
         plan->policies[plan->policy_count++] = (struct alert_policy){
-            .name = span_of(plan_watch_rules[i].name),
-            .keep_firing_us = plan_watch_rules[i].rests ? plan->alerts.rest : 0,
+            .name = span_of(watch_signals[i]->rule.name),
+            .keep_firing_us = watch_signals[i]->rule.rests ? plan->alerts.rest : 0,
             .expire_us = never || longer ? plan->alerts.expire : WATCH_EXPIRE_US,
         };
 }
