@@ -163,7 +163,8 @@ static const char *end_of_quoted(const struct scan *scan, const char *at)
     return end && end > at + 1 ? end : NULL;
 }
 
-/* Looks at what stands before it in the skeleton, not in the line, so that a skeleton's text gives the same. */
+/* Looks at what stands before it in the skeleton, not in the line, so that a skeleton's text gives the
+ * same. */
 static void take_separator(struct scan *scan)
 {
     const struct skeleton *out = scan->out;
@@ -257,8 +258,8 @@ static bool is_host(const struct scan *scan, const char *text, size_t size)
     return before && IS_ANY(before + 1, (size_t)(last - before - 1), seconds);
 }
 
-/* A word without digits. Units vary with what they measure, so they are loose behind a value; so is a user's
- * name. */
+/* A word without digits. Units vary with what they measure, so they are loose behind a value; so is a
+ * user's name. */
 static enum token_kind judge_plain(const struct scan *scan, const char *text, size_t size)
 {
     static const known_word units[] = {
@@ -319,8 +320,8 @@ static enum token_kind judge_word(const struct scan *scan, const char *text, siz
     return memchr(sign + 1, '/', (size_t)(text + size - sign - 1)) ? TOKEN_VALUE : TOKEN_WORD;
 }
 
-/* IPv6 and hardware addresses: six groups and more, or four with a letter among them, or a double colon between;
- * not more than eight, so that a port stands apart. Else NULL. */
+/* IPv6 and hardware addresses: six groups and more, or four with a letter among them, or a double colon
+ * between; not more than eight, so that a port stands apart. Else NULL. */
 static const char *end_of_colons(const struct scan *scan, const char *at)
 {
     unsigned groups = 0, digits = 0;
@@ -363,7 +364,8 @@ static const char *end_of_path(const struct scan *scan, const char *at, char sto
     return at;
 }
 
-/* What a colon after or in a word makes of it: the end of an address or path that begins at `from`, or NULL. */
+/* What a colon after or in a word makes of it: the end of an address or path that begins at `from`, or
+ * NULL. */
 static const char *end_of_address(const struct scan *scan, const char *from, const char *end, uint8_t found)
 {
     const char *hex = from + (*from == '/');

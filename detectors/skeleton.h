@@ -1,11 +1,11 @@
-/* The skeleton of a log line: its text with everything that looks like a value written `<*>`. What is a value is
- * told by its look alone (numbers, sizes, versions, addresses, paths, dates, ids ...), the same way for
- * every system and without configuration, in one pass and without allocation. Lines of one statement that
- * differ in such values have one skeleton; detectors/templates.h learns the rest.
+/* The skeleton of a log line: its text with everything that looks like a value written `<*>`. What is a
+ * value is told by its look alone (numbers, sizes, versions, addresses, paths, dates, ids ...), the same
+ * way for every system and without configuration, in one pass and without allocation. Lines of one
+ * statement that differ in such values have one skeleton; detectors/templates.h learns the rest.
  *
  * A skeleton is a row of tokens with separators between them: blanks (a run of them is one) and the
- * characters = : ; , ( ) [ ] { } < > " ' ` | # ! ?. Only the first line of a text counts. The skeleton of a
- * skeleton's text is the same skeleton again. */
+ * characters = : ; , ( ) [ ] { } < > " ' ` | # ! ?. Only the first line of a text counts. The skeleton of
+ * a skeleton's text is the same skeleton again. */
 #pragma once
 #include "base/span.h"
 

@@ -1,9 +1,10 @@
-/* A line's skeleton is found again by its hash in a small cache: one look-up for nearly all lines. Else it is
- * compared with the templates of its shape (all text between tokens); else it is a new template, and may tell
- * that one of its places is a value.
+/* A line's skeleton is found again by its hash in a small cache: one look-up for nearly all lines. Else it
+ * is compared with the templates of its shape (all text between tokens); else it is a new template, and
+ * may tell that one of its places is a value.
  *
- * Tried and dropped: a similarity of whole lines, as in Drain. One level of it fits no two systems, and a wrong
- * join is never undone; here templates join only where they differ at one place, by what was seen there. */
+ * Tried and dropped: a similarity of whole lines, as in Drain. One level of it fits no two systems, and a
+ * wrong join is never undone; here templates join only where they differ at one place, by what was seen
+ * there. */
 #include "detectors/templates.h"
 
 #include "base/memory.h"
@@ -245,8 +246,8 @@ static void join(struct templates *templates, struct log_template *to, struct lo
     templates->epoch++;
 }
 
-/* Places where the lines of both differ in words, and nothing else tells that a value stands there: neither the
- * look of both, nor the look of one in a line that has more words in common. */
+/* Places where the lines of both differ in words, and nothing else tells that a value stands there:
+ * neither the look of both, nor the look of one in a line that has more words in common. */
 static uint64_t word_difference(const struct log_template *a, const struct log_template *b)
 {
     uint64_t differ = difference(a, b);
