@@ -302,3 +302,87 @@ void shape_push_many(struct shape *shape, double value, uint64_t count)
     for (; count > 0; count--)
         (void)shape_push(shape, value);
 }
+
+/* The detector `shape`: the figure where a block is lent. It asks for one where buckets come regularly and
+ * the value moves, and gives it back where no rhythm was found. Beside the block 24 bytes a series. */
+enum {
+    REGULAR_LEAST = 64, /* buckets with a value, less the empty ones, less twice those that say nothing */
+    MOVES_LEAST = 16,   /* of those that differ from the one before */
+    COUNT_MAX = 1024,
+    PAUSE = 16384, /* buckets without another try */
+};
+
+struct shape_state { /* plain bytes, zeroed at birth */
+    double last;
+    uint32_t regular, moves, pause, reserved;
+};
+
+static size_t state_size(const void *settings, int64_t bucket_us)
+{
+    return sizeof(struct shape_state);
+}
+
+static size_t hot_size(const void *settings, int64_t bucket_us)
+{
+    return sizeof(struct shape);
+}
+
+static bool wants_hot(const void *settings, const void *state)
+{
+    const struct shape_state *own = state;
+
+    return own->regular >= REGULAR_LEAST && own->moves >= MOVES_LEAST && own->pause == 0;
+}
+
+static void follow(struct shape_state *state, const struct shape *shape, uint32_t gap, double empty,
+                   double value)
+{
+    uint64_t missed = (uint64_t)gap * (isnan(empty) ? 2 : 1) + (isnan(value) ? 2 : 0);
+
+    state->regular = missed < state->regular ? state->regular - (uint32_t)missed : 0;
+    state->pause = gap < state->pause ? state->pause - gap : 0;
+    state->pause -= state->pause > 0;
+    if (shape && shape->step > 0 && shape->rhythm == 0)
+        state->pause = PAUSE;
+    if (isnan(value))
+        return;
+    state->regular += state->regular < COUNT_MAX;
+    if (value != state->last)
+        state->moves += state->moves < COUNT_MAX;
+    state->last = value;
+}
+
+/* What repeats well is no news. */
+static double upper_side(double figure)
+{
+    return isnan(figure) ? NAN : fmin(fmax(figure, 0), 38);
+}
+
+static void score(const void *settings, void *states, const struct bucket_batch *in, double empty,
+                  struct opinion *ret_opinions)
+{
+    for (uint32_t i = 0; i < in->rows; i++) {
+        struct shape_state *state = (struct shape_state *)states + in->slot[i];
+        struct shape *shape = in->hot ? in->hot[i] : NULL;
+        double value = limit_value(in->value[i]);
+
+        ret_opinions[i] = opinion_none();
+        if (shape) {
+            shape_push_many(shape, empty, in->gap[i]);
+            ret_opinions[i].residual = upper_side(shape_push(shape, value));
+        }
+        follow(state, shape, in->gap[i], empty, value);
+    }
+}
+
+const struct detector_type shape_detector = {
+    .name = "shape",
+    .help =
+        "Compares the last stretch of a series with all before it; for series with a form that comes again. "
+        "Needs memory of limits.hot.",
+    .settings_size = 0,
+    .state_size = state_size,
+    .score = score,
+    .hot_size = hot_size,
+    .wants_hot = wants_hot,
+};

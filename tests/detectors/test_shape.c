@@ -249,12 +249,73 @@ static void test_constant_and_nasty(void **state)
     free(shape);
 }
 
+static bool wants(struct subject subject, const void *state)
+{
+    return subject.type->wants_hot(subject.settings, state);
+}
+
+/* Who gets a block: a series that comes regularly and moves; not for long when there is no rhythm. */
+static void test_asks_where_it_pays(void **state)
+{
+    struct subject subject = subject_new("shape");
+    char *regular = subject_state(subject, MINUTE_US), *sparse = subject_state(subject, MINUTE_US),
+         *still = subject_state(subject, MINUTE_US), *random = subject_state(subject, MINUTE_US);
+    uint64_t seed = 6;
+
+    for (unsigned i = 0; i < 2000; i++) {
+        assert_int_equal(wants(subject, regular), i >= 64);
+        assert_int_equal(wants(subject, random), i >= 64 && i < 1024);
+        subject_step(subject, regular, MINUTE_US, NAN, 0, pulse(i, &seed));
+        subject_step(subject, sparse, MINUTE_US, NAN, 1, pulse(i, &seed));
+        subject_step(subject, still, MINUTE_US, NAN, 0, 5);
+        subject_step(subject, random, MINUTE_US, NAN, 0, noise(&seed));
+        assert_true(!wants(subject, sparse) && !wants(subject, still));
+    }
+    subject_step(subject, regular, MINUTE_US, NAN, 600, 1);
+    assert_true(!wants(subject, regular));
+    free(regular);
+    free(sparse);
+    free(still);
+    free(random);
+    subject_free(subject);
+}
+
+/* Through the detector: the figure, its lower side cut off; nothing without a block. */
+static void test_detector_tells_the_figure(void **state)
+{
+    struct subject subject = subject_new("shape");
+    struct shape *shape = shape_new();
+    char *series = subject_state(subject, MINUTE_US);
+    uint64_t seed = 6, told = 0;
+
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t gap = i % 500 == 499 ? 2 : 0, slot = 0;
+        double value = pulse(i, &seed), figure;
+        struct bucket_batch alone = {
+            .rows = 1, .value = &value, .gap = &gap, .slot = &slot, .bucket_us = MINUTE_US};
+        struct opinion opinion = subject_step(subject, series, MINUTE_US, NAN, gap, value);
+
+        shape_push_many(shape, NAN, gap);
+        figure = shape_push(shape, value);
+        assert_close(opinion.residual, isnan(figure) ? NAN : fmax(figure, 0), 0);
+        assert_true(isnan(opinion.low) && isnan(opinion.high));
+        told += opinion.residual > 0;
+        subject.type->score(subject.settings, series, &alone, NAN, &opinion);
+        assert_true(isnan(opinion.residual));
+    }
+    assert_true(told > 500);
+    free(series);
+    free(shape);
+    subject_free(subject);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_naive_search),  cmocka_unit_test(test_finds_a_strange_form),
         cmocka_unit_test(test_unit_does_not_matter), cmocka_unit_test(test_rhythm),
         cmocka_unit_test(test_many_are_as_many),     cmocka_unit_test(test_a_long_silence_is_quick),
+        cmocka_unit_test(test_asks_where_it_pays),   cmocka_unit_test(test_detector_tells_the_figure),
         cmocka_unit_test(test_unknown_values),       cmocka_unit_test(test_constant_and_nasty),
     };
 
