@@ -9,6 +9,7 @@
 
 struct alert_policy { /* of one rule or detector */
     struct span name;
+    uint64_t identity;      /* of what its keys mean: an episode of another identity is not its own */
     int64_t for_us;         /* true for so long before it fires */
     int64_t keep_firing_us; /* goes on firing so long after the condition ended */
     int64_t expire_us;      /* resolved after so long without any word; 0: never */
@@ -33,9 +34,9 @@ struct condition {
     struct alert evidence;
 };
 
-/* Packed: on the way to another process, and in the store while it waits. The policy is found by its name;
- * texts are borrowed from the bytes. */
-#define POLICY_GONE UINT32_MAX /* its rule is not in the configuration */
+/* Packed: on the way to another process, and in the store while it waits. The policy is found by its name
+ * and identity; texts are borrowed from the bytes. */
+#define POLICY_GONE UINT32_MAX /* its rule is not in the configuration, or has keys of another meaning */
 void condition_pack(const struct alert_policy *policies, const struct condition *condition,
                     struct buffer *out);
 void condition_unpack(const struct alert_policy *policies, size_t count, struct unpack *in,

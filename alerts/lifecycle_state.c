@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    LAYOUT = 1,
+    LAYOUT = 2, /* 2: a rule's identity beside its name */
     VALUE_BYTES = 256 * 1024,
     VALUE_PROMPTED = 8192,
     BLOCKS_MAX = EPISODES_MAX / BLOCK_SLOTS + 1
@@ -17,6 +17,7 @@ void condition_pack(const struct alert_policy *policies, const struct condition 
                     struct buffer *out)
 {
     pack_text(out, policies[condition->policy].name);
+    pack_u64(out, policies[condition->policy].identity);
     pack_u8(out, (uint8_t)condition->outcome);
     pack_i64(out, condition->at_us);
     pack_u32(out, condition->partition);
@@ -25,10 +26,11 @@ void condition_pack(const struct alert_policy *policies, const struct condition 
     alert_pack(&condition->evidence, out);
 }
 
-static uint32_t find_policy(const struct alert_policy *policies, size_t count, struct span name)
+static uint32_t find_policy(const struct alert_policy *policies, size_t count, struct span name,
+                            uint64_t identity)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (span_equal(policies[i].name, name))
+        if (span_equal(policies[i].name, name) && policies[i].identity == identity)
             return i;
     return POLICY_GONE;
 }
@@ -45,9 +47,10 @@ void condition_unpack(const struct alert_policy *policies, size_t count, struct 
                       struct condition *ret_condition)
 {
     struct span rule = unpack_text(in);
+    uint64_t identity = unpack_u64(in);
     uint8_t outcome = unpack_u8(in);
 
-    *ret_condition = (struct condition){.policy = find_policy(policies, count, rule),
+    *ret_condition = (struct condition){.policy = find_policy(policies, count, rule, identity),
                                         .outcome = (enum condition_outcome)outcome};
     in->broken |= outcome > CONDITION_EXPECTED;
     ret_condition->at_us = unpack_known_time(in);

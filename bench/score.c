@@ -16,7 +16,7 @@ enum { ROWS = 256, BUCKET_US = 60 * 1000 * 1000 };
 /* Detectors that have no settings for everybody. */
 static const struct {
     const char *detector, *key, *value;
-} needed[] = {{"threshold", "above", "1e12"}};
+} needed[] = {{"threshold", "above", "1e12"}, {"forecast", "above", "1e12"}};
 
 struct scoring {
     const struct detector_type *type;

@@ -3,7 +3,7 @@
  * so that no detector owns a threshold. One file a detector, one line in the list in detectors.c. */
 #pragma once
 #include "base/options.h"
-#include "schemas/signal.h"
+#include "schemas/alert.h"
 
 struct bucket_batch { /* one measure's closed buckets; at most one row a series */
     uint32_t rows;
@@ -17,10 +17,12 @@ struct opinion {
     double residual;  /* signed standard deviations; NaN: no opinion yet */
     double low, high; /* expected band, at 3 standard deviations; NaN: none, or open on that side */
     bool certain;     /* a limit that a person set, not an estimate: no warm-up, no calibration */
+    int64_t due_us;   /* forecast: the limit will be crossed so long after the bucket's end; else 0 */
 };
 
 struct detector_type {
     const char *name, *help;
+    enum alert_kind kind;         /* of its alerts; 0 is ALERT_METRIC */
     const struct option *options; /* windows and half-lives are times, never counts */
     size_t option_count, settings_size;
 

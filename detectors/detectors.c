@@ -5,11 +5,14 @@
 #include <string.h>
 
 extern const struct detector_type moving_average_detector, ewma_detector, zscore_detector, mad_detector,
-    rate_of_change_detector, threshold_detector;
+    rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector, forecast_detector;
 
 const struct detector_type *const detector_types[] = {
-    &moving_average_detector, &ewma_detector, &zscore_detector, &mad_detector, &rate_of_change_detector,
-    &threshold_detector,      NULL,
+    &moving_average_detector, &ewma_detector,
+    &zscore_detector,         &mad_detector,
+    &rate_of_change_detector, &threshold_detector,
+    &holt_winters_detector,   &cusum_detector,
+    &forecast_detector,       NULL,
 };
 
 const struct detector_type *detector_type_find(const char *name)

@@ -11,6 +11,7 @@
 #define OUTLIER_SCALES   3.0
 #define SCALE_OF_MIDDLE  1e-9
 #define SCALE_MIN        1e-12
+#define PERSISTENCE_MAX  0.99
 #define WEIGHT_FORGOTTEN 1e-100 /* its square is still a normal number */
 #define DEFAULT_SPAN_US  (24LL * 3600 * 1000000)
 
@@ -180,22 +181,24 @@ static double outlier_distance(const struct moments *moments)
     return OUTLIER_SCALES * floor_scale(moments_scale(moments), moments->mean);
 }
 
-void robust_add(struct robust_moments *robust, struct decay decay, double value)
+double robust_clip(struct robust_moments *robust, double value)
 {
     double distance = value - robust->moments.mean, limit = outlier_distance(&robust->moments);
 
-    if (isnan(value)) {
-        robust_pass(robust, decay, 1);
-        return;
-    }
+    if (isnan(value))
+        return value;
     if (fabs(distance) <= limit) {
         robust->outliers = 0;
-    } else {
-        robust->outliers++;
-        distance = copysign(fmin(fabs(distance), limit * robust->outliers), distance);
-        value = robust->moments.mean + distance;
+        return value;
     }
-    moments_add(&robust->moments, decay, value);
+    robust->outliers++;
+    distance = copysign(fmin(fabs(distance), limit * robust->outliers), distance);
+    return robust->moments.mean + distance;
+}
+
+void robust_add(struct robust_moments *robust, struct decay decay, double value)
+{
+    moments_add(&robust->moments, decay, robust_clip(robust, value));
 }
 
 void robust_add_many(struct robust_moments *robust, struct decay decay, double value, uint64_t count)
@@ -209,4 +212,32 @@ void robust_add_many(struct robust_moments *robust, struct decay decay, double v
     if (count > 0 && !isnan(value))
         robust->outliers = 0;
     moments_add_many(&robust->moments, decay, value, count);
+}
+
+void persistence_pass(struct persistence *persistence, struct decay decay, uint64_t count)
+{
+    if (count == 0)
+        return;
+    persistence->products *= exp(-decay.rate * (double)count);
+    persistence->last = 0; /* no pair with the next one */
+}
+
+void persistence_add(struct persistence *persistence, struct decay decay, double deviation)
+{
+    persistence->products = persistence->products * decay.factor + persistence->last * deviation;
+    persistence->last = deviation;
+}
+
+double persistence_share(const struct persistence *persistence, const struct moments *moments)
+{
+    double share = moments->squares > 0 ? persistence->products / moments->squares : 0;
+
+    return fmin(fmax(share, 0), PERSISTENCE_MAX);
+}
+
+double persistence_factor(const struct persistence *persistence, const struct moments *moments)
+{
+    double share = persistence_share(persistence, moments);
+
+    return (1 + share) / (1 - share);
 }

@@ -7,6 +7,10 @@
 /* Fewer values than VALUES_MIN are no statistic; windows that could never hold so many are refused. */
 enum { VALUES_MIN = 5, WINDOW_BUCKETS_MAX = 4096 };
 
+/* Detectors that must take the empty buckets of a gap one by one take so many: after a longer gap a series
+ * begins anew, with so many empty buckets. */
+enum { GAP_STEPS_MAX = 16384 };
+
 /* Keeps squares and their sums finite: beyond +-1e140 values act as if they stood there. Infinities too; NaN
  * stays. */
 double limit_value(double value);
@@ -70,7 +74,23 @@ struct robust_moments {
 };
 
 void robust_pass(struct robust_moments *robust, struct decay decay, uint64_t count);
+/* What a value counts as, which is then to be added: for who learns more from it than the moments do. NaN
+ * stays. */
+double robust_clip(struct robust_moments *robust, double value);
 void robust_add(struct robust_moments *robust, struct decay decay, double value);
 /* Steps while the value is an outlier (tens of steps, whatever the count), then in O(1): a value that is none
  * stays none. */
 void robust_add_many(struct robust_moments *robust, struct decay decay, double value, uint64_t count);
+
+/* How much longer deviations from a mean last than chance: the sum of n of them has n times their variance,
+ * times the factor (the long-run variance where each keeps the share r of the one before: (1 + r) / (1 - r),
+ * at most 199). */
+struct persistence {
+    double products; /* faded sum of each deviation times the one before */
+    double last;     /* deviation; 0 where the bucket before is not known */
+};
+
+void persistence_pass(struct persistence *persistence, struct decay decay, uint64_t count);
+void persistence_add(struct persistence *persistence, struct decay decay, double deviation);
+double persistence_share(const struct persistence *persistence, const struct moments *moments);
+double persistence_factor(const struct persistence *persistence, const struct moments *moments);

@@ -171,23 +171,13 @@ struct plan_row_rules {
     struct cel_index *index;
 };
 
-/* The built-in watch's own rules; see watch.h. */
-enum watch_rule {
-    WATCH_FAILURE,
-    WATCH_DURATION,
-    WATCH_OVERDUE,
-    WATCH_SILENCE,
-    WATCH_HEARTBEAT,
-    WATCH_RULES,
-};
-
+/* A rule of the built-in watch; see watch_signal.h. */
 struct plan_watch_rule {
     const char *name;
     enum alert_kind kind;
     enum severity severity;
     bool rests; /* its alerts go on for alerts.rest after the condition has ended */
 };
-extern const struct plan_watch_rule plan_watch_rules[WATCH_RULES];
 
 struct plan_sink {
     char *name, *type_name;

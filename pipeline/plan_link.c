@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "pipeline/clean.h"
 #include "pipeline/identity.h"
+#include "pipeline/watch_signal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -414,8 +415,9 @@ static bool known_name(void *owner, struct span name, struct buffer *out)
 
     (void)out;
     return field_ref_parse(name, &plan->labels, &ref) || statistic_find(name) >= 0 ||
-           span_is(name, "measure") || span_is(name, "actual") || span_is(name, "expected_low") ||
-           span_is(name, "expected_high") || span_is(name, "score") || span_is(name, "target");
+           span_is(name, "measure") || span_is(name, "due") || span_is(name, "actual") ||
+           span_is(name, "expected_low") || span_is(name, "expected_high") || span_is(name, "score") ||
+           span_is(name, "target");
 }
 
 static enum status check_texts(struct plan *plan, const struct node *map,
@@ -431,14 +433,6 @@ static enum status check_texts(struct plan *plan, const struct node *map,
     return STATUS_OK;
 }
 
-const struct plan_watch_rule plan_watch_rules[WATCH_RULES] = {
-    [WATCH_FAILURE] = {"watch_failure", ALERT_FAILURE, SEVERITY_ERROR, .rests = true},
-    [WATCH_DURATION] = {"watch_duration", ALERT_DURATION, SEVERITY_WARNING, .rests = true},
-    [WATCH_OVERDUE] = {"watch_overdue", ALERT_OVERDUE, SEVERITY_WARNING, .rests = false},
-    [WATCH_SILENCE] = {"watch_silence", ALERT_VOLUME, SEVERITY_WARNING, .rests = false},
-    [WATCH_HEARTBEAT] = {"watch_heartbeat", ALERT_HEARTBEAT, SEVERITY_ERROR, .rests = false},
-};
-
 /* The watch tells once what may hold for days, and tells when it ends. */
 #define WATCH_EXPIRE_US ((int64_t)7 * 86400 * 1000 * 1000)
 
@@ -447,13 +441,14 @@ static void make_policies(struct plan *plan)
     bool never = plan->alerts.expire == 0, longer = plan->alerts.expire > WATCH_EXPIRE_US;
 
     plan->policies =
-        memory_new((plan->rule_count + plan->detector_count + WATCH_RULES) * sizeof *plan->policies);
+        memory_new((plan->rule_count + plan->detector_count + watch_signal_count()) * sizeof *plan->policies);
     for (unsigned i = 0; i < plan->rule_count; i++) {
         struct plan_rule *rule = &plan->rules[i];
 
         rule->policy = plan->policy_count;
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(rule->name),
+            .identity = rule->identity,
             .for_us = rule->for_us,
             .keep_firing_us =
                 rule->on == RULE_EVENT && !rule->keep_firing_us ? plan->alerts.rest : rule->keep_firing_us,
@@ -467,16 +462,17 @@ static void make_policies(struct plan *plan)
         detector->policy = plan->policy_count;
         plan->policies[plan->policy_count++] = (struct alert_policy){
             .name = span_of(detector->name),
+            .identity = detector->identity,
             .for_us = detector->for_us,
             .keep_firing_us = detector->keep_firing_us,
             .expire_us = plan->alerts.expire,
         };
     }
     plan->watch_policy = plan->policy_count;
-    for (unsigned i = 0; plan->general.watch && i < WATCH_RULES; i++)
+    for (unsigned i = 0; plan->general.watch && watch_signals[i]; i++)
         plan->policies[plan->policy_count++] = (struct alert_policy){
-            .name = span_of(plan_watch_rules[i].name),
-            .keep_firing_us = plan_watch_rules[i].rests ? plan->alerts.rest : 0,
+            .name = span_of(watch_signals[i]->rule.name),
+            .keep_firing_us = watch_signals[i]->rule.rests ? plan->alerts.rest : 0,
             .expire_us = never || longer ? plan->alerts.expire : WATCH_EXPIRE_US,
         };
 }
@@ -554,8 +550,8 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
     index_row_rules(plan, RULE_RUN);
     for (unsigned i = 0; i < plan->group_count; i++)
         index_bucket_rules(plan, &plan->groups[i]);
-    make_policies(plan);
     plan_identify(plan);
+    make_policies(plan);
     return STATUS_OK;
 }
 

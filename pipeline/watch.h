@@ -39,6 +39,7 @@ struct watch_word {
     uint16_t attempt;
     uint32_t shard;
     uint64_t version;               /* of the run; orders its words of equal time */
+    struct id128 group;             /* of the workflow, source or host: chooses the shard */
     struct id128 key;               /* of the task (of all its runs), source or host */
     struct id128 run;               /* of this run or attempt; of sources and hosts the key again */
     int64_t order_us;               /* for a second: its end */

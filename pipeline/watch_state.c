@@ -2,15 +2,14 @@
  * their time are written whole, as most are gone by the next cut. The list and the timers are not stored but
  * follow from the entries. */
 #include "base/memory.h"
-#include "pipeline/watch_table.h"
+#include "pipeline/watch_signal.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 
 #define FAR_US ((int64_t)1 << 61) /* times stay so near that sums of them do not overflow */
 
-enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20 };
+enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20, LAYOUT_BEFORE = 1 };
 
 void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uint64_t cut, uint64_t before)
 {
@@ -28,45 +27,63 @@ void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uin
 
 static void pack_entry(const struct watch_entry *entry, struct buffer *out)
 {
-    pack_u8(out, entry->sort);
+    const struct watch_signal *signal = watch_signals[entry->signal];
+
+    pack_text(out, span_of(signal->rule.name));
+    pack_u8(out, signal->version);
     pack_u8(out, entry->told);
-    pack_id(out, entry->key);
-    pack_id(out, entry->task);
+    pack_id(out, entry->id);
     pack_u64(out, entry->place);
-    pack_double(out, entry->mean_us);
-    pack_i64(out, entry->longest_us);
-    pack_i64(out, entry->since_us);
     pack_i64(out, entry->due_us);
     pack_i64(out, entry->told_us);
-    pack_u32(out, entry->count);
-    pack_u32(out, entry->overdue);
     pack_u32(out, entry->words);
-    for (unsigned t = 0; entry->texts && t < WATCH_KEPT_TEXTS; t++)
+    pack_text(out, span_make(entry->state, signal->size));
+    for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
         pack_text(out, entry->texts[t]);
 }
 
-static void unpack_entry(struct unpack *in, struct watch_entry *ret_entry, struct span *ret_texts)
+static unsigned find_signal(struct span name)
 {
-    *ret_entry = (struct watch_entry){.sort = unpack_u8(in), .queued_us = INT64_MAX};
-    ret_entry->told = unpack_u8(in);
-    ret_entry->key = unpack_id(in);
-    ret_entry->task = unpack_id(in);
-    ret_entry->place = unpack_u64(in);
-    ret_entry->mean_us = unpack_double(in);
-    ret_entry->longest_us = unpack_i64(in);
-    ret_entry->since_us = unpack_time(in);
-    ret_entry->due_us = unpack_i64(in);
-    ret_entry->told_us = unpack_i64(in);
-    ret_entry->count = unpack_u32(in);
-    ret_entry->overdue = unpack_u32(in);
-    ret_entry->words = unpack_u32(in);
-    for (unsigned t = 0; ret_entry->sort != ENTRY_TASK && t < WATCH_KEPT_TEXTS; t++)
-        ret_texts[t] = unpack_text(in);
-    in->broken |= ret_entry->sort >= ENTRY_SORTS || ret_entry->place == 0 || !(ret_entry->mean_us >= 0) ||
-                  isinf(ret_entry->mean_us) || ret_entry->longest_us < 0 ||
-                  ret_entry->longest_us > FAR_US / 8 || ret_entry->due_us < -FAR_US ||
-                  (ret_entry->due_us > FAR_US && ret_entry->due_us != INT64_MAX) ||
-                  (ret_entry->sort == ENTRY_ATTEMPT && ret_entry->since_us == TIME_NONE);
+    unsigned number = 0;
+
+    while (watch_signals[number] && !span_is(name, watch_signals[number]->rule.name))
+        number++;
+    return number;
+}
+
+/* NULL: it is broken, or of a signal that this program has not, or has otherwise: forgotten. */
+static struct watch_entry *unpack_entry(struct unpack *in)
+{
+    unsigned number = find_signal(unpack_text(in));
+    const struct watch_signal *signal = watch_signals[number];
+    uint8_t version = unpack_u8(in), told = unpack_u8(in);
+    struct id128 id = unpack_id(in);
+    struct watch_entry header = {.told = told & 1, .place = unpack_u64(in)};
+    struct span state, texts[WATCH_KEPT_TEXTS];
+
+    header.due_us = unpack_i64(in);
+    header.told_us = unpack_i64(in);
+    header.words = unpack_u32(in);
+    state = unpack_text(in);
+    for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
+        texts[t] = unpack_text(in);
+    in->broken |= header.place == 0 || header.due_us < -FAR_US ||
+                  (header.due_us > FAR_US && header.due_us != INT64_MAX);
+    if (in->broken || !signal || signal->version != version || signal->size != state.size)
+        return NULL;
+    struct watch_entry *entry = watch_entry_new(number, id, texts);
+    entry->told = header.told;
+    entry->place = header.place;
+    entry->due_us = header.due_us;
+    entry->told_us = header.told_us;
+    entry->words = header.words;
+    if (state.size)
+        memcpy(entry->state, state.data, state.size);
+    if (!signal->sound || signal->sound(entry->state))
+        return entry;
+    in->broken = true;
+    free(entry);
+    return NULL;
 }
 
 void watch_block_save(struct watch *watch, struct watch_shard *shard, uint32_t block)
@@ -78,9 +95,9 @@ void watch_block_save(struct watch *watch, struct watch_shard *shard, uint32_t b
         end = shard->slots.next;
     pack_u8(out, WATCH_LAYOUT);
     for (uint32_t slot = first; slot < end; slot++)
-        if (shard->entries[slot].place) {
+        if (shard->entries[slot]) {
             pack_u8(out, (uint8_t)(slot - first));
-            pack_entry(&shard->entries[slot], out);
+            pack_entry(shard->entries[slot], out);
         }
     saver_put(
         watch->saver,
@@ -130,14 +147,13 @@ bool watch_save(struct watch *watch, size_t budget)
 
 /* False: another entry has its slot or its key. */
 static bool add_entry(struct watch *watch, struct watch_shard *shard, uint32_t slot,
-                      const struct watch_entry *entry, const struct span *texts)
+                      struct watch_entry *entry)
 {
     watch_reserve(shard, slot);
-    if (shard->entries[slot].place || !slots_restore(&shard->slots, entry->key, slot))
+    if (shard->entries[slot] || !slots_restore(&shard->slots, entry->key, slot))
         return false;
-    shard->entries[slot] = *entry;
-    if (entry->sort != ENTRY_TASK)
-        shard->entries[slot].texts = watch_texts_copy(texts);
+    entry->slot = slot;
+    shard->entries[slot] = entry;
     watch->figures.entries++;
     return true;
 }
@@ -147,18 +163,20 @@ enum status watch_restore(struct watch *watch, const struct state_key *key, stru
 {
     struct unpack in;
 
+    if (value.size && value.data[0] == LAYOUT_BEFORE) /* all is learned again */
+        return STATUS_OK;
     if (unpack_layout(value, WATCH_LAYOUT, &in, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     if (key->owner >= SHARDS || key->block >= BLOCKS_MAX)
         return fail(ret_error, "a stored value has a place that cannot be");
     while (!in.broken && in.at < in.end) {
         uint32_t slot = key->block * BLOCK_SLOTS + unpack_u8(&in);
-        struct span texts[WATCH_KEPT_TEXTS];
-        struct watch_entry entry;
+        struct watch_entry *entry = unpack_entry(&in);
 
-        unpack_entry(&in, &entry, texts);
-        if (!in.broken && !add_entry(watch, &watch->shards[key->owner], slot, &entry, texts))
+        if (entry && !add_entry(watch, &watch->shards[key->owner], slot, entry)) {
             in.broken = true;
+            free(entry);
+        }
     }
     blocks_restored(&watch->shards[key->owner].blocks, key->block);
     return unpack_finish(&in, ret_error);
@@ -174,17 +192,17 @@ static int compare_places(const void *left, const void *right)
 
 static void link_all(struct watch *watch, struct watch_shard *shard)
 {
-    struct watch_entry **entries = memory_new((shard->slots.next + 1u) * sizeof *entries);
+    struct watch_entry **entries = memory_new((shard->slots.next + 1u) * sizeof(struct watch_entry *));
     size_t count = 0;
 
     for (uint32_t slot = 0; slot < shard->slots.next; slot++)
-        if (shard->entries[slot].place)
-            entries[count++] = &shard->entries[slot];
+        if (shard->entries[slot])
+            entries[count++] = shard->entries[slot];
     if (count)
-        qsort(entries, count, sizeof *entries, compare_places);
+        qsort(entries, count, sizeof(struct watch_entry *), compare_places);
     for (size_t i = 0; i < count; i++) {
-        watch_link(shard, (uint32_t)(entries[i] - shard->entries));
-        watch_set_timer(watch, shard, (uint32_t)(entries[i] - shard->entries));
+        watch_link(shard, entries[i]);
+        watch_set_timer(watch, shard, entries[i]);
         shard->last_place = entries[i]->place;
     }
     free(entries);

@@ -1,29 +1,26 @@
-/* Inside of the watch: what watch.c, which judges, shares with watch_words.c, which sends, and watch_state.c,
- * which stores. Nothing else but tests includes this. */
+/* Inside of the watch: the table of entries, which watch.c keeps, watch_words.c fills with words and
+ * watch_state.c stores. Nothing else but signals and tests includes this. */
 #pragma once
 #include "base/slots.h"
 #include "pipeline/watch.h"
 
-enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 1 };
+enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2 };
 
-enum watch_entry_sort { ENTRY_TASK, ENTRY_ATTEMPT, ENTRY_SOURCE, ENTRY_HOST, ENTRY_SORTS };
-
-/* A task (or workflow) over all its runs, an attempt that runs, a source, or a host that beats. */
+/* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
+ * host. */
 struct watch_entry {
-    struct id128 key, task; /* task: of an attempt, the key of its task */
-    struct span *texts;     /* WATCH_KEPT_TEXTS in one allocation; NULL for a task, whose words bring them */
-    uint64_t place;         /* rises along the list, which is in the order of last words; 0: not in use */
-    uint32_t next, previous;
-    double mean_us; /* a task's durations, a source's or host's intervals; so too what follows */
-    int64_t longest_us;
-    int64_t since_us;   /* an attempt began; a source or host was last heard */
-    int64_t due_us;     /* the next look at it; INT64_MAX: none */
-    int64_t queued_us;  /* of its timer that counts; INT64_MAX: none */
-    int64_t told_us;    /* the last condition about it */
-    uint32_t count;     /* durations or intervals learned */
-    uint32_t overdue;   /* a task: attempts told of and still running */
-    uint32_t words;     /* conditions told about it: their order at equal times */
-    uint8_t sort, told; /* told: bits 1 << enum watch_rule, while the last word of the rule was true */
+    struct id128 key; /* in the table: the id and the signal */
+    struct id128 id;  /* of the words */
+    uint64_t place;   /* rises along the list, which is in the order of last words */
+    uint32_t slot, next, previous;
+    uint32_t words;    /* conditions told about it: their order at equal times */
+    int64_t due_us;    /* the next look at it; INT64_MAX: none */
+    int64_t queued_us; /* of its timer that counts; INT64_MAX: none */
+    int64_t told_us;   /* the last condition about it */
+    uint8_t signal;    /* in watch_signals */
+    bool told;         /* the last condition was true */
+    struct span texts[WATCH_KEPT_TEXTS];
+    _Alignas(16) char state[]; /* the signal's; the texts' bytes behind it */
 };
 
 struct watch_timer {
@@ -34,7 +31,7 @@ struct watch_timer {
 
 struct watch_shard {
     struct slots slots;
-    struct watch_entry *entries;
+    struct watch_entry **entries; /* by slot; NULL: not in use */
     size_t capacity;
     uint32_t first, last; /* the list */
     uint64_t last_place;
@@ -71,12 +68,12 @@ struct watch {
 };
 
 extern const char *const watch_text_names[WATCH_KEPT_TEXTS];
-extern const unsigned watch_key_texts[ENTRY_SORTS]; /* bits 1 << enum watch_text: what makes the key */
 
-/* Room for the slot. */
+/* A new entry, without place; `texts` are copied. Its slot is the caller's to give. */
+struct watch_entry *watch_entry_new(unsigned signal, struct id128 id, const struct span *texts);
+struct id128 watch_entry_key(unsigned signal, struct id128 id);
 void watch_reserve(struct watch_shard *shard, uint32_t slot);
-void watch_link(struct watch_shard *shard, uint32_t slot); /* at the end of the list */
+void watch_link(struct watch_shard *shard, struct watch_entry *entry); /* at the end of the list */
 void watch_evict_first(struct watch *watch, struct watch_shard *shard);
-void watch_set_timer(struct watch *watch, struct watch_shard *shard, uint32_t slot); /* for its due_us */
-struct span *watch_texts_copy(const struct span *texts);
+void watch_set_timer(struct watch *watch, struct watch_shard *shard, struct watch_entry *entry);
 void watch_block_save(struct watch *watch, struct watch_shard *shard, uint32_t block);

@@ -1,41 +1,43 @@
 /* Words to the watch, on their way to the owner of their key. Rows of a source or of a host's heartbeat
  * become one word a second: it stands at the second's end, which no watermark has passed when its first row
  * comes, so that the seconds that are said do not depend on how rows come in batches. */
-#include "pipeline/watch_table.h"
+#include "pipeline/watch_signal.h"
 
 #include <math.h>
 
-const char *const watch_text_names[WATCH_KEPT_TEXTS] = {
-    "source", "namespace", "workflow", "task", "run", "run_name", "host",
+/* What words of a sort are about; words of one group come to one place. */
+static const struct {
+    unsigned group, key; /* bits 1 << enum watch_text */
+} sorts[WORD_SORTS] = {
+    [WORD_EVENTS] = {WATCH_KEY_SOURCE, WATCH_KEY_SOURCE},
+    [WORD_BEAT] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
+    [WORD_OFFLINE] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
+    [WORD_STARTED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_LEFT] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_FAILED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_SUCCEEDED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
 };
 
-const unsigned watch_key_texts[ENTRY_SORTS] = {
-    [ENTRY_TASK] = 1u << WATCH_SOURCE | 1u << WATCH_NAMESPACE | 1u << WATCH_WORKFLOW | 1u << WATCH_TASK,
-    [ENTRY_SOURCE] = 1u << WATCH_SOURCE,
-    [ENTRY_HOST] = 1u << WATCH_SOURCE | 1u << WATCH_HOST,
-};
-
-static struct id128 key_of(enum watch_entry_sort sort, const struct span *texts)
+static struct id128 id_of(unsigned key, const struct span *texts)
 {
     struct id_builder builder;
 
+    if (key == WATCH_KEY_TASK &&
+        texts[WATCH_TASK].size == 0) /* runs of a workflow are known as their group */
+        key = WATCH_KEY_WORKFLOW;
     id_begin(&builder);
-    id_add_integer(&builder, sort);
+    id_add_integer(&builder, key);
     for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
-        if (watch_key_texts[sort] & 1u << t)
+        if (key & 1u << t)
             id_add_text(&builder, texts[t]);
     return id_end(&builder);
 }
 
-static enum watch_entry_sort sort_of_key(enum watch_sort sort)
-{
-    return sort == WORD_EVENTS ? ENTRY_SOURCE : sort < WORD_STARTED ? ENTRY_HOST : ENTRY_TASK;
-}
-
 void watch_word_send(const struct watch_word *word, struct exchange_port *port, unsigned workers)
 {
-    struct id128 key = key_of(sort_of_key(word->sort), word->texts);
-    uint32_t shard = (uint32_t)(key.high >> 56);
+    struct id128 group = id_of(sorts[word->sort].group, word->texts),
+                 key = id_of(sorts[word->sort].key, word->texts);
+    uint32_t shard = (uint32_t)(group.high >> 56);
     size_t size = sizeof *word;
 
     for (unsigned t = 0; t < WATCH_TEXTS; t++)
@@ -45,6 +47,7 @@ void watch_word_send(const struct watch_word *word, struct exchange_port *port, 
     *record = *word;
     record->head = head;
     record->shard = shard;
+    record->group = group;
     record->key = key;
     if (word->sort < WORD_STARTED)
         record->run = key;
@@ -118,7 +121,7 @@ static void say_second(struct watch *watch, enum watch_sort sort, struct span so
                               .duration_ms = NAN,
                               .texts = {[WATCH_SOURCE] = source, [WATCH_HOST] = host}};
 
-    if (speak(watch, key_of(sort_of_key(sort), word.texts), second))
+    if (speak(watch, id_of(sorts[sort].key, word.texts), second))
         watch_word_send(&word, watch->port, watch->workers);
 }
 

@@ -17,6 +17,8 @@ static const struct {
 } needed_settings[] = {
     {"threshold", "above", "1"},
     {"threshold", "below", "-1"},
+    {"forecast", "above", "1"},
+    {"forecast", "below", "-1"},
 };
 
 static struct subject subject_of(const struct detector_type *type)

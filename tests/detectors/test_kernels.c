@@ -267,6 +267,31 @@ static void test_longest_gap_is_quick(void **state)
     assert_true(isfinite(robust.moments.mean) && isfinite(robust.moments.squares));
 }
 
+/* Deviations 1 1 -1 1 1 from a mean of 0: pairs 1 -1 -1 1 fade to nearly their sum 0; then all 2, of which
+ * each keeps nearly all of the one before. */
+static void test_persistence(void **state)
+{
+    static const double deviations[] = {1, 1, -1, 1, 1};
+    struct decay decay = decay_of(1000 * MINUTE_US, MINUTE_US);
+    struct persistence persistence = {0};
+    struct moments moments = {.squares = 5};
+    double f = pow(0.5, 1 / 1000.0);
+
+    for (unsigned i = 0; i < 5; i++)
+        persistence_add(&persistence, decay, deviations[i]);
+    assert_near(persistence.products, f * f * f - f * f - f + 1, 1e-15);
+    assert_near(persistence_factor(&persistence, &moments), 1, 1e-5);
+    persistence.products = 2.5;
+    assert_near(persistence_share(&persistence, &moments), 0.5, 0);
+    assert_near(persistence_factor(&persistence, &moments), 3, 0);
+    persistence.products = 5;
+    assert_near(persistence_factor(&persistence, &moments), 199, 1e-9);
+    persistence_pass(&persistence, decay, 1000);
+    assert_near(persistence.products, 2.5, 1e-12);
+    assert_near(persistence.last, 0, 0);
+    assert_near(persistence_factor(&persistence, &(struct moments){0}), 1, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_lasting_shift_is_learned),
         cmocka_unit_test(test_robust_add_many_is_adds),
         cmocka_unit_test(test_longest_gap_is_quick),
+        cmocka_unit_test(test_persistence),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,11 +130,41 @@ static void test_removed_rule(void **state)
     folder_close(&run.folder);
 }
 
+/* Another condition ends what it does not hold for; another measure's keys end what was open on the old. */
+static void test_changed_rules(void **state)
+{
+    static const char rules[] =
+        "measures:\n%s  - {name: m, by: [workflow], every: 10s, where: 'value > %s'}\nrules:\n"
+        "  - {name: busy, on: bucket, measure: same, when: 'count > %d'}\n"
+        "  - {name: often, on: bucket, measure: m, when: 'count > 3'}\n";
+    struct run run;
+    char same_measure[256], text[1024];
+
+    snprintf(same_measure, sizeof same_measure, "%.*s", (int)(strchr(same, '\n') + 1 - same), same);
+    folder_open(&run.folder);
+    put_rows(&run, CHANGE_S);
+    snprintf(text, sizeof text, rules, same_measure, "0.0", 5);
+    go(&run, text);
+    assert_int_equal(lines_with(&run, "\"state\":\"firing\"", "{"), 2);
+    assert_int_equal(lines_with(&run, "\"state\":\"resolved\"", "{"), 0);
+    put_rows(&run, END_S);
+    snprintf(text, sizeof text, rules, same_measure, "5.0", 500);
+    go(&run, text);
+    assert_int_equal(lines_with(&run, "\"rule\":\"busy\"", "\"state\":\"resolved\",\"reason\":\"condition\""),
+                     1);
+    assert_int_equal(lines_with(&run, "\"rule\":\"busy\"", "\"state\":\"firing\""), 1);
+    assert_int_equal(lines_with(&run, "\"rule\":\"often\"", "\"state\":\"resolved\",\"reason\":\"removed\""),
+                     1);
+    assert_int_equal(lines_with(&run, "\"rule\":\"often\"", "\"state\":\"firing\""), 2);
+    folder_close(&run.folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changed_measure),
         cmocka_unit_test(test_removed_rule),
+        cmocka_unit_test(test_changed_rules),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* Wrong configurations: each error names the place, the key and what was expected. And what a right one
  * becomes. */
+#include "pipeline/watch_signal.h"
 #include "tests/pipeline/support.h"
 
 #include <stdio.h>
@@ -212,10 +213,13 @@ static void test_watch(void **state)
     (void)state;
     assert_true(plan->wants_runs);
     assert_int_equal(plan->watch_policy, 1);
-    assert_int_equal(plan->policy_count, 1 + WATCH_RULES);
-    assert_true(span_is(plan->policies[1 + WATCH_OVERDUE].name, "watch_overdue"));
-    assert_true(plan->policies[1 + WATCH_FAILURE].keep_firing_us == 180000000);
-    assert_true(plan->policies[1 + WATCH_OVERDUE].keep_firing_us == 0);
+    assert_int_equal(plan->policy_count, 1 + watch_signal_count());
+    for (unsigned i = 0; watch_signals[i]; i++) {
+        const struct alert_policy *policy = &plan->policies[1 + i];
+
+        assert_true(span_is(policy->name, watch_signals[i]->rule.name));
+        assert_true(policy->keep_firing_us == (watch_signals[i]->rule.rests ? 180000000 : 0));
+    }
     plan_free(plan);
 }
 
@@ -234,7 +238,7 @@ static void test_watch_expires_late(void **state)
         snprintf(yaml, sizeof yaml, BASE "watch: true\nalerts: {expire: %s}\n", cases[i].expire);
         struct plan *plan = plan_of(yaml);
 
-        for (unsigned rule = 0; rule < WATCH_RULES; rule++)
+        for (unsigned rule = 0; rule < watch_signal_count(); rule++)
             assert_int_equal(plan->policies[plan->watch_policy + rule].expire_us,
                              cases[i].days * 86400 * 1000000);
         plan_free(plan);
