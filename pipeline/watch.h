@@ -30,6 +30,7 @@ enum watch_sort {               /* what a word says; the rank of words of equal 
                   WORD_LEFT,    /* it runs no longer, and there is nothing to learn from it */
                   WORD_FAILED,  /* for good */
                   WORD_SUCCEEDED,
+                  WORD_LINE, /* of a log, in this second; `run` is its template, attempt 1: a warning */
                   WORD_SORTS,
 };
 
@@ -38,6 +39,7 @@ struct watch_word {
     uint8_t sort; /* enum watch_sort */
     uint16_t attempt;
     uint32_t shard;
+    uint32_t count;                 /* of lines */
     uint64_t version;               /* of the run; orders its words of equal time */
     struct id128 group;             /* of the workflow, source or host: chooses the shard */
     struct id128 key;               /* of the task (of all its runs), source or host */

@@ -2,9 +2,16 @@
  * watch_state.c stores. Nothing else but signals and tests includes this. */
 #pragma once
 #include "base/slots.h"
+#include "detectors/skeleton.h"
 #include "pipeline/watch.h"
 
-enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2 };
+enum {
+    SECOND_US = 1000 * 1000,
+    SPOKEN = 1024,
+    LINES = 1024,
+    WATCH_LAYOUT = 2,
+    WATCH_LINE_BYTES = 4 * SKELETON_BYTES_MAX, /* a token of one byte may become three, or three of none */
+};
 
 /* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
  * host. */
@@ -38,6 +45,14 @@ struct watch_shard {
     struct blocks blocks;
 };
 
+/* Lines of a template that a task has logged in one second, of the batch at hand. */
+struct watch_lines {
+    struct id128 template, task;
+    int64_t second;
+    uint32_t row, count; /* the first row; count 0: not in use */
+    struct span message;
+};
+
 struct watch {
     const struct plan *plan;
     struct exchange_port *port;
@@ -59,6 +74,8 @@ struct watch {
         int64_t second;
     } last_source;
 
+    struct watch_lines lines[LINES]; /* by hash */
+
     struct saver *saver; /* of the last cut */
     uint64_t saver_worker, saver_cut;
     struct order_frozen frozen_words;
@@ -66,6 +83,10 @@ struct watch {
     unsigned next_frozen; /* shards below it have nothing frozen */
     struct watch_shard shards[SHARDS];
 };
+
+/* The template of a log line of a task by its skeleton, with the names (WATCH_TEXTS) as values too. Into
+ * WATCH_LINE_BYTES. */
+struct span watch_line_template(struct span line, const struct span *names, char *text);
 
 extern const char *const watch_text_names[WATCH_KEPT_TEXTS];
 

@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+enum { LINE_SAID = 512 }; /* bytes of a line that are told */
+
 /* What words of a sort are about; words of one group come to one place. */
 static const struct {
     unsigned group, key; /* bits 1 << enum watch_text */
@@ -16,6 +18,7 @@ static const struct {
     [WORD_LEFT] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
     [WORD_FAILED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
     [WORD_SUCCEEDED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_LINE] = {WATCH_KEY_SOURCE, WATCH_KEY_TASK},
 };
 
 static struct id128 id_of(unsigned key, const struct span *texts)
@@ -60,6 +63,7 @@ void watch_word_pack(const struct watch_word *word, struct buffer *out)
 {
     pack_u8(out, word->sort);
     pack_u16(out, word->attempt);
+    pack_u32(out, word->count);
     pack_u64(out, word->version);
     pack_id(out, word->run);
     pack_i64(out, word->order_us);
@@ -73,6 +77,7 @@ void watch_word_unpack(struct unpack *in, struct watch_word *ret_word)
 {
     *ret_word = (struct watch_word){.sort = unpack_u8(in)};
     ret_word->attempt = unpack_u16(in);
+    ret_word->count = unpack_u32(in);
     ret_word->version = unpack_u64(in);
     ret_word->run = unpack_id(in);
     ret_word->order_us = unpack_time(in);
@@ -145,8 +150,83 @@ static void say_source(struct watch *watch, struct span source, int64_t second)
     say_second(watch, WORD_EVENTS, source, (struct span){0}, second);
 }
 
+static void line_texts(const struct event_batch *batch, uint32_t row, struct span ret_texts[WATCH_TEXTS])
+{
+    const struct span texts[WATCH_TEXTS] = {
+        [WATCH_SOURCE] = batch->source[row],     [WATCH_NAMESPACE] = batch->namespace_[row],
+        [WATCH_WORKFLOW] = batch->workflow[row], [WATCH_TASK] = batch->task[row],
+        [WATCH_RUN] = batch->run[row],           [WATCH_RUN_NAME] = batch->run_name[row],
+        [WATCH_HOST] = batch->host[row],
+    };
+
+    memcpy(ret_texts, texts, sizeof texts);
+}
+
+/* Levels below a warning begin with other letters. */
+static bool is_trouble(struct span level)
+{
+    return level.size && strchr("WECFSAPwecfsap", level.data[0]);
+}
+
+static void send_lines(struct watch *watch, const struct event_batch *batch, const struct watch_lines *lines)
+{
+    uint32_t row = lines->row;
+    struct span message = lines->message;
+    struct watch_word word = {.sort = WORD_LINE,
+                              .attempt = is_trouble(batch->level[row]),
+                              .count = lines->count,
+                              .version = (uint64_t)batch->offset[row],
+                              .run = lines->template,
+                              .order_us = (lines->second + 1) * SECOND_US,
+                              .started_us = TIME_NONE,
+                              .duration_ms = NAN};
+
+    message.size = message.size < LINE_SAID ? message.size : LINE_SAID;
+    line_texts(batch, row, word.texts);
+    word.texts[WATCH_ERROR] = message;
+    watch_word_send(&word, watch->port, watch->workers);
+}
+
+/* A batch says each task's template and second once, with the number of lines: sums do not depend on how
+ * rows come in batches, nor does the first row in order of offsets. */
+static void count_line(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t second)
+{
+    struct span message = batch->message[row], texts[WATCH_TEXTS];
+    const char *newline = memchr(message.data, '\n', message.size);
+    char text[WATCH_LINE_BYTES];
+
+    if (newline)
+        message.size = (uint32_t)(newline - message.data);
+    line_texts(batch, row, texts);
+    struct span template = watch_line_template(message, texts, text);
+    struct id128 id = {hash_bytes(template.data, template.size, 1),
+                       hash_bytes(template.data, template.size, 0)},
+                 task = id_of(sorts[WORD_LINE].key, texts);
+    struct watch_lines *lines = &watch->lines[(id.low ^ task.low ^ (uint64_t)second) % LINES];
+    if (lines->count && lines->second == second && id_equal(lines->template, id) &&
+        id_equal(lines->task, task)) {
+        lines->count++;
+        return;
+    }
+    if (lines->count)
+        send_lines(watch, batch, lines);
+    *lines = (struct watch_lines){
+        .template = id, .task = task, .second = second, .row = row, .count = 1, .message = message};
+}
+
+static void send_all_lines(struct watch *watch, const struct event_batch *batch)
+{
+    for (unsigned i = 0; i < LINES; i++)
+        if (watch->lines[i].count) {
+            send_lines(watch, batch, &watch->lines[i]);
+            watch->lines[i].count = 0;
+        }
+}
+
 void watch_events(struct watch *watch, const struct event_batch *batch)
 {
+    bool has_lines = false;
+
     watch->last_source.second = INT64_MIN; /* its text was of another batch */
     for (uint32_t row = 0; watch->plan->general.watch && row < batch->rows; row++) {
         int64_t time = batch->time_us[row], watermark = batch->watermark_us[row];
@@ -157,6 +237,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
             batch->mark[row] == MARK_REFUSED)
             continue;
         say_source(watch, source, second);
+        if (batch->mark[row] == MARK_OK && batch->message[row].size && batch->workflow[row].size)
+            count_line(watch, batch, row, second), has_lines = true;
         if (batch->mark[row] != MARK_OK || host.size == 0)
             continue;
         if (span_is(action, "worker-heartbeat") || span_is(action, "worker-online"))
@@ -164,6 +246,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
         else if (span_is(action, "worker-offline"))
             say_offline(watch, source, host, order_us);
     }
+    if (has_lines)
+        send_all_lines(watch, batch);
 }
 
 /* A run that fails because a task of it has failed is no news. */
