@@ -4,19 +4,15 @@
 #include <gsl/gsl_errno.h>
 #include <string.h>
 
-extern const struct detector_type moving_average_detector, ewma_detector, zscore_detector, mad_detector,
-    rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector;
+extern const struct detector_type auto_detector, moving_average_detector, ewma_detector, zscore_detector,
+    mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector;
 
 const struct detector_type *const detector_types[] = {
-    &moving_average_detector,
-    &ewma_detector,
-    &zscore_detector,
-    &mad_detector,
-    &rate_of_change_detector,
-    &threshold_detector,
-    &holt_winters_detector,
-    &cusum_detector,
-    NULL,
+    &auto_detector,      &moving_average_detector,
+    &ewma_detector,      &zscore_detector,
+    &mad_detector,       &rate_of_change_detector,
+    &threshold_detector, &holt_winters_detector,
+    &cusum_detector,     NULL,
 };
 
 const struct detector_type *detector_type_find(const char *name)
