@@ -30,7 +30,7 @@ static const struct option general_options[] = {
     {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
-    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
+    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "true", .help = "The built-in workflow watch, which learns what is usual: failures, retries, slow, overdue and missing runs, volume, silent sources, missing heartbeats (docs/watch.md). False switches it off."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
