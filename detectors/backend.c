@@ -199,6 +199,7 @@ static void fill_signal(const struct backend_settings *settings, double value, c
         .actual = value,
         .expected_low = opinion->certain ? opinion->low : middle - half * factor,
         .expected_high = opinion->certain ? opinion->high : middle + half * factor,
+        .due_us = opinion->due_us,
         .direction = residual > 0   ? DIRECTION_UP
                      : residual < 0 ? DIRECTION_DOWN
                                     : DIRECTION_NONE,
