@@ -5,13 +5,8 @@
 #include "detectors/skeleton.h"
 #include "pipeline/watch.h"
 
-enum {
-    SECOND_US = 1000 * 1000,
-    SPOKEN = 1024,
-    LINES = 1024,
-    WATCH_LAYOUT = 2,
-    WATCH_LINE_BYTES = 4 * SKELETON_BYTES_MAX, /* a token of one byte may become three, or three of none */
-};
+enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2, WATCH_LAYOUT_BEFORE = 1 };
+enum { WATCH_LINE_BYTES = SKELETON_BYTES_MAX + 3 * SKELETON_TOKENS_MAX };
 
 /* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
  * host. */
@@ -45,14 +40,6 @@ struct watch_shard {
     struct blocks blocks;
 };
 
-/* Lines of a template that a task has logged in one second, of the batch at hand. */
-struct watch_lines {
-    struct id128 template, task;
-    int64_t second;
-    uint32_t row, count; /* the first row; count 0: not in use */
-    struct span message;
-};
-
 struct watch {
     const struct plan *plan;
     struct exchange_port *port;
@@ -73,8 +60,6 @@ struct watch {
         struct span source; /* as it stood in a row, valid while its batch is */
         int64_t second;
     } last_source;
-
-    struct watch_lines lines[LINES]; /* by hash */
 
     struct saver *saver; /* of the last cut */
     uint64_t saver_worker, saver_cut;

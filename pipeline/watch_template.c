@@ -160,7 +160,7 @@ static bool logged_sound(const void *state)
 
 const struct watch_signal watch_signal_template = {
     .rule = {"watch_template", ALERT_TEMPLATE, SEVERITY_WARNING, .rests = false},
-    .words = 1u << WORD_LINE,
+    .words = 1u << WORD_TEMPLATE,
     .key = WATCH_KEY_TASK,
     .size = sizeof(struct logged),
     .version = 1,
