@@ -11,6 +11,7 @@ struct bucket_batch { /* one measure's closed buckets; at most one row a series 
     const uint32_t *gap;  /* number of empty buckets of the series just before this one */
     const uint32_t *slot; /* which state: states + slot * state size */
     int64_t bucket_us;    /* hop of the measure */
+    void *const *hot;     /* a row: the block lent to its series, or NULL; NULL: none is lent to any */
 };
 
 struct opinion {
@@ -38,7 +39,17 @@ struct detector_type {
      * gap. */
     void (*score)(const void *settings, void *states, const struct bucket_batch *in, double empty,
                   struct opinion *ret_opinions);
+
+    /* Of those that do more for a series with more memory, else NULL: bytes of a block (a multiple of 8, at
+     * most 256 KiB) that the caller may lend to it, zeroed when lent, plain bytes as the state. The caller
+     * decides who gets one and may take it back between any two rows: what was learned there is gone, and a
+     * row without it must give its opinion, or none, all the same. */
+    size_t (*hot_size)(const void *settings, int64_t bucket_us);
+    /* After a row: a block would pay, or goes on paying, for the series of this state. */
+    bool (*wants_hot)(const void *settings, const void *state);
 };
+
+size_t detector_hot_size(const struct detector_type *type, const void *settings, int64_t bucket_us);
 
 extern const struct detector_type *const detector_types[]; /* ends with NULL */
 const struct detector_type *detector_type_find(const char *name);
