@@ -26,6 +26,7 @@ static const struct {
     {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
     {"tune", cli_tune, "FILE.yaml [--detector NAME | --measure NAME [--type T] [--statistic S]] [--input [SOURCE=]F]... | --buckets F.jsonl [--labels L.jsonl] [--alerts-per-day N] [--out F.yaml] [--report F.html]", "better parameters for a detector, by trials over a history; docs/tuning.md"},
     {"diff", cli_diff, "A.yaml B.yaml [--input [SOURCE=]F]... [--within 10m]", "alerts that B would have gained, lost or moved beside A over the same input; ends with 1 if there are any"},
+    {"explain", cli_explain, "ID [URL | FILE.yaml] [--alerts F.jsonl [--buckets F.jsonl]]", "why an alert fired, in words and numbers; of a running weir, or of files"},
     {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"documents", cli_documents, "", "every kind of document and its fields: type, meaning (Markdown)"},
