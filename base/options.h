@@ -67,6 +67,10 @@ void options_free(const struct option_table *tables, size_t table_count);
 enum status option_assign(const struct option *rows, size_t count, void *settings, const char *key,
                           const char *value, struct error *ret_error);
 
+/* The value as it may be typed, of those that fit on a line (option_text.c). False: it is absent, or is a
+ * secret, a map or a structure, of which nothing is told. */
+bool option_put(const struct option *row, const void *settings, struct buffer *out);
+
 /* Adds every value to an id, by key, so that equal settings have equal ids in every process. A node is left
  * out: its reader knows what of it matters. */
 struct id_builder;

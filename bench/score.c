@@ -1,6 +1,7 @@
 /* A closed bucket through each detector of the list and the common back end: --events buckets of --series
  * series, a minute each, one after the other as a closing has them. Values are normal around the level of
- * their series, so nearly nothing is an anomaly. */
+ * their series, so nearly nothing is an anomaly. Detectors that borrow memory get a block for each series,
+ * and have at most HOT_SERIES. */
 #include "bench/report.h"
 #include "bench/result.h"
 
@@ -11,19 +12,20 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { ROWS = 256, BUCKET_US = 60 * 1000 * 1000 };
+enum { ROWS = 256, HOT_SERIES = 1024, BUCKET_US = 60 * 1000 * 1000 };
 
 /* Detectors that have no settings for everybody. */
 static const struct {
     const char *detector, *key, *value;
-} needed[] = {{"threshold", "above", "1e12"}};
+} needed[] = {{"threshold", "above", "1e12"}, {"forecast", "above", "1e12"}};
 
 struct scoring {
     const struct detector_type *type;
     void *settings, *states;
     struct backend_settings backend;
     struct backend_state *backends;
-    size_t state_size;
+    size_t state_size, hot_size;
+    char *hots; /* a block a series */
     gsl_rng *random;
     struct usage used;
 };
@@ -35,12 +37,14 @@ static void score_rows(struct scoring *scoring, uint32_t first, uint32_t rows, i
     struct signal signal;
     double values[ROWS];
     uint32_t slots[ROWS];
+    void *hot[ROWS];
     const struct bucket_batch batch = {
-        .rows = rows, .value = values, .gap = no_gaps, .slot = slots, .bucket_us = BUCKET_US};
+        .rows = rows, .value = values, .gap = no_gaps, .slot = slots, .bucket_us = BUCKET_US, .hot = hot};
     struct usage before;
 
     for (uint32_t i = 0; i < rows; i++) {
         slots[i] = first + i;
+        hot[i] = scoring->hot_size ? scoring->hots + slots[i] * scoring->hot_size : NULL;
         values[i] = 100 + slots[i] % 100 + gsl_ran_gaussian_ziggurat(scoring->random, 10);
     }
     before = usage_now();
@@ -65,6 +69,7 @@ static enum status read_settings(struct scoring *scoring, struct error *ret_erro
     if (status != STATUS_OK)
         return status;
     scoring->state_size = type->state_size(scoring->settings, BUCKET_US);
+    scoring->hot_size = detector_hot_size(type, scoring->settings, BUCKET_US);
     return scoring->state_size ? STATUS_OK
                                : fail(ret_error, "the detector %s refuses its defaults", type->name);
 }
@@ -74,27 +79,33 @@ static enum status run_once(const struct generator_options *options, const struc
 {
     struct scoring scoring = {.type = type, .settings = memory_new(type->settings_size + 1)};
     const struct option_table table = {type->options, type->option_count, scoring.settings};
-    uint64_t rounds = options->events / options->tasks + 1;
     enum status status = read_settings(&scoring, ret_error);
 
     if (status == STATUS_OK) {
-        scoring.states = memory_new(options->tasks * scoring.state_size);
-        scoring.backends = memory_new(options->tasks * sizeof *scoring.backends);
+        uint32_t series = scoring.hot_size && options->tasks > HOT_SERIES ? HOT_SERIES : options->tasks;
+        uint64_t rounds = options->events / series + 1;
+
+        scoring.states = memory_new(series * scoring.state_size);
+        scoring.hots = memory_new(series * scoring.hot_size);
+        scoring.backends = memory_new(series * sizeof *scoring.backends);
         scoring.random = gsl_rng_alloc(gsl_rng_taus2);
         gsl_rng_set(scoring.random, options->seed);
         for (uint64_t round = 0; round < rounds; round++)
-            for (uint32_t first = 0; first < options->tasks; first += ROWS)
-                score_rows(&scoring, first, options->tasks - first < ROWS ? options->tasks - first : ROWS,
+            for (uint32_t first = 0; first < series; first += ROWS)
+                score_rows(&scoring, first, series - first < ROWS ? series - first : ROWS,
                            options->start_us + (int64_t)(round + 1) * BUCKET_US);
         gsl_rng_free(scoring.random);
-        result_add(result, "ns", scoring.used.cpu / (double)(rounds * options->tasks) * 1e9,
-                   "%s.cpu_ns_per_bucket", type->name);
+        result_add(result, "ns", scoring.used.cpu / (double)(rounds * series) * 1e9, "%s.cpu_ns_per_bucket",
+                   type->name);
         result_add(result, "bytes", (double)(scoring.state_size + sizeof *scoring.backends),
                    "%s.bytes_per_series", type->name);
+        if (scoring.hot_size)
+            result_add(result, "bytes", (double)scoring.hot_size, "%s.hot_bytes_per_series", type->name);
     }
     options_free(&table, 1);
     free(scoring.settings);
     free(scoring.states);
+    free(scoring.hots);
     free(scoring.backends);
     return status;
 }

@@ -23,6 +23,8 @@ static const struct {
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
     {"record", cli_record, "FILE.yaml --out FOLDER [--for 10m]", "raw messages of the sources into files that replay and report take as --input; commits nothing"},
     {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
+    {"tune", cli_tune, "FILE.yaml [--detector NAME | --measure NAME [--type T] [--statistic S]] [--input [SOURCE=]F]... | --buckets F.jsonl [--labels L.jsonl] [--alerts-per-day N] [--out F.yaml] [--report F.html]", "better parameters for a detector, by trials over a history; docs/tuning.md"},
+    {"diff", cli_diff, "A.yaml B.yaml [--input [SOURCE=]F]... [--within 10m]", "alerts that B would have gained, lost or moved beside A over the same input; ends with 1 if there are any"},
     {"check", cli_check, "FILE.yaml [--connect]", "validate a configuration file; --connect asks what it names outside, sends nothing, and ends with 3 if something is wrong"},
     {"options", cli_options, "", "every configuration key: type, default, range, meaning (Markdown)"},
     {"documents", cli_documents, "", "every kind of document and its fields: type, meaning (Markdown)"},

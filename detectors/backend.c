@@ -324,6 +324,7 @@ static void fill_signal(double value, const struct opinion *opinion, double fact
         .actual = value,
         .expected_low = opinion->certain ? opinion->low : middle - half * factor,
         .expected_high = opinion->certain ? opinion->high : middle + half * factor,
+        .due_us = opinion->due_us,
         .direction = residual > 0   ? DIRECTION_UP
                      : residual < 0 ? DIRECTION_DOWN
                                     : DIRECTION_NONE,

@@ -51,8 +51,9 @@ enum status detect_series(const struct series *series, const struct detector_typ
 {
     int64_t bucket_us = series_bucket_us(series), newest_us = INT64_MIN, end_us = 0;
     size_t size = type->state_size(settings, bucket_us);
+    size_t hot_size = detector_hot_size(type, settings, bucket_us);
     struct backend_state state = {0};
-    void *detector_state;
+    void *detector_state, *hot = NULL;
 
     assert(bucket_us > 0);
     if (size == 0)
@@ -60,10 +61,16 @@ enum status detect_series(const struct series *series, const struct detector_typ
                     "%s cannot work with these settings on buckets of %g s: too few or too many in a window",
                     type->name, (double)bucket_us * 1e-6);
     detector_state = memory_new(size);
+    if (hot_size)
+        hot = memory_new(hot_size);
     for (size_t i = 0; i < series->rows; i++) {
         uint32_t gap = i == 0 ? 0 : gap_before(newest_us, series->time_us[i], bucket_us), slot = 0;
-        struct bucket_batch batch = {
-            .rows = 1, .value = &series->value[i], .gap = &gap, .slot = &slot, .bucket_us = bucket_us};
+        struct bucket_batch batch = {.rows = 1,
+                                     .value = &series->value[i],
+                                     .gap = &gap,
+                                     .slot = &slot,
+                                     .bucket_us = bucket_us,
+                                     .hot = &hot};
         struct opinion opinion;
         struct signal signal;
 
@@ -76,5 +83,6 @@ enum status detect_series(const struct series *series, const struct detector_typ
             newest_us = series->time_us[i];
     }
     free(detector_state);
+    free(hot);
     return STATUS_OK;
 }

@@ -5,8 +5,9 @@
 #include <string.h>
 
 extern const struct format_type airflow_json_format, airflow3_json_format, auto_format, celery_format,
-    cri_format, dagster_format, dbt_format, ecs_format, fields_format, github_format, line_format,
-    logfmt_format, openlineage_format, zeebe_format;
+    collectd_format, cri_format, dagster_format, dbt_format, ecs_format, fields_format, github_format,
+    line_format, logfmt_format, metricbeat_format, openlineage_format, prometheus_format, telegraf_format,
+    zeebe_format;
 
 // clang-format off
 const struct format_type *const format_types[] = {
@@ -19,6 +20,10 @@ const struct format_type *const format_types[] = {
     &zeebe_format,
     &airflow_json_format,
     &airflow3_json_format,
+    &telegraf_format,
+    &collectd_format,
+    &metricbeat_format,
+    &prometheus_format,
     &fields_format,
     &line_format,
     &logfmt_format,

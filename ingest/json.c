@@ -48,6 +48,7 @@ void json_reader_free(struct json_reader *reader)
     json_yajl_free(reader);
     json_walk_free(reader);
     json_shapes_free(reader);
+    json_leaves_free(reader);
     paths_free(&reader->paths);
     free(reader->values);
     free(reader);
@@ -379,7 +380,7 @@ static const char *read_message(struct json_reader *reader, struct span payload)
 
     begin(reader);
     reader->text = payload;
-    for (size_t i = 0; i < sizeof fast / sizeof *fast && !json_yajl_alone; i++) {
+    for (size_t i = 0; i < sizeof fast / sizeof *fast && !json_yajl_alone && !reader->leaves; i++) {
         if (fast[i](reader, payload) || reader->stop == STOP_FULL)
             return NULL;
         batch->rows = rows_before;

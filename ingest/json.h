@@ -30,8 +30,15 @@ static inline bool json_is_scalar(const struct json_value *value) /* and not nul
     return value->type == JSON_TEXT || value->type == JSON_NUMBER || value->type == JSON_BOOL;
 }
 
+struct json_leaf { /* a scalar, not null, and where it stood in the item: "fields.usage", "values.0" */
+    struct span path;
+    struct json_value value;
+};
+
 struct json_item {
     const struct json_value *values; /* by target; spans live as long as the batch's rows */
+    const struct json_leaf *leaves;  /* where json_reader_take_leaves asked for them */
+    size_t leaf_count;
     const struct message *message;
     struct event_batch *batch;
     uint32_t row; /* already added, all fields absent but `item` */
@@ -59,6 +66,10 @@ struct json_reader *json_reader_new(const char *each, const char **ret_problem);
  * last one in the text wins. Asserts that they are good. */
 struct json_reader *json_reader_of(const char *each, const char *const *paths, unsigned count);
 void json_reader_free(struct json_reader *reader);
+
+/* Items bring all their scalars too, at most 8192 in order of the text; of paths longer than 1024 bytes none.
+ * For formats whose keys are not known ahead: only the slowest parser tells them. */
+void json_reader_take_leaves(struct json_reader *reader);
 
 /* The value at `path`, seen from the item, goes to values[target]. Returns NULL, or what is wrong with
  * the path as static text, and the value then stays absent. Not during a decode. */

@@ -21,6 +21,7 @@ struct json_reader {
     struct json_yajl *yajl;    /* the parsers' own; NULL: to be made */
     struct json_walk *walk;
     struct json_shapes *shapes;
+    struct json_leaves *leaves; /* NULL: nobody wants them */
 
     /* the message being read */
     struct span text;
@@ -104,3 +105,12 @@ void json_walk_free(struct json_reader *reader);
 const char *json_yajl_read(struct json_reader *reader, struct span payload);
 void json_yajl_forget(struct json_reader *reader); /* its state, after what was not read to its end */
 void json_yajl_free(struct json_reader *reader);
+
+/* What yajl tells of a reader with leaves, beside the events: the beginning of a message, a key, an object or
+ * array that is open or closed, a scalar. False: reader->stop says why. */
+void json_leaves_begin(struct json_reader *reader);
+void json_leaves_key(struct json_reader *reader, struct span key);
+void json_leaves_open(struct json_reader *reader, bool is_array);
+void json_leaves_close(struct json_reader *reader);
+bool json_leaves_scalar(struct json_reader *reader, enum json_type type, struct span text);
+void json_leaves_free(struct json_reader *reader);

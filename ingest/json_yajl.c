@@ -15,57 +15,75 @@ struct json_yajl {
     size_t root_end; /* bytes up to the end of the first value; 0 before */
 };
 
+static int on_scalar(struct json_reader *reader, enum json_type type, struct span text)
+{
+    return json_on_scalar(reader, type, text) && (!reader->leaves || json_leaves_scalar(reader, type, text));
+}
+
 static int on_null(void *context)
 {
-    return json_on_scalar(context, JSON_NULL, (struct span){0});
+    return on_scalar(context, JSON_NULL, (struct span){0});
 }
 
 static int on_boolean(void *context, int truth)
 {
-    return json_on_scalar(context, JSON_BOOL, truth ? SPAN_LITERAL("true") : SPAN_LITERAL("false"));
+    return on_scalar(context, JSON_BOOL, truth ? SPAN_LITERAL("true") : SPAN_LITERAL("false"));
 }
 
 static int on_number(void *context, const char *digits, size_t size)
 {
-    return json_on_scalar(context, JSON_NUMBER, span_make(digits, size));
+    return on_scalar(context, JSON_NUMBER, span_make(digits, size));
 }
 
 static int on_string(void *context, const unsigned char *text, size_t size)
 {
-    return json_on_scalar(context, JSON_TEXT, span_make((const char *)text, size));
+    return on_scalar(context, JSON_TEXT, span_make((const char *)text, size));
+}
+
+static int opened(struct json_reader *reader, bool went_well, bool is_array)
+{
+    if (went_well && reader->leaves)
+        json_leaves_open(reader, is_array);
+    return went_well;
 }
 
 static int on_start_map(void *context)
 {
-    return json_on_object(context);
+    return opened(context, json_on_object(context), false);
 }
 
 static int on_map_key(void *context, const unsigned char *key, size_t size)
 {
-    json_on_key(context, span_make((const char *)key, size));
+    struct json_reader *reader = context;
+
+    json_on_key(reader, span_make((const char *)key, size));
+    if (reader->leaves)
+        json_leaves_key(reader, span_make((const char *)key, size));
     return true;
 }
 
-static void note_root_end(struct json_reader *reader)
+static void note_end(struct json_reader *reader)
 {
+    if (reader->leaves)
+        json_leaves_close(reader);
     if (reader->depth == 1 && reader->roots == 1)
         reader->yajl->root_end = yajl_get_bytes_consumed(reader->yajl->handle);
 }
 
 static int on_end_map(void *context)
 {
-    note_root_end(context);
+    note_end(context);
     return json_on_object_end(context);
 }
 
 static int on_start_array(void *context)
 {
-    return json_on_array(context);
+    return opened(context, json_on_array(context), true);
 }
 
 static int on_end_array(void *context)
 {
-    note_root_end(context);
+    note_end(context);
     json_on_array_end(context);
     return true;
 }
@@ -145,6 +163,8 @@ const char *json_yajl_read(struct json_reader *reader, struct span payload)
     const char *reason = NULL;
 
     make_ready(reader);
+    if (reader->leaves)
+        json_leaves_begin(reader);
     yajl_status status = yajl_parse(reader->yajl->handle, bytes, payload.size);
     if (status == yajl_status_ok && reader->roots > 0)
         status = yajl_complete_parse(reader->yajl->handle);

@@ -94,27 +94,34 @@ static bool value_begins(struct span value, struct span beginning)
 
     if (beginning.size == 0)
         return true;
-    if (beginning.data[0] == '{')
+    if (beginning.data[0] == '{' || beginning.data[0] == '[')
         return begins_with(value, beginning);
     return is_text && begins_with(span_make(value.data + 1, value.size - 1), beginning);
 }
 
-/* The bits of a key; `value` goes on to the end of the message. */
-static uint64_t key_bits(const struct sniffer *sniffer, struct span name, struct span value)
+static unsigned lowest(sniff_set set)
 {
-    uint64_t bits = 0;
+    uint64_t low = (uint64_t)set;
 
-    for (uint64_t left = sniffer->heads[key_head(name)]; left; left &= left - 1) {
-        unsigned i = (unsigned)__builtin_ctzll(left);
+    return low ? (unsigned)__builtin_ctzll(low) : 64 + (unsigned)__builtin_ctzll((uint64_t)(set >> 64));
+}
+
+/* The set of a key; `value` goes on to the end of the message. */
+static sniff_set key_set(const struct sniffer *sniffer, struct span name, struct span value)
+{
+    sniff_set bits = 0;
+
+    for (sniff_set left = sniffer->heads[key_head(name)]; left; left &= left - 1) {
+        unsigned i = lowest(left);
         const struct sniff_key *key = &sniffer->keys[i];
 
         if (span_equal(key->name, name) && value_begins(value, key->beginning))
-            bits |= 1ULL << i;
+            bits |= (sniff_set)1 << i;
     }
     return bits;
 }
 
-static int sign_answer(const struct sniffer *sniffer, uint64_t seen)
+static int sign_answer(const struct sniffer *sniffer, sniff_set seen)
 {
     for (unsigned i = 0; i < sniffer->sign_count; i++)
         if ((sniffer->signs[i].keys & ~seen) == 0)
@@ -126,7 +133,7 @@ int sniffer_ask(const struct sniffer *sniffer, struct span payload)
 {
     struct span text = sniff_json(payload);
     size_t at = skip_blanks(text, 0);
-    uint64_t seen = 0;
+    sniff_set seen = 0;
     int answer = -1;
 
     if (at < text.size && text.data[at] == '[')
@@ -143,7 +150,7 @@ int sniffer_ask(const struct sniffer *sniffer, struct span payload)
         if (at == text.size || text.data[at] != ':')
             return -1;
         at = skip_blanks(text, at + 1);
-        uint64_t bits = key_bits(sniffer, span_make(text.data + start, end - 1 - start),
+        sniff_set bits = key_set(sniffer, span_make(text.data + start, end - 1 - start),
                                  span_make(text.data + at, text.size - at));
         if (bits & ~seen) {
             seen |= bits;
@@ -165,7 +172,7 @@ static unsigned key_number(struct sniffer *sniffer, struct span name, struct spa
     if (i == sniffer->key_count) {
         assert(i < SNIFF_KEYS_MAX);
         sniffer->keys[sniffer->key_count++] = (struct sniff_key){name, beginning};
-        sniffer->heads[key_head(name)] |= 1ULL << i;
+        sniffer->heads[key_head(name)] |= (sniff_set)1 << i;
     }
     return i;
 }
@@ -180,7 +187,7 @@ void sniffer_add(struct sniffer *sniffer, const char *signs, unsigned answer)
             struct span beginning =
                 name < size ? span_make(signs + name + 1, size - name - 1) : (struct span){0};
 
-            sign.keys |= 1ULL << key_number(sniffer, span_make(signs, name), beginning);
+            sign.keys |= (sniff_set)1 << key_number(sniffer, span_make(signs, name), beginning);
             signs += size + (signs[size] == ' ');
         }
         assert(sniffer->sign_count < SNIFF_SIGNS_MAX && sign.keys);

@@ -4,23 +4,25 @@
 #pragma once
 #include "base/span.h"
 
-enum { SNIFF_KEYS_MAX = 64, SNIFF_SIGNS_MAX = 64, SNIFF_HEADS = 32 };
+enum { SNIFF_KEYS_MAX = 128, SNIFF_SIGNS_MAX = 64, SNIFF_HEADS = 32 };
+
+typedef unsigned __int128 sniff_set; /* bit i: keys[i] */
 
 struct sniffer {
     struct sniff_key {
         struct span name, beginning; /* of the value; empty: any value */
     } keys[SNIFF_KEYS_MAX];
     struct sniff_sign {
-        uint64_t keys; /* bit i: keys[i]; all must be there */
+        sniff_set keys; /* all must be there */
         unsigned answer;
     } signs[SNIFF_SIGNS_MAX];
-    uint64_t heads[SNIFF_HEADS]; /* bit i: keys[i] has this hash */
+    sniff_set heads[SNIFF_HEADS]; /* of this hash */
     unsigned key_count, sign_count;
 };
 
 /* Signs are alternatives parted by '|', each of some keys parted by blanks; `key=beginning` asks for a text
- * that begins so, `key={` for an object. The texts are borrowed. The sign that a message completes first,
- * reading on from its beginning, answers. */
+ * that begins so, `key={` for an object, and `key=[{"name"` for what begins with these very bytes. The texts
+ * are borrowed. The sign that a message completes first, reading on from its beginning, answers. */
 void sniffer_add(struct sniffer *sniffer, const char *signs, unsigned answer);
 /* The answer, or -1. */
 int sniffer_ask(const struct sniffer *sniffer, struct span payload);

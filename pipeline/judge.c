@@ -153,7 +153,16 @@ struct text_scope {
     struct event_batch *batch; /* NULL: a bucket */
     uint32_t row;
     const struct bucket *bucket; /* may be NULL */
+    int64_t due_us;              /* when a limit will be crossed; 0: not told */
 };
+
+static void put_time(struct buffer *out, int64_t time_us)
+{
+    char text[TIME_TEXT_SIZE];
+
+    if (time_us)
+        buffer_put(out, text, time_format(time_us, text));
+}
 
 static bool resolve_alert(const struct text_scope *scope, struct span name, struct buffer *out)
 {
@@ -169,6 +178,8 @@ static bool resolve_alert(const struct text_scope *scope, struct span name, stru
         put_number(out, alert->expected_high);
     else if (span_is(name, "score"))
         put_number(out, alert->score);
+    else if (span_is(name, "due"))
+        put_time(out, scope->due_us);
     else if (span_is(name, "measure") && scope->bucket)
         buffer_put_text(out, scope->bucket->shape->name);
     else
@@ -234,7 +245,7 @@ static void judge_row(struct judge *judge, const struct plan_rule *rule, struct 
         .evidence = condition_evidence((enum alert_kind)rule->kind, rule->severity),
     };
     struct alert *alert = &condition.evidence;
-    struct text_scope scope = {judge->plan, alert, batch, row, NULL};
+    struct text_scope scope = {.plan = judge->plan, .alert = alert, .batch = batch, .row = row};
 
     for (unsigned i = 0; i < rule->by_count; i++)
         if (!event_text(batch, row, rule->by_refs[i], &key[i]))
@@ -318,20 +329,19 @@ static struct cel_value bucket_value(const struct judged *judged, unsigned own, 
     return number_value(statistic_of(judged->buckets[place], variable % STATISTICS));
 }
 
-static void send_bucket(struct judge *judge, const struct judged *judged, const struct bucket *bucket,
+static void send_bucket(struct judge *judge, const struct judged *judged, struct text_scope *scope,
                         struct condition *condition, const char *rule, const struct plan_annotations *texts,
                         const char *fallback)
 {
     const struct plan_group *group = judged->group;
     struct alert *alert = &condition->evidence;
-    struct text_scope scope = {judge->plan, alert, NULL, 0, bucket};
 
     condition->at_us = judged->end_us;
     alert->dedup = condition_key(judge->plan, rule, judged->key, group->by_count);
     alert->provisional = judged->provisional;
     fill_key(alert, group->by, group->by_names, judged->key);
     if (condition->outcome == CONDITION_TRUE)
-        fill_texts(judge, alert, texts, &scope, fallback);
+        fill_texts(judge, alert, texts, scope, fallback);
     condition_send(condition, judge->port);
 }
 
@@ -360,7 +370,8 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
     if (bucket)
         condition.evidence.actual = bucket->values[__builtin_ctz(measure->shape.statistics)];
     condition.evidence.unit = span_of(measure->unit);
-    send_bucket(judge, judged, bucket, &condition, rule->name, &rule->annotations, "{{target}}: {{measure}}");
+    struct text_scope scope = {.plan = judge->plan, .alert = &condition.evidence, .bucket = bucket};
+    send_bucket(judge, judged, &scope, &condition, rule->name, &rule->annotations, "{{target}}: {{measure}}");
 }
 
 static void judge_detector(struct judge *judge, const struct plan_detector *detector,
@@ -368,7 +379,9 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
 {
     const struct plan_measure *measure = &judge->plan->measures[detector->measure];
     const struct bucket *bucket = judged->buckets[measure->place];
+    enum alert_kind kind = detector->type->kind;
     bool is_true = bucket && signal->anomaly;
+    const char *expected = "expected {{expected_low}} to {{expected_high}}";
     char fallback[160];
 
     if (!bucket && (!*told || isnan(detector->empty)))
@@ -378,8 +391,10 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
     *told = is_true;
     struct condition condition = {.policy = detector->policy,
                                   .outcome = is_true ? CONDITION_TRUE : CONDITION_FALSE,
-                                  .evidence = condition_evidence(ALERT_METRIC, detector->severity)};
+                                  .evidence =
+                                      condition_evidence(kind ? kind : ALERT_METRIC, detector->severity)};
     struct alert *alert = &condition.evidence;
+    struct text_scope scope = {.plan = judge->plan, .alert = alert, .bucket = bucket};
     if (signal->opinion) {
         alert->score = signal->score;
         alert->probability = signal->probability;
@@ -388,10 +403,14 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
         alert->expected_high = signal->expected_high;
     }
     alert->unit = span_of(measure->unit);
-    snprintf(fallback, sizeof fallback,
-             "{{target}}: %.80s %s is {{actual}}, expected {{expected_low}} to {{expected_high}}",
-             measure->name, statistic_names[detector->statistic]);
-    send_bucket(judge, judged, bucket, &condition, detector->name, &detector->annotations, fallback);
+    if (signal->due_us > 0) {
+        scope.due_us = judged->end_us + signal->due_us;
+        expected = signal->direction == DIRECTION_UP ? "will be above {{expected_high}} at {{due}}"
+                                                     : "will be below {{expected_low}} at {{due}}";
+    }
+    snprintf(fallback, sizeof fallback, "{{target}}: %.80s %s is {{actual}}, %s", measure->name,
+             statistic_names[detector->statistic], expected);
+    send_bucket(judge, judged, &scope, &condition, detector->name, &detector->annotations, fallback);
 }
 
 void judge_buckets(struct judge *judge, const struct judged *judged)

@@ -415,8 +415,9 @@ static bool known_name(void *owner, struct span name, struct buffer *out)
 
     (void)out;
     return field_ref_parse(name, &plan->labels, &ref) || statistic_find(name) >= 0 ||
-           span_is(name, "measure") || span_is(name, "actual") || span_is(name, "expected_low") ||
-           span_is(name, "expected_high") || span_is(name, "score") || span_is(name, "target");
+           span_is(name, "measure") || span_is(name, "due") || span_is(name, "actual") ||
+           span_is(name, "expected_low") || span_is(name, "expected_high") || span_is(name, "score") ||
+           span_is(name, "target");
 }
 
 static enum status check_texts(struct plan *plan, const struct node *map,

@@ -87,6 +87,8 @@ void line_of_signal(const struct signal_record *record, struct buffer *out)
         write_expected(&json, signal->expected_low, signal->expected_high);
         json_text_if(&json, "direction", span_of(direction_names[signal->direction]));
         json_text_if(&json, "channel", span_of(signal->channel));
+        if (signal->due_us > 0)
+            json_time(&json, "due", bucket->end_us + signal->due_us);
     }
     json_bool(&json, "provisional", bucket->provisional);
     json_close(&json);

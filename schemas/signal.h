@@ -14,6 +14,7 @@ struct signal {
     double one_in;      /* 1 / probability */
     double actual, expected_low, expected_high;
     enum direction direction;
+    int64_t due_us;      /* so long after the bucket's end a limit will be crossed; 0: not told */
     const char *channel; /* which part of the detector spoke; static text */
 };
 

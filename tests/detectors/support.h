@@ -51,13 +51,27 @@ static inline void subject_free(struct subject subject)
     free(subject.settings);
 }
 
-/* One bucket of the series whose state this is. */
+/* Of a series: what is kept, and behind it the block lent to it, if the detector has a use for one. */
+static inline size_t subject_state_size(struct subject subject, int64_t bucket_us)
+{
+    return subject.type->state_size(subject.settings, bucket_us) +
+           detector_hot_size(subject.type, subject.settings, bucket_us);
+}
+
+static inline void *subject_state(struct subject subject, int64_t bucket_us)
+{
+    return memory_new(subject_state_size(subject, bucket_us));
+}
+
+/* One bucket of the series whose state this is, of subject_state when the detector borrows. */
 static inline struct opinion subject_step(struct subject subject, void *state, int64_t bucket_us,
                                           double empty, uint32_t gap, double value)
 {
+    bool borrows = detector_hot_size(subject.type, subject.settings, bucket_us) > 0;
+    void *hot = borrows ? (char *)state + subject.type->state_size(subject.settings, bucket_us) : NULL;
     uint32_t slot = 0;
     struct bucket_batch batch = {
-        .rows = 1, .value = &value, .gap = &gap, .slot = &slot, .bucket_us = bucket_us};
+        .rows = 1, .value = &value, .gap = &gap, .slot = &slot, .bucket_us = bucket_us, .hot = &hot};
     struct opinion opinion;
 
     subject.type->score(subject.settings, state, &batch, empty, &opinion);
@@ -68,7 +82,7 @@ static inline struct opinion subject_step(struct subject subject, void *state, i
 static inline void subject_run(struct subject subject, const double *values, size_t count,
                                struct opinion *ret_opinions)
 {
-    void *state = memory_new(subject.type->state_size(subject.settings, MINUTE_US));
+    void *state = subject_state(subject, MINUTE_US);
 
     for (size_t i = 0; i < count; i++)
         ret_opinions[i] = subject_step(subject, state, MINUTE_US, NAN, 0, values[i]);

@@ -90,6 +90,36 @@ static void test_others(void **state)
     rig_close(&rig);
 }
 
+/* The agents of metrics: what each writes first is enough. */
+static void test_metrics(void **state)
+{
+    static const struct {
+        const char *engine, *message;
+    } samples[] = {
+        {"telegraf", "{\"fields\":{\"a\":1},\"name\":\"n\",\"tags\":{},\"timestamp\":1458229140}"},
+        {"telegraf", "{\"metrics\":[{\"fields\":{\"a\":1},\"name\":\"n\",\"tags\":{},\"timestamp\":1}]}"},
+        {"collectd", "[{\"values\":[1],\"dstypes\":[\"gauge\"],\"dsnames\":[\"value\"],\"time\":1280959128,"
+                     "\"host\":\"h\",\"plugin\":\"load\",\"type\":\"load\"}]"},
+        {"metricbeat",
+         "{\"@timestamp\":\"2017-10-12T08:05:34Z\",\"@metadata\":{\"beat\":\"metricbeat\",\"type\":"
+         "\"_doc\"},\"agent\":{},\"event\":{\"module\":\"system\"},\"system\":{\"load\":{\"1\":2}}}"},
+        {"prometheus", "{\"labels\":{\"job\":\"j\"},\"name\":\"up\",\"timestamp\":\"2026-11-21T09:40:20Z\","
+                       "\"value\":\"1\"}"},
+    };
+    struct rig rig;
+
+    rig_open(&rig, "auto", NULL);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        assert_int_equal(rig_decode_text(&rig, samples[i].message), STATUS_OK);
+        assert_int_equal(rig.batch.rows, 1);
+        assert_int_equal(rig.batch.mark[0], MARK_OK);
+        assert_span(rig.batch.engine[0], samples[i].engine);
+    }
+    assert_int_equal(rig_decode_text(&rig, "{\"time\":1,\"metrics\":[{\"name\":\"x\"}]}"), STATUS_OK);
+    assert_int_equal(rig.batch.mark[0], MARK_OK); /* somebody's own */
+    rig_close(&rig);
+}
+
 static void test_bad_input(void **state)
 {
     check_json_format(
@@ -103,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mixed),
         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_bad_input),
     };
 

@@ -1,9 +1,8 @@
 /* The whole engine in replay: what it tells must be the same bytes for any number of workers and any size of
  * batches; every message is accounted for; real recordings give the counts that are known of them. */
 #include "base/memory.h"
-#include "pipeline/engine.h"
 #include "tests/base/random.h"
-#include "tests/pipeline/support.h"
+#include "tests/pipeline/replays.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -11,129 +10,6 @@
 #include <unistd.h>
 
 enum { MINUTE_MS = 60 * 1000, TEXT_LIMIT_BYTES = 64 << 20 };
-
-static const char *const output_names[DOC_KINDS] = {
-    [DOC_RUN] = "runs", [DOC_BUCKET] = "buckets", [DOC_SIGNAL] = "signals", [DOC_ALERT] = "alerts"};
-
-struct outputs {
-    char *texts[DOC_KINDS];
-    size_t sizes[DOC_KINDS];
-    char *metrics;
-};
-
-static void outputs_free(struct outputs *outputs)
-{
-    for (int kind = 0; kind < DOC_KINDS; kind++)
-        free(outputs->texts[kind]);
-    free(outputs->metrics);
-}
-
-static struct plan *load(const struct folder *folder, const char *yaml, unsigned workers, unsigned batch_rows)
-{
-    char settings[2][32];
-    const char *assignments[] = {settings[0], settings[1], NULL};
-    struct plan *plan = NULL;
-    struct error error;
-
-    snprintf(settings[0], sizeof settings[0], "workers=%u", workers);
-    snprintf(settings[1], sizeof settings[1], "batch_rows=%u", batch_rows);
-    if (plan_try(folder, yaml, assignments, &plan, &error) != STATUS_OK)
-        fail_msg("%s", error.text);
-    plan->wants_runs = true;
-    return plan;
-}
-
-static void replay(const struct folder *folder, const char *yaml, unsigned workers, unsigned batch_rows,
-                   struct outputs *ret_outputs)
-{
-    struct plan *plan = load(folder, yaml, workers, batch_rows);
-    struct engine_options options = {.mode = ENGINE_REPLAY, .quiet = true};
-    const char *paths[DOC_KINDS] = {0};
-    struct engine *engine;
-    struct buffer metrics;
-    struct error error;
-    enum status status;
-
-    *ret_outputs = (struct outputs){0};
-    for (int kind = 0; kind < DOC_KINDS; kind++)
-        if (output_names[kind])
-            paths[kind] = folder_path(folder, output_names[kind]);
-    assert_int_equal(collect_open(paths, &options.collect, &error), STATUS_OK);
-    if (engine_start(plan, &options, &engine, &error) != STATUS_OK)
-        fail_msg("%s", error.text);
-    do
-        status = engine_wait(engine, 1000, &error);
-    while (status == STATUS_RETRY);
-    assert_int_equal(status, STATUS_OK);
-    engine_stop(engine);
-    buffer_init(&metrics, 1 << 20);
-    engine_metrics(engine, &metrics);
-    ret_outputs->metrics = memory_text(metrics.data, metrics.size);
-    buffer_free(&metrics);
-    engine_free(engine);
-    assert_int_equal(collect_close(options.collect, &error), STATUS_OK);
-    plan_free(plan);
-    for (int kind = 0; kind < DOC_KINDS; kind++)
-        if (output_names[kind])
-            ret_outputs->texts[kind] = folder_get(folder, output_names[kind], &ret_outputs->sizes[kind]);
-}
-
-/* Replays with every combination of workers and batch sizes; returns what they all told. */
-static void replay_all_ways(const struct folder *folder, const char *yaml, struct outputs *ret_outputs)
-{
-    static const unsigned workers[] = {1, 2, 5}, batch_rows[] = {1024, 7, 1};
-
-    for (size_t w = 0; w < 3; w++)
-        for (size_t b = 0; b < 3; b++) {
-            struct outputs outputs;
-
-            if (w == 0 && b == 0) {
-                replay(folder, yaml, workers[0], batch_rows[0], ret_outputs);
-                continue;
-            }
-            replay(folder, yaml, workers[w], batch_rows[b], &outputs);
-            for (int kind = 0; kind < DOC_KINDS; kind++)
-                if (output_names[kind] &&
-                    (outputs.sizes[kind] != ret_outputs->sizes[kind] ||
-                     memcmp(outputs.texts[kind], ret_outputs->texts[kind], outputs.sizes[kind])))
-                    fail_msg("%s differ with %u workers and batches of %u", output_names[kind], workers[w],
-                             batch_rows[b]);
-            outputs_free(&outputs);
-        }
-}
-
-static size_t lines_of(const char *text)
-{
-    size_t lines = 0;
-
-    for (; *text; text++)
-        lines += *text == '\n';
-    return lines;
-}
-
-static size_t occurrences(const char *text, const char *piece)
-{
-    size_t count = 0;
-
-    while ((text = strstr(text, piece))) {
-        count++;
-        text += strlen(piece);
-    }
-    return count;
-}
-
-/* The value of a metric's row: "messages_total" or "rows_dropped_total{reason=\"late\"}". */
-static long metric(const struct outputs *outputs, const char *name)
-{
-    char row[128];
-    const char *at;
-
-    snprintf(row, sizeof row, "\nweir_%s ", name);
-    at = strstr(outputs->metrics, row);
-    if (!at)
-        fail_msg("no metric %s", name);
-    return strtol(at + strlen(row), NULL, 10);
-}
 
 static const char *text_after(const char *line, const char *key)
 {
@@ -406,7 +282,7 @@ static long order_peak(unsigned of_ten)
                      1700000000 + i / 10, i);
     folder_put(&folder, "one.jsonl", files[0].data, files[0].size);
     folder_put(&folder, "two.jsonl", files[1].data, files[1].size);
-    struct plan *plan = load(&folder, yaml, 1, 10);
+    struct plan *plan = plan_load_in(&folder, yaml, 1, 10);
     assert_int_equal(collect_open(paths, &options.collect, &error), STATUS_OK);
     if (engine_start(plan, &options, &engine, &error) != STATUS_OK)
         fail_msg("%s", error.text);
@@ -643,7 +519,7 @@ static void test_stop(void **state)
              "- {name: two, type: file, path: two.jsonl}\n%s",
              rules_yaml);
     for (unsigned wait_us = 0; wait_us < 100000; wait_us += 20000) {
-        struct plan *plan = load(&folder, yaml, 3, 16);
+        struct plan *plan = plan_load_in(&folder, yaml, 3, 16);
         struct engine *engine;
         struct error error;
 
@@ -669,7 +545,7 @@ static void test_failed_start(void **state)
     struct error error;
 
     folder_open(&folder);
-    plan = load(&folder, "name: test\nsources: [{name: one, type: file, path: none.jsonl}]\n", 3, 16);
+    plan = plan_load_in(&folder, "name: test\nsources: [{name: one, type: file, path: none.jsonl}]\n", 3, 16);
     assert_int_equal(collect_open(paths, &options.collect, &error), STATUS_OK);
     assert_int_equal(engine_start(plan, &options, &engine, &error), STATUS_FATAL);
     assert_non_null(strstr(error.text, "none.jsonl"));
