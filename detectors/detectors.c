@@ -8,11 +8,22 @@ extern const struct detector_type auto_detector, moving_average_detector, ewma_d
     mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector,
     forecast_detector, shape_detector;
 
+/* clang-format off */
 const struct detector_type *const detector_types[] = {
-    &auto_detector,  &moving_average_detector, &ewma_detector,      &zscore_detector,
-    &mad_detector,   &rate_of_change_detector, &threshold_detector, &holt_winters_detector,
-    &cusum_detector, &forecast_detector,       &shape_detector,     NULL,
+    &auto_detector,
+    &moving_average_detector,
+    &ewma_detector,
+    &zscore_detector,
+    &mad_detector,
+    &rate_of_change_detector,
+    &threshold_detector,
+    &holt_winters_detector,
+    &cusum_detector,
+    &forecast_detector,
+    &shape_detector,
+    NULL,
 };
+/* clang-format on */
 
 const struct detector_type *detector_type_find(const char *name)
 {
