@@ -20,6 +20,7 @@ static const struct {
     {"top", cli_top, "[URL | FILE.yaml]", "the figures of a running weir, a screen a second; q quits"},
     {"tap", cli_tap, "[URL | FILE.yaml] [--stage decode|time|clean] [--where CEL] [--limit N]", "rows of a running weir as they pass a stage, as JSON lines"},
     {"detect", cli_detect, "[--detector NAME] [--set key=value] [--column NAME] F.csv", "score a series of a CSV file"},
+    {"templates", cli_templates, "[--values] [--state FILE] F.log", "the template of each line of a log (text, or CSV with line_id,content)"},
     {"eval", cli_eval, "EXPR [--bind name=JSON]...", "evaluate a CEL expression; without EXPR: JSON lines on stdin"},
     {"record", cli_record, "FILE.yaml --out FOLDER [--for 10m]", "raw messages of the sources into files that replay and report take as --input; commits nothing"},
     {"report", cli_report, "FILE.yaml [--input [SOURCE=]F]... [--from T] [--to T] [--by workflow|task] [--format text|csv|html] [--out F]", "counts, rates, durations, waits and availability by workflow and task, of a recording or of the store"},
