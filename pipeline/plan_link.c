@@ -91,7 +91,7 @@ static enum status link_statistics(struct plan_measure *measure, struct error *e
             return node_fail(
                 node_find(measure->node, "statistics"), error,
                 "statistics: unknown statistic '%s' (count sum min max mean variance p50 p90 p95 p99 "
-                "distinct ratio)",
+                "distinct ratio rate)",
                 measure->statistics.items[i]);
         *bits |= 1u << statistic;
     }

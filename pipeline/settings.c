@@ -96,7 +96,7 @@ static const struct option measure_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_measure, name), .required = true, .help = "Name of the measure."},
     {"on", OPTION_CHOICE, AT(struct plan_measure, on), .default_text = "event", .choices = measure_choices, .help = "Rows to add up: events, or the transitions of runs and tasks."},
     {"of", OPTION_TEXT, AT(struct plan_measure, of), .default_text = "count", .help = "count, a field, or a CEL expression giving a number."},
-    {"statistics", OPTION_TEXTS, AT(struct plan_measure, statistics), .help = "count sum min max mean variance p50 p90 p95 p99 distinct ratio; default count, or count, mean and p95 of a value."},
+    {"statistics", OPTION_TEXTS, AT(struct plan_measure, statistics), .help = "count sum min max mean variance p50 p90 p95 p99 distinct ratio, and rate (of a counter, a second, resets handled); default count, or count, mean and p95 of a value."},
     {"where", OPTION_TEXT, AT(struct plan_measure, where_text), .help = "CEL: only rows for which it is true."},
     {"ratio", OPTION_TEXT, AT(struct plan_measure, ratio_text), .help = "CEL: the statistic ratio is the share of rows for which it is true."},
     {"by", OPTION_TEXTS, AT(struct plan_measure, by), .help = "Fields that make the key, at most 8."},
