@@ -15,17 +15,11 @@ struct bucket_batch { /* one measure's closed buckets; at most one row a series 
 };
 
 struct opinion {
-<<<<<<< HEAD
     double residual;     /* signed standard deviations; NaN: no opinion yet */
     double low, high;    /* expected band, at 3 standard deviations; NaN: none, or open on that side */
     bool certain;        /* a limit that a person set, not an estimate: no warm-up, no calibration */
     const char *channel; /* which part of the detector spoke; static text, NULL: it has no parts */
-=======
-    double residual;  /* signed standard deviations; NaN: no opinion yet */
-    double low, high; /* expected band, at 3 standard deviations; NaN: none, or open on that side */
-    bool certain;     /* a limit that a person set, not an estimate: no warm-up, no calibration */
-    int64_t due_us;   /* forecast: the limit will be crossed so long after the bucket's end; else 0 */
->>>>>>> 0a79e432394e39e838c2377815cbe298a18b48e1
+    int64_t due_us;      /* forecast: the limit will be crossed so long after the bucket's end; else 0 */
 };
 
 struct detector_type {

@@ -4,22 +4,12 @@
 #include <gsl/gsl_errno.h>
 #include <string.h>
 
-<<<<<<< HEAD
 extern const struct detector_type auto_detector, moving_average_detector, ewma_detector, zscore_detector,
-    mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector;
+    mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector,
+    forecast_detector, shape_detector;
 
 const struct detector_type *const detector_types[] = {
-    &auto_detector,      &moving_average_detector,
-    &ewma_detector,      &zscore_detector,
-    &mad_detector,       &rate_of_change_detector,
-    &threshold_detector, &holt_winters_detector,
-    &cusum_detector,     NULL,
-=======
-extern const struct detector_type moving_average_detector, ewma_detector, zscore_detector, mad_detector,
-    rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector, forecast_detector,
-    shape_detector;
-
-const struct detector_type *const detector_types[] = {
+    &auto_detector,
     &moving_average_detector,
     &ewma_detector,
     &zscore_detector,
@@ -31,7 +21,6 @@ const struct detector_type *const detector_types[] = {
     &forecast_detector,
     &shape_detector,
     NULL,
->>>>>>> 0a79e432394e39e838c2377815cbe298a18b48e1
 };
 
 const struct detector_type *detector_type_find(const char *name)
