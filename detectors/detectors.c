@@ -8,6 +8,7 @@ extern const struct detector_type auto_detector, moving_average_detector, ewma_d
     mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector,
     forecast_detector, shape_detector;
 
+/* clang-format off */
 const struct detector_type *const detector_types[] = {
     &auto_detector,
     &moving_average_detector,
@@ -22,6 +23,7 @@ const struct detector_type *const detector_types[] = {
     &shape_detector,
     NULL,
 };
+/* clang-format on */
 
 const struct detector_type *detector_type_find(const char *name)
 {
