@@ -30,6 +30,7 @@ enum watch_sort {               /* what a word says; the rank of words of equal 
                   WORD_LEFT,    /* it runs no longer, and there is nothing to learn from it */
                   WORD_FAILED,  /* for good */
                   WORD_SUCCEEDED,
+                  WORD_CHILD, /* a run began another one, whose workflow stands as the task */
                   WORD_SORTS,
 };
 

@@ -16,6 +16,7 @@ static const struct {
     [WORD_LEFT] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
     [WORD_FAILED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
     [WORD_SUCCEEDED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_CHILD] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
 };
 
 static struct id128 id_of(unsigned key, const struct span *texts)
@@ -169,6 +170,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
 /* A run that fails because a task of it has failed is no news. */
 static enum watch_sort sort_of_run(const struct run_record *run)
 {
+    if (run->is_child)
+        return WORD_CHILD;
     if (run->state == STATE_RUNNING)
         return run->is_endless ? WORD_LEFT : WORD_STARTED;
     if (run->state == STATE_SUCCESS)
