@@ -374,7 +374,7 @@ static const char *option_value(int argc, char **argv, int *at, const char *name
 
 static bool parse_arguments(int argc, char **argv, struct request *ret_request)
 {
-    struct request request = {.detector = "zscore", .column = "value"};
+    struct request request = {.detector = "auto", .column = "value"};
     const char *value;
 
     for (int i = 1; i < argc; i++) {

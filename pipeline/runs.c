@@ -670,10 +670,11 @@ static void tell_child(struct runs *runs, const struct run_row *row)
     const struct run_alias *alias = find_alias(shard, row->alias);
     const struct span *texts = alias ? shard->entries[alias->slot].texts : NULL;
     struct run_record record = {.is_task = true,
-                                .is_child = true,
+                                .tells_child = true,
                                 .at_us = row->order_us,
                                 .started_us = TIME_NONE,
                                 .duration_ms = NAN,
+                                .map_index = INT32_MIN,
                                 .source = row->texts[RUN_SOURCE],
                                 .namespace_ = row->texts[RUN_NAMESPACE],
                                 .task = row->texts[RUN_TASK],

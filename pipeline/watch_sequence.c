@@ -128,14 +128,17 @@ static struct watch_entry *open_run(struct watch_scene *scene)
     return entry;
 }
 
+/* A task that is mapped over a list is one step, however long the list. */
 static void take_step(struct watch_scene *scene)
 {
     const struct watch_word *word = scene->word;
 
-    if (word->sort == WORD_LEFT || (word->attempt > 1 && word->sort != WORD_CHILD))
+    bool is_told = word->sort == WORD_STARTED || word->sort == WORD_FAILED || word->sort == WORD_SUCCEEDED;
+
+    if (word->sort != WORD_CHILD && (!is_told || word->attempt > 1))
         return;
     struct watch_entry *entry = open_run(scene);
-    add_step(entry->more, word->run.low, word->texts[WATCH_TASK]);
+    add_step(entry->more, word->map_index < 0 ? word->run.low : word->key.low, word->texts[WATCH_TASK]);
     watch_more_grown(scene, entry);
 }
 
@@ -143,7 +146,7 @@ static void take_run(struct watch_scene *scene)
 {
     struct watch_entry *entry = watch_find(scene, scene->signal, id_of_run(scene->word));
 
-    if (scene->word->sort == WORD_STARTED)
+    if (scene->word->sort == WORD_STARTED || scene->word->sort == WORD_RETRIED)
         return;
     if (scene->word->sort != WORD_SUCCEEDED) {
         if (entry)

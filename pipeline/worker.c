@@ -22,7 +22,7 @@ static void tell_signal(void *owner, const struct signal_record *record)
 static void tell_run(void *owner, const struct run_record *run)
 {
     watch_run(((struct worker *)owner)->watch, run);
-    if (!run->is_child)
+    if (!run->tells_child)
         deliver_run(((struct worker *)owner)->deliver, run);
 }
 

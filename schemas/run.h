@@ -20,7 +20,7 @@ struct run_record {
     bool will_retry;             /* it failed, and the engine will try again */
     bool is_endless;             /* a stream's: it runs until somebody stops it */
     bool task_failed;            /* level run: a task of it has failed for good */
-    bool is_child; /* no transition: the run has begun one of the workflow that stands as its task */
+    bool tells_child; /* no transition: the run has begun one of the workflow that stands as its task */
     const struct label_names *label_names; /* NULL: none */
     const struct span *labels;             /* one a name, size 0 absent */
 };

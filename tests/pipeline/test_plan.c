@@ -58,7 +58,7 @@ static const char *const wrong[][2] = {
     {BASE "measures: [{name: m, every: 1ms, window: 1h}]\n",
      "3:42: window: more than 4096 panes (window / gcd(window, every))"},
     {BASE "measures: [{name: m, statistics: [p96]}]\n",
-     "3:34: statistics: unknown statistic 'p96' (count sum min max mean variance p50 p90 p95 p99 distinct ratio)"},
+     "3:34: statistics: unknown statistic 'p96' (count sum min max mean variance p50 p90 p95 p99 distinct ratio rate)"},
     {BASE "measures: [{name: m, statistics: [ratio]}]\n",
      "3:12: the statistic ratio needs `ratio: EXPRESSION`"},
     {BASE "measures: [{name: m, of: value, statistics: [distinct]}]\n",
@@ -161,7 +161,7 @@ static void test_outside(void **state)
 static void test_links(void **state)
 {
     struct plan *plan =
-        plan_of(BASE "measures:\n- {name: a, by: [workflow], every: 10s, window: 25s}\n"
+        plan_of(BASE "watch: false\nmeasures:\n- {name: a, by: [workflow], every: 10s, window: 25s}\n"
                      "- {name: b, of: duration_ms, by: [workflow], every: 10s, window: 25s}\n"
                      "- {name: c, of: host, by: [labels.team], on: run}\n"
                      "detectors: [{name: d, type: zscore, measure: b}]\n"

@@ -41,7 +41,7 @@ static void tell(void *owner, const struct run_record *run)
     struct rig *rig = owner;
     struct buffer *out = &rig->told;
 
-    if (run->is_child) { /* no transition */
+    if (run->tells_child) { /* no transition */
         buffer_print(out, " child of %.*s: %.*s", (int)run->workflow.size, run->workflow.data,
                      (int)run->task.size, run->task.data);
         return;

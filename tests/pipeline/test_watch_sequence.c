@@ -190,12 +190,13 @@ static void say_child(struct rig *rig, const char *run, const char *child, const
     struct run_record record = {.source = SPAN_LITERAL("s"),
                                 .workflow = SPAN_LITERAL("w"),
                                 .is_task = true,
-                                .is_child = true,
+                                .tells_child = true,
                                 .task = span_of(workflow),
                                 .run = span_of(run),
                                 .at_us = rig->now_us += SECOND,
                                 .started_us = TIME_NONE,
-                                .duration_ms = NAN};
+                                .duration_ms = NAN,
+                                .map_index = INT32_MIN};
 
     record.id = run_key(record.source, record.namespace_, span_of(child));
     watch_run(rig->watch, &record);
