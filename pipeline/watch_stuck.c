@@ -1,5 +1,6 @@
 /* Runs and attempts that wait: in a queue to be started, or for somebody's consent; and do so for longer than
- * usual. An entry for each that waits, one for its task and state, which knows what is usual and is told of. */
+ * usual. An entry for each that waits, one for its task and state, which knows what is usual and is told
+ * of. */
 #include "pipeline/watch_level.h"
 #include "pipeline/watch_signal.h"
 
