@@ -13,7 +13,7 @@
 enum {
     NEEDS_SUM = 1 << STAT_SUM | 1 << STAT_MEAN | 1 << STAT_VARIANCE,
     NEEDS_SKETCH = 1 << STAT_P50 | 1 << STAT_P90 | 1 << STAT_P95 | 1 << STAT_P99,
-    NEEDS_EXTREMES = 1 << STAT_MIN | 1 << STAT_MAX | 1 << STAT_VARIANCE | NEEDS_SKETCH,
+    NEEDS_EXTREMES = 1 << STAT_MIN | 1 << STAT_MAX | 1 << STAT_VARIANCE | 1 << STAT_RATE | NEEDS_SKETCH,
 };
 
 enum {
@@ -23,7 +23,8 @@ enum {
     PACKED_SUMS = 8,
     PACKED_SKETCH = 16,
     PACKED_DISTINCT = 32,
-    PACKED_END = 64
+    PACKED_COUNTER = 64,
+    PACKED_END = 128
 };
 
 static const struct {
@@ -49,6 +50,7 @@ struct accumulator_layout accumulator_layout(uint32_t statistics)
     place_part(&layout, 1 << STAT_VARIANCE, sizeof(struct exact_sum), &layout.squares);
     place_part(&layout, NEEDS_SKETCH, sizeof(struct sketch *), &layout.sketch);
     place_part(&layout, 1 << STAT_DISTINCT, sizeof(struct distinct *), &layout.distinct);
+    place_part(&layout, 1 << STAT_RATE, sizeof(struct counter), &layout.counter);
     assert(layout.size <= sizeof(struct accumulator));
     return layout;
 }
@@ -79,6 +81,20 @@ static void add_extremes(struct extremes *extremes, bool first, double min, doub
         extremes->max = max;
 }
 
+static void add_counter(struct counter *counter, bool first, const struct counter *other)
+{
+    if (first || other->first_us < counter->first_us ||
+        (other->first_us == counter->first_us && other->first < counter->first)) {
+        counter->first_us = other->first_us;
+        counter->first = other->first;
+    }
+    if (first || other->last_us > counter->last_us ||
+        (other->last_us == counter->last_us && other->last > counter->last)) {
+        counter->last_us = other->last_us;
+        counter->last = other->last;
+    }
+}
+
 static void add_sketch(struct sketch **sketch, double value)
 {
     if (!*sketch)
@@ -94,7 +110,7 @@ static void add_distinct(struct distinct **distinct, uint64_t hash)
 }
 
 void accumulator_add(struct accumulator *accumulator, const struct accumulator_layout *layout, double value,
-                     uint64_t text_hash, bool hit)
+                     int64_t time_us, uint64_t text_hash, bool hit)
 {
     if (!accumulator_takes(layout->statistics, value))
         return;
@@ -111,6 +127,9 @@ void accumulator_add(struct accumulator *accumulator, const struct accumulator_l
         add_sketch(sketch_of(accumulator, layout), value);
     if (layout->distinct)
         add_distinct(distinct_of(accumulator, layout), text_hash);
+    if (layout->counter)
+        add_counter(part(accumulator, layout->counter), accumulator->rows == 0,
+                    &(struct counter){time_us, time_us, value, value});
     accumulator->rows++;
 }
 
@@ -137,6 +156,8 @@ static void include_plain(struct accumulator *into, const struct accumulator_lay
         exact_merge(part(into, layout->sum), part(from, layout->sum));
     if (layout->squares)
         exact_merge(part(into, layout->squares), part(from, layout->squares));
+    if (layout->counter && from->rows)
+        add_counter(part(into, layout->counter), into->rows == 0, part(from, layout->counter));
     into->rows += from->rows;
 }
 
@@ -225,6 +246,20 @@ static double percentile(const struct sketch *sketch, const struct extremes *ext
     return fmin(fmax(sketch_quantile(sketch, percent), extremes->min), extremes->max);
 }
 
+/* A counter only rises; what falls has begun again from 0. NaN: of less than two moments. */
+static double rate(const struct counter *counter, const struct extremes *extremes)
+{
+    double seconds = (double)(counter->last_us - counter->first_us) * 1e-6, increase;
+
+    if (seconds <= 0)
+        return NAN;
+    if (counter->last >= counter->first && extremes->min >= counter->first)
+        increase = counter->last - counter->first;
+    else
+        increase = counter->last + (extremes->max > counter->last ? extremes->max - counter->first : 0);
+    return increase / seconds;
+}
+
 static void finish_values(const struct accumulator *accumulator, const struct accumulator_layout *layout,
                           double *values)
 {
@@ -253,6 +288,9 @@ static void finish_values(const struct accumulator *accumulator, const struct ac
         if (layout->squares)
             values[STAT_VARIANCE] = accumulator_round(variance(accumulator, layout, sum));
     }
+    if (layout->counter)
+        values[STAT_RATE] =
+            accumulator_round(rate(part(accumulator, layout->counter), part(accumulator, layout->extremes)));
     if (layout->distinct)
         values[STAT_DISTINCT] = (double)distinct_count(*distinct_of(accumulator, layout));
 }
@@ -312,6 +350,8 @@ static unsigned packed_parts(const struct accumulator *accumulator, const struct
         parts |= PACKED_SKETCH;
     if (layout->distinct && *distinct_of(accumulator, layout))
         parts |= PACKED_DISTINCT;
+    if (layout->counter && accumulator->rows)
+        parts |= PACKED_COUNTER;
     return parts;
 }
 
@@ -341,6 +381,14 @@ void accumulator_pack(const struct accumulator *accumulator, const struct accumu
         sketch_pack(*sketch_of(accumulator, layout), out);
     if (parts & PACKED_DISTINCT)
         distinct_pack(*distinct_of(accumulator, layout), out);
+    if (parts & PACKED_COUNTER) {
+        const struct counter *counter = part(accumulator, layout->counter);
+
+        pack_i64(out, counter->first_us);
+        pack_i64(out, counter->last_us);
+        pack_double(out, counter->first);
+        pack_double(out, counter->last);
+    }
 }
 
 /* Into an accumulator that has all parts, so that all are read. */
@@ -366,6 +414,14 @@ static void unpack_all(struct unpack *in, const struct accumulator_layout *all, 
         *sketch_of(into, all) = sketch_unpack(in);
     if (parts & PACKED_DISTINCT)
         *distinct_of(into, all) = distinct_unpack(in);
+    if (parts & PACKED_COUNTER) {
+        struct counter *counter = part(into, all->counter);
+
+        counter->first_us = unpack_i64(in);
+        counter->last_us = unpack_i64(in);
+        counter->first = unpack_double(in);
+        counter->last = unpack_double(in);
+    }
     in->broken |= parts >= PACKED_END;
 }
 
@@ -396,6 +452,7 @@ void accumulator_unpack(struct unpack *in, const struct accumulator_layout *layo
         move_part(into, layout->squares, &read, all.squares, sizeof(struct exact_sum));
         move_part(into, layout->sketch, &read, all.sketch, sizeof(struct sketch *));
         move_part(into, layout->distinct, &read, all.distinct, sizeof(struct distinct *));
+        move_part(into, layout->counter, &read, all.counter, sizeof(struct counter));
     }
     accumulator_free(&read, &all);
 }

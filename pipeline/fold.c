@@ -337,7 +337,7 @@ static void add_row(const struct group_fold *group, struct event_batch *batch, u
 
         if (wanted(input, batch, row, &value, &hash))
             accumulator_add(group_accumulator(group->group, accumulators, m), &group->group->layouts[m],
-                            value, hash, input->hit && input->hit[row]);
+                            value, batch->time_us[row], hash, input->hit && input->hit[row]);
     }
 }
 

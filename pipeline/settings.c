@@ -50,6 +50,7 @@ static const struct option runs_options[] = {
 static const struct option limits_options[] = {
     {"series", OPTION_INTEGER, AT(struct plan_limits, series), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most series (measure group and key) kept; rows of further keys are counted and left out."},
     {"runs", OPTION_INTEGER, AT(struct plan_limits, runs), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most runs and task attempts kept; the oldest go first."},
+    {"hot", OPTION_SIZE, AT(struct plan_limits, hot_bytes), .default_text = "256MiB", .max = 1e12, .help = "Memory lent to series whose detector can use more of it, in equal parts to such detectors and each of 256 shards; 0: none."},
     {"order", OPTION_SIZE, AT(struct plan_limits, order_bytes), .default_text = "256MiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Rows waiting for their order time; above it only the slowest partition is read."},
     {"dead_letters", OPTION_SIZE, AT(struct plan_limits, dead_letter_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Size of the dead-letter store; when full, input is held."},
 };
@@ -95,7 +96,7 @@ static const struct option measure_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_measure, name), .required = true, .help = "Name of the measure."},
     {"on", OPTION_CHOICE, AT(struct plan_measure, on), .default_text = "event", .choices = measure_choices, .help = "Rows to add up: events, or the transitions of runs and tasks."},
     {"of", OPTION_TEXT, AT(struct plan_measure, of), .default_text = "count", .help = "count, a field, or a CEL expression giving a number."},
-    {"statistics", OPTION_TEXTS, AT(struct plan_measure, statistics), .help = "count sum min max mean variance p50 p90 p95 p99 distinct ratio; default count, or count, mean and p95 of a value."},
+    {"statistics", OPTION_TEXTS, AT(struct plan_measure, statistics), .help = "count sum min max mean variance p50 p90 p95 p99 distinct ratio, and rate (of a counter, a second, resets handled); default count, or count, mean and p95 of a value."},
     {"where", OPTION_TEXT, AT(struct plan_measure, where_text), .help = "CEL: only rows for which it is true."},
     {"ratio", OPTION_TEXT, AT(struct plan_measure, ratio_text), .help = "CEL: the statistic ratio is the share of rows for which it is true."},
     {"by", OPTION_TEXTS, AT(struct plan_measure, by), .help = "Fields that make the key, at most 8."},

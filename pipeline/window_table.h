@@ -3,6 +3,7 @@
 #pragma once
 #include "base/slots.h"
 #include "pipeline/columns.h"
+#include "pipeline/window_hot.h"
 #include "pipeline/windows.h"
 
 enum { CLOSE_ROWS = 64 }; /* buckets scored together: few enough to stay in the cache */
@@ -45,6 +46,7 @@ struct series_table {
     uint8_t *told;        /* slot * (rules + detectors) */
     char **states;        /* a detector: slot * its state size */
     struct backend_state **backends;
+    struct hot_table *hot; /* a detector */
     size_t slot_capacity;
     uint32_t *active; /* series with panes, or with a condition that is true, as they were activated */
     size_t active_count, active_capacity;
@@ -76,6 +78,7 @@ struct closing {
     struct signal *signals; /* row * detectors */
     double values[CLOSE_ROWS];
     uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
+    void *hot[CLOSE_ROWS];
     struct opinion opinions[CLOSE_ROWS];
     char merged[PLAN_GROUP_MEASURES_MAX * sizeof(struct accumulator)] __attribute__((aligned(8)));
 };

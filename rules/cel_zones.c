@@ -1,295 +1,17 @@
-/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zone files, read by a
- * small TZif reader (RFC 8536) so that no process-wide TZ has to be set. A name written as a literal is
- * loaded at compile; one that is only known at run time is loaded once and kept with the program, at most
- * CEL_ZONES_MAX of them, failures too. The offset of a moment is a binary search; moments after the last
- * transition follow the file's POSIX TZ rule. */
+/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zones (base/time_zone.h). A
+ * name written as a literal is loaded at compile; one that is only known at run time is loaded once and kept
+ * with the program, at most CEL_ZONES_MAX of them, failures too. */
 #include "base/memory.h"
-#include "base/timestamp.h"
+#include "base/time_zone.h"
 #include "rules/cel_internal.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-enum { ZONE_FILE_MAX = 256 * 1024, ZONE_NAME_MAX = 63 };
-
-/* When summer time begins or ends in a year: Mm.w.d, Jn or n, and seconds of the day. */
-struct rule_day {
-    char form; /* 'M', 'J', or 'N' for a day from 0 */
-    int month, week, day;
-    int32_t second;
-};
 
 struct zone {
     struct zone *next;
-    char name[ZONE_NAME_MAX + 1];
-    bool known; /* false: there is no such zone, and it need not be looked for again */
-    uint32_t count;
-    int64_t *moments; /* [count] transitions in seconds, ascending */
-    int32_t *offsets; /* [count + 1]; offsets[0] holds before the first */
-    bool has_rule, has_summer;
-    int32_t standard, summer; /* seconds east, of the rule */
-    struct rule_day begin, end;
+    char name[TIME_ZONE_NAME_MAX + 1];
+    struct time_zone *times; /* NULL: there is no such zone, and it need not be looked for again */
 };
-
-/* POSIX TZ rules, as the footer of a zone file has them: "CET-1CEST,M3.5.0,M10.5.0/3" */
-
-static bool skip_abbreviation(const char **at)
-{
-    const char *start = *at;
-
-    if (*start == '<') {
-        const char *close = strchr(start, '>');
-
-        if (close)
-            *at = close + 1;
-        return close != NULL;
-    }
-    while ((**at >= 'a' && **at <= 'z') || (**at >= 'A' && **at <= 'Z'))
-        (*at)++;
-    return *at - start >= 3;
-}
-
-static bool take_number(const char **at, int max, int *ret_number)
-{
-    int number = 0;
-    const char *start = *at;
-
-    for (; **at >= '0' && **at <= '9' && number <= max; (*at)++)
-        number = number * 10 + (**at - '0');
-    *ret_number = number;
-    return *at > start && number <= max;
-}
-
-/* [+-]h[h[h]][:mm[:ss]] in seconds */
-static bool take_clock(const char **at, int32_t *ret_seconds)
-{
-    int sign = **at == '-' ? -1 : 1, parts[3] = {0};
-
-    if (**at == '-' || **at == '+')
-        (*at)++;
-    if (!take_number(at, 167, &parts[0]))
-        return false;
-    for (int i = 1; i < 3 && **at == ':'; i++) {
-        (*at)++;
-        if (!take_number(at, 59, &parts[i]))
-            return false;
-    }
-    *ret_seconds = sign * (parts[0] * 3600 + parts[1] * 60 + parts[2]);
-    return true;
-}
-
-static bool take_char(const char **at, char wanted)
-{
-    if (**at != wanted)
-        return false;
-    (*at)++;
-    return true;
-}
-
-static bool take_rule_day(const char **at, struct rule_day *ret_day)
-{
-    *ret_day = (struct rule_day){.form = 'N', .second = 7200};
-    if (!take_char(at, ','))
-        return false;
-    if (take_char(at, 'M')) {
-        ret_day->form = 'M';
-        if (!take_number(at, 12, &ret_day->month) || !take_char(at, '.') ||
-            !take_number(at, 5, &ret_day->week) || !take_char(at, '.') ||
-            !take_number(at, 6, &ret_day->day) || ret_day->month < 1 || ret_day->week < 1)
-            return false;
-    } else {
-        if (take_char(at, 'J'))
-            ret_day->form = 'J';
-        if (!take_number(at, 365, &ret_day->day))
-            return false;
-    }
-    return !take_char(at, '/') || take_clock(at, &ret_day->second);
-}
-
-static bool parse_rule(struct zone *zone, const char *text)
-{
-    int32_t west;
-
-    if (!skip_abbreviation(&text) || !take_clock(&text, &west))
-        return false;
-    zone->standard = -west;
-    zone->summer = zone->standard + 3600;
-    if (*text != '\0') {
-        if (!skip_abbreviation(&text))
-            return false;
-        if (*text != ',') {
-            if (!take_clock(&text, &west))
-                return false;
-            zone->summer = -west;
-        }
-        if (!take_rule_day(&text, &zone->begin) || !take_rule_day(&text, &zone->end) || *text != '\0')
-            return false;
-        zone->has_summer = true;
-    }
-    zone->has_rule = true;
-    return true;
-}
-
-/* Local seconds since 1970 at which the rule's day of that year strikes. */
-static int64_t rule_moment(const struct rule_day *day, int64_t year)
-{
-    int64_t january = days_from_civil(year, 1, 1), days;
-    bool leap = days_from_civil(year + 1, 1, 1) - january == 366;
-
-    if (day->form == 'M') {
-        int64_t first = days_from_civil(year, day->month, 1);
-        int64_t next =
-            day->month == 12 ? days_from_civil(year + 1, 1, 1) : days_from_civil(year, day->month + 1, 1);
-        int64_t weekday = first + 4 - floor_div(first + 4, 7) * 7;
-
-        days = first + (day->day - weekday + 7) % 7 + 7 * (day->week - 1);
-        if (days >= next)
-            days -= 7;
-    } else if (day->form == 'J') { /* 1 to 365, 29 February is never counted */
-        days = january + day->day - 1 + (leap && day->day >= 60);
-    } else {
-        days = january + day->day;
-    }
-    return days * 86400 + day->second;
-}
-
-static int32_t rule_offset(const struct zone *zone, int64_t seconds)
-{
-    int64_t local = seconds + zone->standard, days = floor_div(local, 86400), year, begin, end;
-
-    if (!zone->has_summer)
-        return zone->standard;
-    year = 1970 + floor_div(days * 400, 146097);
-    if (days_from_civil(year + 1, 1, 1) <= days)
-        year++;
-    if (days_from_civil(year, 1, 1) > days)
-        year--;
-    begin = rule_moment(&zone->begin, year) - zone->standard;
-    end = rule_moment(&zone->end, year) - zone->summer;
-    bool summer = begin < end ? seconds >= begin && seconds < end : seconds >= begin || seconds < end;
-    return summer ? zone->summer : zone->standard;
-}
-
-/* TZif files (RFC 8536): version 1 block, then the same with 64-bit times, then the footer */
-
-static uint64_t big_endian(const char *bytes, unsigned size)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < size; i++)
-        value = value << 8 | (unsigned char)bytes[i];
-    return value;
-}
-
-struct zone_header {
-    uint32_t utc_count, standard_count, leap_count, time_count, type_count, name_count;
-};
-
-enum { HEADER_BYTES = 44, TYPE_BYTES = 6 };
-
-/* Reads the header at *at and checks that the block behind it lies within the file. */
-static bool read_header(struct span file, size_t at, unsigned time_size, struct zone_header *ret_header,
-                        size_t *ret_block_size)
-{
-    const char *bytes = file.data + at;
-
-    if (at + HEADER_BYTES > file.size || memcmp(bytes, "TZif", 4) != 0)
-        return false;
-    *ret_header = (struct zone_header){
-        .utc_count = (uint32_t)big_endian(bytes + 20, 4),
-        .standard_count = (uint32_t)big_endian(bytes + 24, 4),
-        .leap_count = (uint32_t)big_endian(bytes + 28, 4),
-        .time_count = (uint32_t)big_endian(bytes + 32, 4),
-        .type_count = (uint32_t)big_endian(bytes + 36, 4),
-        .name_count = (uint32_t)big_endian(bytes + 40, 4),
-    };
-    *ret_block_size = (size_t)ret_header->time_count * (time_size + 1) +
-                      (size_t)ret_header->type_count * TYPE_BYTES + ret_header->name_count +
-                      (size_t)ret_header->leap_count * (time_size + 4) + ret_header->standard_count +
-                      ret_header->utc_count;
-    return ret_header->type_count > 0 && *ret_block_size <= file.size - at - HEADER_BYTES;
-}
-
-static bool read_transitions(struct zone *zone, const char *block, const struct zone_header *header)
-{
-    const char *types = block + (size_t)header->time_count * 8, *rows = types + header->time_count;
-
-    zone->count = header->time_count;
-    zone->moments = memory_new(zone->count * sizeof *zone->moments);
-    zone->offsets = memory_new((zone->count + 1) * sizeof *zone->offsets);
-    zone->offsets[0] = (int32_t)big_endian(rows, 4);
-    for (uint32_t i = 0; i < zone->count; i++) {
-        unsigned type = (unsigned char)types[i];
-
-        if (type >= header->type_count)
-            return false;
-        zone->moments[i] = (int64_t)big_endian(block + (size_t)i * 8, 8);
-        zone->offsets[i + 1] = (int32_t)big_endian(rows + (size_t)type * TYPE_BYTES, 4);
-        if (i > 0 && zone->moments[i] <= zone->moments[i - 1])
-            return false;
-    }
-    return true;
-}
-
-static bool parse_zone_file(struct zone *zone, struct span file)
-{
-    struct zone_header header;
-    size_t block, second = HEADER_BYTES;
-    char footer[128] = "";
-
-    if (!read_header(file, 0, 4, &header, &block) || file.data[4] < '2')
-        return false;
-    second += block;
-    if (!read_header(file, second, 8, &header, &block))
-        return false;
-    if (!read_transitions(zone, file.data + second + HEADER_BYTES, &header))
-        return false;
-    size_t at = second + HEADER_BYTES + block + 1; /* behind the footer's first newline */
-    for (size_t i = 0; at + i < file.size && i + 1 < sizeof footer && file.data[at + i] != '\n'; i++)
-        footer[i] = file.data[at + i];
-    return footer[0] == '\0' || parse_rule(zone, footer);
-}
-
-/* Names are joined to a folder: only what zone names are made of, and no way up. */
-static bool is_zone_name(struct span name)
-{
-    if (name.size == 0 || name.size > ZONE_NAME_MAX || name.data[0] == '/')
-        return false;
-    for (uint32_t i = 0; i < name.size; i++) {
-        char c = name.data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c && strchr("_+-/", c))))
-            return false;
-    }
-    return true;
-}
-
-static void load_zone(struct zone *zone)
-{
-    char path[sizeof "/usr/share/zoneinfo/" + ZONE_NAME_MAX];
-    char *bytes;
-    FILE *file;
-    size_t size;
-
-    snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone->name);
-    file = fopen(path, "rb");
-    if (!file)
-        return;
-    bytes = memory_new(ZONE_FILE_MAX);
-    size = fread(bytes, 1, ZONE_FILE_MAX, file);
-    zone->known = size < ZONE_FILE_MAX && parse_zone_file(zone, span_make(bytes, size));
-    free(bytes);
-    fclose(file);
-}
-
-static void zone_free(struct zone *zone)
-{
-    free(zone->moments);
-    free(zone->offsets);
-    free(zone);
-}
 
 static const struct zone *find_kept(struct zone *zone, struct span name, unsigned *ret_count)
 {
@@ -309,56 +31,28 @@ static const struct zone *zone_find(const struct cel_program *program, struct sp
     unsigned count;
     const struct zone *kept = find_kept(head, name, &count);
 
-    if (kept || count >= CEL_ZONES_MAX || !is_zone_name(name))
+    if (kept || count >= CEL_ZONES_MAX || !time_zone_is_name(name))
         return kept;
     zone = memory_new(sizeof *zone);
     memcpy(zone->name, name.data, name.size);
-    load_zone(zone);
+    zone->times = time_zone_load(name);
     zone->next = head;
     while (!atomic_compare_exchange_weak(list, &zone->next, zone))
         ;
     return zone;
 }
 
-/* "+02:00", "-09:30", "02:00" */
-static bool fixed_offset(struct span name, int32_t *ret_offset)
-{
-    char copy[8] = "";
-    const char *at = copy;
-    size_t sign = name.size > 0 && (name.data[0] == '+' || name.data[0] == '-');
-
-    if (name.size != sign + 5 || name.data[sign + 2] != ':')
-        return false;
-    memcpy(copy, name.data, name.size);
-    return take_clock(&at, ret_offset) && *at == '\0' && abs(*ret_offset) < 86400;
-}
-
-static int32_t offset_at(const struct zone *zone, int64_t seconds)
-{
-    uint32_t low = 0, high = zone->count; /* number of transitions at or before the moment */
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (zone->moments[middle] <= seconds)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low == zone->count && zone->has_rule ? rule_offset(zone, seconds) : zone->offsets[low];
-}
-
 bool zone_offset(const struct cel_program *program, const struct zone *prepared, struct span name,
                  int64_t seconds, int32_t *ret_offset)
 {
     if (!prepared) {
-        if (fixed_offset(name, ret_offset))
+        if (time_zone_fixed(name, ret_offset))
             return true;
         prepared = zone_find(program, name);
     }
-    if (!prepared || !prepared->known)
+    if (!prepared || !prepared->times)
         return false;
-    *ret_offset = offset_at(prepared, seconds);
+    *ret_offset = time_zone_offset(prepared->times, seconds);
     return true;
 }
 
@@ -368,10 +62,10 @@ enum status zone_prepare(struct cel_program *program, struct span literal, const
     const struct zone *zone;
     int32_t offset;
 
-    if (fixed_offset(literal, &offset))
+    if (time_zone_fixed(literal, &offset))
         return STATUS_OK;
     zone = zone_find(program, literal);
-    if (!zone || !zone->known)
+    if (!zone || !zone->times)
         return fail(ret_error, "unknown time zone '%.*s'", (int)literal.size, literal.data);
     *ret_prepared = zone;
     return STATUS_OK;
@@ -384,7 +78,8 @@ void zones_free(struct cel_program *program)
     while (zone) {
         struct zone *next = zone->next;
 
-        zone_free(zone);
+        time_zone_free(zone->times);
+        free(zone);
         zone = next;
     }
 }

@@ -3,7 +3,7 @@
 #include "schemas/bucket.h"
 
 const char *const statistic_names[STATISTICS] = {
-    "count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99", "distinct", "ratio",
+    "count", "sum", "min", "max", "mean", "variance", "p50", "p90", "p95", "p99", "distinct", "ratio", "rate",
 };
 
 int statistic_find(struct span name)

@@ -32,7 +32,7 @@ static int compare_doubles(const void *a, const void *b)
 
 static void add_row(struct accumulator *accumulator, const struct row *row)
 {
-    accumulator_add(accumulator, &all, row->value, row->hash, row->hit);
+    accumulator_add(accumulator, &all, row->value, (int64_t)(row->hash % 1000), row->hash, row->hit);
 }
 
 static void shuffle(struct row *rows, size_t count, uint64_t *random)
@@ -188,7 +188,7 @@ static void test_exact_cases(void **state)
 
         for (int i = 0; i < exact_cases[c].count; i++)
             accumulator_add(&accumulator, &all, exact_cases[c].base + i * 7919 % 1000 * exact_cases[c].step,
-                            0, false);
+                            0, 0, false);
         accumulator_finish(&accumulator, &all, values);
         assert_true(values[STAT_SUM] == exact_cases[c].sum);
         assert_true(values[STAT_MEAN] == exact_cases[c].mean);
@@ -221,7 +221,7 @@ static void test_against_naive_model(void **state)
             squares += (__int128)steps * steps;
             hits += hit;
             sorted[i] = (double)steps / 1024;
-            accumulator_add(&accumulator, &all, sorted[i], (uint64_t)i % 40, hit);
+            accumulator_add(&accumulator, &all, sorted[i], 0, (uint64_t)i % 40, hit);
         }
         qsort(sorted, count, sizeof *sorted, compare_doubles);
         accumulator_finish(&accumulator, &all, values);
@@ -264,7 +264,7 @@ static void test_nothing_and_not_asked_for(void **state)
     }
     struct accumulator_layout few = accumulator_layout(1 << STAT_COUNT | 1 << STAT_RATIO);
 
-    accumulator_add(&accumulator, &few, NAN, 0, true);
+    accumulator_add(&accumulator, &few, NAN, 0, 0, true);
     accumulator_finish(&accumulator, &few, values);
     assert_true(values[STAT_COUNT] == 1 && values[STAT_RATIO] == 1);
     assert_true(isnan(values[STAT_SUM]) && isnan(values[STAT_MIN]));
@@ -277,14 +277,54 @@ static void test_absent_values_are_left_out(void **state)
     struct accumulator accumulator = {0};
     double values[STATISTICS];
 
-    accumulator_add(&accumulator, &all, NAN, 1, true);
-    accumulator_add(&accumulator, &all, INFINITY, 1, true);
-    accumulator_add(&accumulator, &all, 4, 1, true);
+    accumulator_add(&accumulator, &all, NAN, 0, 1, true);
+    accumulator_add(&accumulator, &all, INFINITY, 0, 1, true);
+    accumulator_add(&accumulator, &all, 4, 0, 1, true);
     assert_false(accumulator_takes(all.statistics, NAN));
     assert_true(accumulator_takes(1 << STAT_DISTINCT, NAN));
     accumulator_finish(&accumulator, &all, values);
     assert_true(values[STAT_COUNT] == 1 && values[STAT_MEAN] == 4 && isnan(values[STAT_VARIANCE]));
     accumulator_free(&accumulator, &all);
+}
+
+/* A counter's samples, one a second, in any order: its increase a second between the first and the last. */
+static void test_rate(void **state)
+{
+    static const struct {
+        const char *samples; /* digits, from second 0 on; a blank: none */
+        double rate;
+    } cases[] = {
+        {"", NAN},
+        {"5", NAN},
+        {"55", 0},
+        {"1 35", 4.0 / 3},
+        {"   26  8", 6.0 / 4},
+        {"6812", (2.0 + 2) / 3}, /* from 8 it begins again: to 8, then to 2 */
+        {"9012", 2.0 / 3},       /* it began again at once */
+        {"5819", (9.0 + 0) / 3}, /* what came before the reset is hidden by the end */
+    };
+    struct accumulator_layout layout = accumulator_layout(1 << STAT_RATE);
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (unsigned turn = 0; turn < 8; turn++) {
+            struct accumulator parts[2] = {0};
+            double values[STATISTICS];
+            size_t size = strlen(cases[c].samples);
+
+            for (size_t i = 0; i < size; i++) {
+                size_t at = (i * 3 + turn) % size; /* each once: no size is a multiple of 3 */
+
+                if (cases[c].samples[at] != ' ')
+                    accumulator_add(&parts[i % 3 == turn % 3], &layout, cases[c].samples[at] - '0',
+                                    (int64_t)at * 1000000, 0, false);
+            }
+            accumulator_merge(&parts[turn % 2], &layout, &parts[1 - turn % 2]);
+            accumulator_finish(&parts[turn % 2], &layout, values);
+            if (isnan(cases[c].rate))
+                assert_true(isnan(values[STAT_RATE]));
+            else
+                assert_true(fabs(values[STAT_RATE] - cases[c].rate) < 1e-12);
+        }
 }
 
 static void test_copy_is_deep(void **state)
@@ -293,11 +333,11 @@ static void test_copy_is_deep(void **state)
     double before[STATISTICS], after[STATISTICS];
 
     for (uint64_t i = 0; i < 500; i++)
-        accumulator_add(&accumulator, &all, (double)i, i * 0x9E3779B97F4A7C15u, i % 2);
+        accumulator_add(&accumulator, &all, (double)i, (int64_t)i, i * 0x9E3779B97F4A7C15u, i % 2);
     accumulator_include(&copy, &all, &accumulator);
     accumulator_finish(&copy, &all, before);
     for (uint64_t i = 0; i < 500; i++)
-        accumulator_add(&accumulator, &all, (double)i * 1e6, i, true);
+        accumulator_add(&accumulator, &all, (double)i * 1e6, (int64_t)i, i, true);
     accumulator_free(&accumulator, &all);
     accumulator_finish(&copy, &all, after);
     assert_same_bits(before, after);
@@ -359,8 +399,8 @@ static void test_layouts_agree(void **state)
             double value = make_any_size(&random);
             uint64_t hash = random_below(&random, 100);
 
-            accumulator_add(&whole, &all, value, hash, rows % 3 == 0);
-            accumulator_add(&piece, &few, value, hash, rows % 3 == 0);
+            accumulator_add(&whole, &all, value, (int64_t)(hash % 7), hash, rows % 3 == 0);
+            accumulator_add(&piece, &few, value, (int64_t)(hash % 7), hash, rows % 3 == 0);
             if (random_below(&random, 20) == 0)
                 accumulator_merge(&merged, &few, &piece);
         }
@@ -396,7 +436,8 @@ static void print_speed(const char *name, uint32_t statistics)
         values[i] = make_latency(&random);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
     for (uint64_t i = 0; i < ROWS; i++)
-        accumulator_add(&accumulator, &layout, values[i % VALUES], i * 0x9E3779B97F4A7C15u, i % 8 == 0);
+        accumulator_add(&accumulator, &layout, values[i % VALUES], (int64_t)i, i * 0x9E3779B97F4A7C15u,
+                        i % 8 == 0);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     double ns = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
     print_message("%-22s %6.1f ns per add, %5zu bytes\n", name, ns / ROWS,
@@ -424,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_against_naive_model),
         cmocka_unit_test(test_nothing_and_not_asked_for),
         cmocka_unit_test(test_absent_values_are_left_out),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_copy_is_deep),
         cmocka_unit_test(test_rounding_is_that_of_the_printed_digits),
         cmocka_unit_test(test_layouts_agree),

@@ -37,10 +37,42 @@ static void test_forecast(void **state)
     folder_close(&folder);
 }
 
+/* A counter of Telegraf's, sampled every ten seconds, begins again from 0 in the second minute. */
+static void test_rate_of_counter(void **state)
+{
+    static const char yaml[] =
+        "name: test\nsources: [{name: one, type: file, path: rows.jsonl, format: auto}]\n"
+        "measures: [{name: in, of: value, where: 'metric == \"net.bytes\"', statistics: [rate],\n"
+        "  by: [host, labels.link], every: 1m}]\n";
+    struct outputs outputs;
+    struct folder folder;
+    struct buffer rows;
+
+    folder_open(&folder);
+    buffer_init(&rows, 1 << 20);
+    for (unsigned i = 0; i <= 18; i++)
+        buffer_print(
+            &rows,
+            "{\"metrics\":[{\"fields\":{\"bytes\":%u,\"errors\":0},\"name\":\"net\",\"tags\":{\"host\":\"h\","
+            "\"link\":\"eth0\"},\"timestamp\":%lld}]}\n",
+            i < 8 ? 10000 + 50 * i : 20 * (i - 8), START_MS / 1000 + 10ll * i);
+    folder_put(&folder, "rows.jsonl", rows.data, rows.size);
+    replay_all_ways(&folder, yaml, &outputs);
+    assert_int_equal(lines_of(outputs.texts[DOC_BUCKET]), 3);
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"key\":{\"host\":\"h\",\"labels.link\":\"eth0\"}"));
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"rate\":5,"));   /* 10000 to 10250 */
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"rate\":2.2,")); /* 10300 to 10350, 0 to 60 */
+    assert_non_null(strstr(outputs.texts[DOC_BUCKET], "\"rate\":2,"));   /* 80 to 180 */
+    buffer_free(&rows);
+    outputs_free(&outputs);
+    folder_close(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_rate_of_counter),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

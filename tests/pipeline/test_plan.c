@@ -58,7 +58,7 @@ static const char *const wrong[][2] = {
     {BASE "measures: [{name: m, every: 1ms, window: 1h}]\n",
      "3:42: window: more than 4096 panes (window / gcd(window, every))"},
     {BASE "measures: [{name: m, statistics: [p96]}]\n",
-     "3:34: statistics: unknown statistic 'p96' (count sum min max mean variance p50 p90 p95 p99 distinct ratio)"},
+     "3:34: statistics: unknown statistic 'p96' (count sum min max mean variance p50 p90 p95 p99 distinct ratio rate)"},
     {BASE "measures: [{name: m, statistics: [ratio]}]\n",
      "3:12: the statistic ratio needs `ratio: EXPRESSION`"},
     {BASE "measures: [{name: m, of: value, statistics: [distinct]}]\n",

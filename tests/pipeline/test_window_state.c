@@ -152,7 +152,7 @@ static void fill(const struct plan_group *group, const struct operation *operati
             double value = (double)(number % 997) / 7 - 20;
 
             accumulator_add(group_accumulator(group, record->accumulators, m), &group->layouts[m], value,
-                            number % 100, number % 2);
+                            (int64_t)(number % 50), number % 100, number % 2);
         }
     }
 }

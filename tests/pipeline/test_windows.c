@@ -81,7 +81,7 @@ static void naive_tell(struct world *world, unsigned key, int64_t end_us, int64_
 
         for (unsigned i = 0; i < ROWS; i++)
             if (taken[i] && (m == 0 || world->rows[i].counts))
-                accumulator_add(&accumulator, &layout, m == 0 ? 0 : world->rows[i].value, 0, false);
+                accumulator_add(&accumulator, &layout, m == 0 ? 0 : world->rows[i].value, 0, 0, false);
         if (accumulator.rows) {
             struct told *told = next_told(&world->expected);
 

@@ -53,12 +53,13 @@ static void all_statistics_come_in_order(void **state)
     bucket.expected_low = NAN;
     buffer_init(&line, 4096);
     line_of_bucket(&bucket, &line);
-    assert_line(&line,
-                "{\"schema\":1,\"id\":\"" EXAMPLE_HEX "\",\"measure\":\"m\",\"key\":{},"
-                "\"start\":\"2026-11-21T09:40:20.097Z\",\"end\":\"2026-11-21T09:41:20.597Z\",\"count\":12,"
-                "\"sum\":1.5,\"min\":2.5,\"max\":3.5,\"mean\":4.5,\"variance\":5.5,\"p50\":6.5,\"p90\":7.5,"
-                "\"p95\":8.5,\"p99\":9.5,\"distinct\":10.5,\"ratio\":0.25,\"late\":3,\"version\":13,"
-                "\"provisional\":false,\"score\":0.75,\"statistic\":\"count\",\"anomaly\":false}");
+    assert_line(
+        &line,
+        "{\"schema\":1,\"id\":\"" EXAMPLE_HEX "\",\"measure\":\"m\",\"key\":{},"
+        "\"start\":\"2026-11-21T09:40:20.097Z\",\"end\":\"2026-11-21T09:41:20.597Z\",\"count\":12,"
+        "\"sum\":1.5,\"min\":2.5,\"max\":3.5,\"mean\":4.5,\"variance\":5.5,\"p50\":6.5,\"p90\":7.5,"
+        "\"p95\":8.5,\"p99\":9.5,\"distinct\":10.5,\"ratio\":0.25,\"rate\":12.5,\"late\":3,\"version\":13,"
+        "\"provisional\":false,\"score\":0.75,\"statistic\":\"count\",\"anomaly\":false}");
     for (int i = 0; i < STATISTICS; i++)
         assert_int_equal(statistic_find(span_of(statistic_names[i])), i);
     assert_int_equal(statistic_find(SPAN_LITERAL("p9")), -1);
