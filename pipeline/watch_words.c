@@ -18,7 +18,7 @@ static const struct {
     [WORD_EVENTS] = {WATCH_KEY_SOURCE, WATCH_KEY_SOURCE},
     [WORD_BEAT] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
     [WORD_OFFLINE] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
-    [WORD_LINES... WORD_EXPECTED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_LINES... WORD_CHILD] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
     [WORD_TEMPLATE] = {WATCH_KEY_SOURCE, WATCH_KEY_TASK},
 };
 
@@ -306,6 +306,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
 /* A run that fails because a task of it has failed is no news. */
 static enum watch_sort sort_of_run(const struct run_record *run)
 {
+    if (run->tells_child)
+        return WORD_CHILD;
     switch (run->state) {
     case STATE_QUEUED:
         return WORD_QUEUED;
