@@ -284,6 +284,8 @@ static enum token_kind judge_plain(const struct scan *scan, const char *text, si
         return TOKEN_LOOSE;
     if (!(found & (LETTER | SIGN)) && size >= HEX_SIZE_LEAST)
         return TOKEN_LOOSE;
+    if (!(found & SIGN))
+        return TOKEN_WORD;
     return (*text == '\\' && size > 1) || is_host(scan, text, size) ? TOKEN_VALUE : TOKEN_WORD;
 }
 
