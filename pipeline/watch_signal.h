@@ -72,14 +72,14 @@ void watch_drop(struct watch_scene *scene, struct watch_entry *entry);
 void watch_wake(struct watch_scene *scene, struct watch_entry *entry, int64_t due_us); /* INT64_MAX: never */
 
 /* What a signal has to say. Summaries may name {{target}}, {{actual}}, {{usual}}, {{count}}, {{error}},
- * {{host}} and {{source}}. */
+ * {{pattern}}, {{host}} and {{source}}. */
 struct watch_finding {
     const struct span *texts; /* WATCH_KEPT_TEXTS; NULL: the word's, or the entry's */
     uint16_t attempt;
     double actual, usual; /* NaN absent */
     const char *unit;     /* of both; "s" gives "1.5 s" in the summary */
     uint32_t count;       /* that the usual value was learned from */
-    struct span url, error;
+    struct span url, error, pattern;
     const char *summary;
 };
 

@@ -2,9 +2,11 @@
  * watch_state.c stores. Nothing else but signals and tests includes this. */
 #pragma once
 #include "base/slots.h"
+#include "detectors/skeleton.h"
 #include "pipeline/watch.h"
 
 enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2, WATCH_LAYOUT_BEFORE = 1 };
+enum { WATCH_LINE_BYTES = SKELETON_BYTES_MAX + 3 * SKELETON_TOKENS_MAX };
 
 /* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
  * host. */
@@ -69,6 +71,10 @@ struct watch {
     unsigned next_frozen; /* shards below it have nothing frozen */
     struct watch_shard shards[SHARDS];
 };
+
+/* The template of a log line of a task by its skeleton, with the names (WATCH_TEXTS) as values too. Into
+ * WATCH_LINE_BYTES. */
+struct span watch_line_template(struct span line, const struct span *names, char *text);
 
 extern const char *const watch_text_names[WATCH_KEPT_TEXTS];
 
