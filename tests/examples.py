@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 
 import recordings
+import sequences
 from integration import services
 from report import Skip
 
@@ -122,7 +123,7 @@ def run(report, names):
     paths = sorted(glob.glob(os.path.join(services.ROOT, "examples", "*.yaml")))
     if not paths:
         raise Skip("no examples yet")
-    for check in (reference_page, documents_page, quickstart, tuning, recordings.watch):
+    for check in (reference_page, documents_page, quickstart, tuning, recordings.watch, sequences.labelled_runs):
         if not names or any(part in check.__name__ for part in names):
             report.run(f"examples/{check.__name__}", check)
     for path in paths:
