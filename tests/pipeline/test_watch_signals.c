@@ -184,6 +184,37 @@ static void test_log_volume(void **state)
     rig_close(rig);
 }
 
+/* Starts come two seconds after the queue; one does not come, and is told after two minutes. */
+static void test_stuck(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t at_us = begin_us;
+    struct run_record stuck = run_of("w", "t", "stuck"), approval = run_of("w", "t", "approval");
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++, at_us += 60 * SECOND) {
+        char name[16];
+        struct run_record run = run_of("w", "t", "");
+
+        snprintf(name, sizeof name, "%u", i);
+        run.run = span_of(name);
+        say_run(rig, &run, at_us, STATE_QUEUED);
+        say_run(rig, &run, at_us + 2 * SECOND, STATE_RUNNING);
+        say_run(rig, &run, at_us + 3 * SECOND, STATE_SUCCESS);
+    }
+    say_run(rig, &stuck, at_us, STATE_QUEUED);
+    say_run(rig, &approval, at_us, STATE_WAITING); /* no wait for consent is known */
+    advance(rig, at_us + 300 * SECOND, false);
+    say_run(rig, &stuck, at_us + 300 * SECOND, STATE_RUNNING);
+    say_run(rig, &stuck, at_us + 301 * SECOND, STATE_SUCCESS);
+    advance(rig, at_us + 302 * SECOND, false);
+    assert_told(rig,
+                "1320.000 watch_stuck firing w/t 'w/t waits to be started since 120.0 s; usually 2.0 s, by "
+                "20 before' 120 2\n"
+                "1500.000 watch_stuck over w/t '' nan nan\n");
+    rig_close(rig);
+}
+
 static void test_check(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -216,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_retry),        cmocka_unit_test(test_missing),
         cmocka_unit_test(test_mapped),       cmocka_unit_test(test_volume),
         cmocka_unit_test(test_log_volume),   cmocka_unit_test(test_check),
+        cmocka_unit_test(test_stuck),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
