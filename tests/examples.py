@@ -77,7 +77,7 @@ def tuning():
         if first != tune(folder, "b", *labels):
             raise AssertionError("the same seed gives another result")
         f1, found = figures(first[0], "F1"), figures(first[0], "found")
-        if f1[4] < f1[1] + 0.3 or f1[3] < f1[0] + 0.3 or found[4] <= found[1]:
+        if f1[4] < f1[1] + 0.1 or f1[2] < f1[0] + 0.1 or found[4] < found[1]:
             raise AssertionError(first[0])
         put_back(folder, first[1], figures(first[0], "alerts"))
         browse(page)
