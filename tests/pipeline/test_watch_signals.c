@@ -102,6 +102,27 @@ static void test_missing(void **state)
     rig_close(rig);
 }
 
+/* A declared schedule needs no history: each day at two, ten minutes of grace. */
+static void test_schedule(void **state)
+{
+    struct rig *rig = rig_open("name: test\nwatch: true\nsources: [{name: s, type: file, path: x}]\n"
+                               "schedules: [{workflow: w, cron: \"0 2 * * *\", grace: 10m}]\n");
+    int64_t day_us = (int64_t)86400 * SECOND,
+            two_us = 1795224000LL / 86400 * day_us + 7200LL * SECOND + day_us;
+
+    (void)state;
+    end_run(rig, "w", "", 0, two_us - SECOND, SECOND, STATE_SUCCESS, false); /* a little early */
+    end_run(rig, "w", "", 1, two_us + day_us + 60 * SECOND, SECOND, STATE_SUCCESS, false);
+    advance(rig, two_us + 2 * day_us + 599 * (int64_t)SECOND, false);
+    assert_int_equal(told_of(rig, "firing"), 0);
+    advance(rig, two_us + 2 * day_us + 601 * (int64_t)SECOND, false);
+    assert_int_equal(
+        told_of(rig, "watch_missing firing w 'no run of w at the time of its schedule, 0 2 * * *'"), 1);
+    end_run(rig, "w", "", 2, two_us + 2 * day_us + 700 * (int64_t)SECOND, SECOND, STATE_SUCCESS, false);
+    assert_int_equal(told_of(rig, "watch_missing over w"), 1);
+    rig_close(rig);
+}
+
 /* Four instances in each run, then two. */
 static void test_mapped(void **state)
 {
@@ -247,7 +268,7 @@ int main(void)
         cmocka_unit_test(test_retry),        cmocka_unit_test(test_missing),
         cmocka_unit_test(test_mapped),       cmocka_unit_test(test_volume),
         cmocka_unit_test(test_log_volume),   cmocka_unit_test(test_check),
-        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_stuck),        cmocka_unit_test(test_schedule),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
