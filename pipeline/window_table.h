@@ -68,6 +68,7 @@ struct closing {
     struct series_table *table;
     int64_t end_us, at_us;
     bool provisional, partial, correction;
+    uint64_t calendars; /* that the buckets touch */
     uint32_t rows;
     uint32_t slot[CLOSE_ROWS];
     uint32_t late[CLOSE_ROWS];
@@ -109,6 +110,11 @@ struct windows {
     struct window_saving saving;
     struct windows_figures figures;
 };
+
+/* Shows a detector the buckets of a gap before `end_us` in which it is to learn nothing; what is left of the
+ * gap behind the last of them. window_except.c. */
+uint32_t windows_pass_gap(struct windows *windows, struct series_table *table, unsigned number, uint32_t slot,
+                          uint32_t gap, int64_t end_us);
 
 struct series_table *windows_table(struct windows *windows, unsigned shard, const struct plan_group *group);
 
