@@ -110,6 +110,7 @@ const char *state_kind_name(uint32_t kind)
         [STATE_WATCH] = "watch",
         [STATE_WATCH_WORDS] = "watch_words",
         [STATE_PAST_RUNS] = "past_runs",
+        [STATE_HOT] = "hot",
     };
 
     return kind < sizeof names / sizeof *names && names[kind] ? names[kind] : "unknown";

@@ -113,6 +113,7 @@ enum state_kind {
     STATE_WATCH = 15,       /* owner shard: blocks of what the watch knows */
     STATE_WATCH_WORDS = 16, /* owner worker, part cut: all words to the watch that wait for their time */
     STATE_PAST_RUNS = 17,   /* owner shard: blocks of ids of runs that are forgotten */
+    STATE_HOT = 18,         /* owner shard, part detector's identity: pages of the blocks lent to series */
 };
 
 const char *state_kind_name(uint32_t kind); /* "series"; "unknown" when it is not in the list */

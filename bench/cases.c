@@ -6,7 +6,7 @@
 
 extern bench_run bench_decode, bench_clean, bench_score, bench_throughput, bench_backlog, bench_bulk,
     bench_latency, bench_sustained, bench_workers, bench_state, bench_rules, bench_aggregate, bench_hopping,
-    bench_series, bench_encode;
+    bench_series, bench_encode, bench_templates;
 
 const struct bench_case bench_cases[] = {
     // clang-format off
@@ -26,6 +26,7 @@ const struct bench_case bench_cases[] = {
     {"hopping", "windows of 60 s each second alone", bench_hopping, .events = 1000000, .series = 100000, .rounds_s = 10},
     {"series", "live series: bytes each, and closing a bucket of all of them", bench_series, .events = 4000000, .series = 1000000, .rounds_s = 60},
     {"score", "a closed bucket through each detector", bench_score, .events = 300000, .series = 150},
+    {"templates", "templates of log lines, real ones and random text", bench_templates, .events = 2000000, .series = 1},
     {"rules", "1 to 10,000 event rules of one shape", bench_rules, .events = 100000, .series = 2000},
     {"encode", "documents of events and buckets, alone and into a bulk", bench_encode, .events = 300000, .series = 2000},
     {0},

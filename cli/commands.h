@@ -8,4 +8,4 @@ typedef int cli_command(int argc, char **argv);
 
 cli_command cli_run, cli_replay, cli_check, cli_options, cli_setup, cli_eval, cli_detect, cli_dead_letters,
     cli_state, cli_bench, cli_report, cli_record, cli_notify, cli_documents, cli_init, cli_top, cli_tap,
-    cli_tune, cli_diff;
+    cli_tune, cli_diff, cli_explain, cli_templates;

@@ -1,9 +1,9 @@
 /* weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv: scores one column of a CSV file
  * with one detector, every row out in order. For trying a detector on known data; the file is held in memory,
  * some 60 bytes a row beside its text. CSV is RFC 4180, with CRLF or LF; fields are echoed as they stood. */
+#include "cli/detect.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
-#include "cli/commands.h"
 #include "detectors/series.h"
 
 #include <assert.h>
@@ -14,10 +14,11 @@
 
 enum { SETTINGS_MAX = 64, OUTPUT_CHUNK = 1 << 16 };
 
-static const size_t file_size_max = (size_t)1 << 30;
+const size_t detect_file_max = (size_t)1 << 30;
 
 static const char usage[] =
-    "usage: weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv\n";
+    "usage: weir detect [--detector NAME] [--set key=value] [--column NAME] FILE.csv\n"
+    "       weir detect --sequences FILE.jsonl\n";
 
 struct request {
     const char *detector, *column, *path;
@@ -43,7 +44,7 @@ struct cell {
     bool last;             /* the record ends with it */
 };
 
-static enum status read_file(const char *path, struct buffer *out, struct error *error)
+enum status detect_read_file(const char *path, struct buffer *out, struct error *error)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     char *room;
@@ -59,7 +60,7 @@ static enum status read_file(const char *path, struct buffer *out, struct error 
         (void)fclose(file);
     if (broken)
         return fail(error, "%s: cannot be read", path);
-    return out->full ? fail(error, "%s: larger than %zu bytes", path, file_size_max) : STATUS_OK;
+    return out->full ? fail(error, "%s: larger than %zu bytes", path, detect_file_max) : STATUS_OK;
 }
 
 static enum status line_fail(const struct reader *reader, size_t line, struct error *error,
@@ -206,7 +207,7 @@ static enum status read_table(const char *path, const char *column, struct table
     struct reader reader = {.path = path, .line = 1};
     size_t stamp_column = 0, value_column = 0;
 
-    if (read_file(path, &table->text, error) != STATUS_OK)
+    if (detect_read_file(path, &table->text, error) != STATUS_OK)
         return STATUS_FATAL;
     reader.at = table->text.data;
     reader.end = reader.at + table->text.size;
@@ -334,7 +335,7 @@ static int run(const struct request *request)
         {.rows = type->options, .count = type->option_count, .settings = memory_new(type->settings_size)},
         {.rows = backend_options, .count = backend_option_count, .settings = &backend},
     };
-    buffer_init(&table.text, file_size_max);
+    buffer_init(&table.text, detect_file_max);
     if (assign_all(request, tables, &error) != STATUS_OK) {
         (void)fprintf(stderr, "weir detect: %s\n", error.text);
         free(tables[0].settings);
@@ -373,7 +374,7 @@ static const char *option_value(int argc, char **argv, int *at, const char *name
 
 static bool parse_arguments(int argc, char **argv, struct request *ret_request)
 {
-    struct request request = {.detector = "zscore", .column = "value"};
+    struct request request = {.detector = "auto", .column = "value"};
     const char *value;
 
     for (int i = 1; i < argc; i++) {
@@ -397,6 +398,8 @@ int cli_detect(int argc, char **argv)
 {
     struct request request;
 
+    if (argc == 3 && strcmp(argv[1], "--sequences") == 0)
+        return detect_sequences(argv[2]);
     if (!parse_arguments(argc, argv, &request)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;

@@ -174,7 +174,9 @@ void write_configuration(const struct init_source *source, const struct guess *g
                  "store: {path: \"%s.db\"}\n"
                  "http: {listen: \"127.0.0.1:8470\"}  # the page\n",
                  guess->tried, name, name);
-    buffer_print(out, "%swatch: true  # failures, slow and overdue runs, silence, without rules\n\n",
+    buffer_print(out,
+                 "%swatch: true  # the default: failures, retries, slow, overdue and missing runs, volume, "
+                 "silence\n\n",
                  watch ? "" : "# ");
     put_source(source, guess, path, name, out);
     if (has(guess, F_RUN) && has(guess, F_STATE))

@@ -54,7 +54,7 @@ struct kind_size {
 static void add_table(void *owner, const struct state_table_size *size)
 {
     struct kind_size *kinds = owner;
-    struct kind_size *kind = &kinds[size->table.kind <= STATE_PAST_RUNS ? size->table.kind : 0];
+    struct kind_size *kind = &kinds[size->table.kind <= STATE_HOT ? size->table.kind : 0];
 
     kind->tables++;
     kind->values += size->values;
@@ -64,7 +64,7 @@ static void add_table(void *owner, const struct state_table_size *size)
 
 static enum status show(struct store *store, const struct request *request, struct error *ret_error)
 {
-    struct kind_size kinds[STATE_PAST_RUNS + 1] = {{0}};
+    struct kind_size kinds[STATE_HOT + 1] = {{0}};
     struct store_figures figures;
     char time[TIME_TEXT_SIZE];
     enum status status = store_tables(store, add_table, kinds, ret_error);
@@ -80,7 +80,7 @@ static enum status show(struct store *store, const struct request *request, stru
         printf("generation     none yet\n");
     }
     printf("file           %lld bytes\n", (long long)figures.file_bytes);
-    for (uint32_t kind = 0; kind <= STATE_PAST_RUNS; kind++)
+    for (uint32_t kind = 0; kind <= STATE_HOT; kind++)
         if (kinds[kind].values)
             printf("%-14s %llu values in %llu tables, %llu bytes, %llu stored\n", state_kind_name(kind),
                    (unsigned long long)kinds[kind].values, (unsigned long long)kinds[kind].tables,
@@ -135,7 +135,8 @@ struct table_list {
 /* What detectors have learned, and windows that are open. */
 static bool is_of_series(uint32_t kind)
 {
-    return kind == STATE_SERIES || kind == STATE_TABLE || kind == STATE_PANES || kind == STATE_CORRECTIONS;
+    return kind == STATE_SERIES || kind == STATE_TABLE || kind == STATE_HOT || kind == STATE_PANES ||
+           kind == STATE_CORRECTIONS;
 }
 
 static void list_table(void *owner, const struct state_table_size *size)

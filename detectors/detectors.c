@@ -4,11 +4,13 @@
 #include <gsl/gsl_errno.h>
 #include <string.h>
 
-extern const struct detector_type moving_average_detector, ewma_detector, zscore_detector, mad_detector,
-    rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector, forecast_detector,
-    shape_detector;
+extern const struct detector_type auto_detector, moving_average_detector, ewma_detector, zscore_detector,
+    mad_detector, rate_of_change_detector, threshold_detector, holt_winters_detector, cusum_detector,
+    forecast_detector, shape_detector;
 
+/* clang-format off */
 const struct detector_type *const detector_types[] = {
+    &auto_detector,
     &moving_average_detector,
     &ewma_detector,
     &zscore_detector,
@@ -21,6 +23,7 @@ const struct detector_type *const detector_types[] = {
     &shape_detector,
     NULL,
 };
+/* clang-format on */
 
 const struct detector_type *detector_type_find(const char *name)
 {

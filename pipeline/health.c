@@ -10,7 +10,7 @@
 
 #define BEHIND_US ((int64_t)10 * 60 * 1000 * 1000) /* with messages waiting: worth saying */
 
-enum { PROBLEMS_LIMIT = 1 << 20, PROBLEM_SIZE = 1024 };
+enum { PROBLEMS_LIMIT = 1 << 20, PROBLEM_SIZE = 1024, SETTING_BYTES_MAX = 4096 };
 
 static const char *const state_names[] = {[POLL_MORE] = "reading",
                                           [POLL_END] = "at the end",
@@ -368,13 +368,44 @@ void health_write(const struct health_source *source, struct buffer *out)
     buffer_free(&writing.problem_text);
 }
 
-static void write_rule(struct json_writer *json, const char *name, const char *measure, const char *statistic)
+/* What a person may set of it, by the rows of its options. */
+static void write_settings(struct json_writer *json, const struct option *rows, size_t count,
+                           const void *settings)
+{
+    struct buffer text;
+
+    buffer_init(&text, SETTING_BYTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        buffer_clear(&text);
+        if (!option_put(&rows[i], settings, &text))
+            continue;
+        json_key(json, span_of(rows[i].name));
+        json_text(json, NULL, buffer_span(&text));
+    }
+    buffer_free(&text);
+}
+
+static void write_detector(struct json_writer *json, const struct plan_detector *detector)
 {
     json_open(json, NULL);
-    json_text(json, "name", span_of(name));
-    json_text(json, "measure", span_of(measure));
-    if (statistic)
-        json_text(json, "statistic", span_of(statistic));
+    json_text(json, "name", span_of(detector->name));
+    json_text(json, "measure", span_of(detector->measure_name));
+    json_text(json, "statistic", span_of(statistic_names[detector->statistic]));
+    json_text(json, "type", span_of(detector->type->name));
+    json_open(json, "settings");
+    write_settings(json, detector->type->options, detector->type->option_count, detector->settings);
+    write_settings(json, backend_options, backend_option_count, &detector->backend);
+    json_close(json);
+    json_close(json);
+}
+
+static void write_rule(struct json_writer *json, const struct plan_rule *rule)
+{
+    json_open(json, NULL);
+    json_text(json, "name", span_of(rule->name));
+    if (rule->on == RULE_BUCKET)
+        json_text(json, "measure", span_of(rule->measure_name));
+    json_text(json, "when", span_of(rule->when));
     json_close(json);
 }
 
@@ -385,10 +416,8 @@ void health_write_rules(const struct plan *plan, struct buffer *out)
     json_begin(&json, out);
     json_open_list(&json, NULL);
     for (unsigned i = 0; i < plan->detector_count; i++)
-        write_rule(&json, plan->detectors[i].name, plan->detectors[i].measure_name,
-                   statistic_names[plan->detectors[i].statistic]);
+        write_detector(&json, &plan->detectors[i]);
     for (unsigned i = 0; i < plan->rule_count; i++)
-        if (plan->rules[i].on == RULE_BUCKET)
-            write_rule(&json, plan->rules[i].name, plan->rules[i].measure_name, NULL);
+        write_rule(&json, &plan->rules[i]);
     json_close_list(&json);
 }

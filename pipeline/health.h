@@ -51,5 +51,6 @@ struct health_source {
 /* One JSON object, see docs/api.md; its last member, "problems", lists what is wrong. */
 void health_write(const struct health_source *source, struct buffer *out);
 
-/* [{"name", "measure", "statistic"?}]: rules and detectors that judge buckets. */
+/* Detectors [{"name", "measure", "statistic", "type", "settings": {key: text}}] and rules [{"name",
+ * "measure"?, "when"}]. */
 void health_write_rules(const struct plan *plan, struct buffer *out);

@@ -53,6 +53,8 @@ static const struct metric {
     {{"open_panes", NULL, COUNTER_GAUGE, "panes of buckets that are not closed"}, AT(windows.open_panes)},
     {{"state_bytes", "part=\"detectors\"", COUNTER_GAUGE, "memory of state, by part"}, AT(windows.state_bytes)},
     {{"state_bytes", "part=\"panes\"", COUNTER_GAUGE, NULL}, AT(fold_bytes)},
+    {{"state_bytes", "part=\"hot\"", COUNTER_GAUGE, NULL}, AT(windows.hot_bytes)},
+    {{"hot_series", NULL, COUNTER_GAUGE, "series that have a block of limits.hot"}, AT(windows.hot_series)},
     {{"queue_bytes", "queue=\"order\"", COUNTER_GAUGE, "bytes waiting, by queue"}, AT(order_bytes)},
     {{"queue_bytes", "queue=\"busy_sinks\"", COUNTER_GAUGE, NULL}, AT(deliver.waiting_bytes)},
     {{"dead_letters_total", NULL, COUNTER_TOTAL, "messages and documents given to the dead-letter store"}, AT(deliver.dead_letters)},

@@ -33,7 +33,7 @@ struct plan_runs {
 };
 
 struct plan_limits {
-    int64_t series, runs, order_bytes, dead_letter_bytes;
+    int64_t series, runs, order_bytes, dead_letter_bytes, hot_bytes;
 };
 
 struct plan_store {
@@ -147,7 +147,7 @@ struct plan_detector {
     struct backend_settings backend;
     unsigned measure, policy;
     enum statistic statistic;
-    size_t state_size;
+    size_t state_size, hot_size;
     double empty;       /* how an empty bucket looks: 0 for counts, NaN else */
     uint64_t calendars; /* set of those in which it learns and raises nothing: its measure's too */
     uint64_t identity;
@@ -230,6 +230,7 @@ struct plan {
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
+    unsigned hot_detectors;              /* that can borrow memory */
     int64_t longest_window_us;
     bool wants_runs;        /* somebody reads runs: a sink, the page, the watch, a command */
     bool wants_transitions; /* a measure or rule on runs reads them as rows */

@@ -242,6 +242,8 @@ static enum status link_detector(struct plan *plan, struct plan_detector *detect
                           ? 0
                           : NAN;
     detector->state_size = detector->type->state_size(detector->settings, measure->shape.every_us);
+    detector->hot_size = detector_hot_size(detector->type, detector->settings, measure->shape.every_us);
+    plan->hot_detectors += detector->hot_size > 0;
     if (detector->state_size == 0)
         return node_fail(detector->node, error,
                          "%s: its window is shorter than a bucket or more than 4096 buckets of the measure",

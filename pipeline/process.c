@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "pipeline/cluster.h"
 #include "pipeline/cluster_page.h"
+#include "pipeline/feedback.h"
 #include "pipeline/health.h"
 #include "pipeline/metrics.h"
 #include "pipeline/reporter.h"
@@ -56,7 +57,8 @@ struct process {
     process_heartbeat *heartbeat;
     void *heartbeat_owner;
     struct dead_letters *dead_letters;
-    int lock; /* on the store, cluster only; -1: none */
+    struct feedback *feedback; /* for the page; NULL: none is kept */
+    int lock;                  /* on the store, cluster only; -1: none */
     struct part *parts;
     unsigned part_count;
     pthread_mutex_t table; /* what page threads read: the engines, `page`, `ended`, and the two below */
@@ -433,6 +435,17 @@ static enum status join_cluster(struct process *process, struct error *error)
     return status;
 }
 
+/* What people say of alerts; without it the rest works. */
+static void open_feedback(struct process *process)
+{
+    const struct store_options options = {.limit_bytes = 0};
+    struct error error;
+
+    if (process->options.view && process->options.mode != ENGINE_REPLAY &&
+        feedback_open(process->plan->store.path, &options, &process->feedback, &error) != STATUS_OK)
+        say(process, error.text);
+}
+
 enum status process_start(const struct plan *plan, const struct engine_options *options,
                           struct process **ret_process, struct error *ret_error)
 {
@@ -445,6 +458,7 @@ enum status process_start(const struct plan *plan, const struct engine_options *
     if (status == STATUS_OK)
         status = plan->cluster.enabled ? join_cluster(process, ret_error) : start_engine(process, ret_error);
     if (status == STATUS_OK) {
+        open_feedback(process);
         *ret_process = process;
     } else {
         leave(process);
@@ -523,6 +537,7 @@ void process_free(struct process *process)
         forget_said(&process->parts[i]);
     if (process->plan->cluster.enabled)
         dead_letters_close(process->dead_letters);
+    feedback_close(process->feedback);
     reporter_close(process->reporter);
     store_unlock(process->lock);
     pthread_mutex_destroy(&process->table);
@@ -646,4 +661,9 @@ void process_rules(struct process *process, struct buffer *out)
 struct dead_letters *process_dead_letters(struct process *process)
 {
     return process->dead_letters;
+}
+
+struct feedback *process_feedback(struct process *process)
+{
+    return process->feedback;
 }

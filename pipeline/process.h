@@ -30,3 +30,4 @@ void process_metrics(struct process *process, struct buffer *out);
 void process_health(struct process *process, int64_t now_us, struct buffer *out); /* health.h */
 void process_rules(struct process *process, struct buffer *out);                  /* health_write_rules */
 struct dead_letters *process_dead_letters(struct process *process);
+struct feedback *process_feedback(struct process *process); /* NULL: none is kept: no page, or no store */

@@ -168,6 +168,27 @@ static enum status restore_series(struct restart *restart, struct worker *const 
     return STATUS_OK;
 }
 
+static bool has_detector(const struct plan *plan, uint64_t identity)
+{
+    for (unsigned i = 0; i < plan->detector_count; i++)
+        if (plan->detectors[i].identity == identity)
+            return true;
+    return false;
+}
+
+static enum status restore_hot(struct restart *restart, struct worker *const *workers, unsigned count,
+                               const struct state_key *key, struct span bytes, struct error *error)
+{
+    struct worker *owner = find_owner(workers, count, key->owner);
+
+    if (!owner)
+        return not_here(error);
+    if (has_detector(owner->plan, key->part))
+        return windows_restore(owner->windows, key, bytes, error);
+    forget(restart, key);
+    return STATUS_OK;
+}
+
 static enum status restore_shard_seen(struct worker *const *workers, unsigned count,
                                       const struct state_key *key, struct span bytes, struct error *error)
 {
@@ -214,6 +235,8 @@ enum status restart_value(struct restart *restart, struct worker *const *workers
     case STATE_SERIES:
     case STATE_TABLE:
         return restore_series(restart, workers, count, key, bytes, ret_error);
+    case STATE_HOT:
+        return restore_hot(restart, workers, count, key, bytes, ret_error);
     case STATE_RUNS:
     case STATE_PAST_RUNS:
         owner = find_owner(workers, count, key->owner);

@@ -30,7 +30,7 @@ static const struct option general_options[] = {
     {"measures", OPTION_NODE, AT(struct plan_general, measures), .help = "Series of buckets."},
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
-    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "false", .help = "The built-in workflow watch: failures, slow and overdue runs, silent sources, missing heartbeats, without further configuration."},
+    {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "true", .help = "The built-in workflow watch, which learns what is usual: failures, retries, slow, overdue and missing runs, volume, silent sources, missing heartbeats (docs/watch.md). False switches it off."},
     {"calendars", OPTION_NODE, AT(struct plan_general, calendars), .help = "Times that are not normal."},
     {"maintenance", OPTION_TEXTS, AT(struct plan_general, maintenance), .help = "Names of calendars: while one of them holds, no detector learns, and nothing is alerted."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
@@ -52,6 +52,7 @@ static const struct option runs_options[] = {
 static const struct option limits_options[] = {
     {"series", OPTION_INTEGER, AT(struct plan_limits, series), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most series (measure group and key) kept; rows of further keys are counted and left out."},
     {"runs", OPTION_INTEGER, AT(struct plan_limits, runs), .default_text = "1000000", .min = SHARDS, .max = 100000000, .scale = SCALE_LOG, .help = "Most runs and task attempts kept; the oldest go first."},
+    {"hot", OPTION_SIZE, AT(struct plan_limits, hot_bytes), .default_text = "256MiB", .max = 1e12, .help = "Memory lent to series whose detector can use more of it, in equal parts to such detectors and each of 256 shards; 0: none."},
     {"order", OPTION_SIZE, AT(struct plan_limits, order_bytes), .default_text = "256MiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Rows waiting for their order time; above it only the slowest partition is read."},
     {"dead_letters", OPTION_SIZE, AT(struct plan_limits, dead_letter_bytes), .default_text = "1GiB", .min = 1 << 20, .max = 1e12, .scale = SCALE_LOG, .help = "Size of the dead-letter store; when full, input is held."},
 };

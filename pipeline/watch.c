@@ -330,6 +330,10 @@ static void fire_before(struct watch *watch, int64_t before_us)
 
 void watch_take(struct watch *watch, const struct watch_word *word, struct block *block)
 {
+    if (word->sort == WORD_EXPECTED) {
+        watch_expected(watch, word);
+        return;
+    }
     order_push(&watch->words, &(struct order_entry){.order_us = word->order_us,
                                                     .time_us = (int64_t)word->version,
                                                     .rank = word->sort,

@@ -22,21 +22,33 @@ enum watch_text {
     WATCH_TEXTS,
 };
 
-enum watch_sort {               /* what a word says; the rank of words of equal time */
-                  WORD_EVENTS,  /* of a source, in this second */
-                  WORD_BEAT,    /* of a host, in this second */
-                  WORD_OFFLINE, /* of a host: it goes */
-                  WORD_STARTED, /* of a run or task attempt, as are those that follow */
-                  WORD_LEFT,    /* it runs no longer, and there is nothing to learn from it */
+enum watch_sort {                    /* what a word says; the rank of words of equal time */
+                  WORD_EVENTS,       /* of a source, in this second */
+                  WORD_BEAT,         /* of a host, in this second */
+                  WORD_OFFLINE,      /* of a host: it goes */
+                  WORD_LINES,        /* a task logged so many, in half a minute */
+                  WORD_CHECK_PASSED, /* of data, within a task */
+                  WORD_CHECK_FAILED,
+                  WORD_QUEUED,  /* of a run or task attempt, as are those that follow */
+                  WORD_WAITING, /* for somebody's consent */
+                  WORD_STARTED,
+                  WORD_LEFT, /* it runs no longer, and there is nothing to learn from it */
+                  WORD_CANCELLED,
+                  WORD_RETRIED, /* it failed, and another try follows */
                   WORD_FAILED,  /* for good */
                   WORD_SUCCEEDED,
+                  WORD_EXPECTED, /* WORD_FAILED may follow in its time; taken at once */
                   WORD_SORTS,
 };
 
 struct watch_word {
     struct record head;
-    uint8_t sort; /* enum watch_sort */
+    uint8_t sort;  /* enum watch_sort */
+    bool is_child; /* another run has started it */
+    bool is_first; /* nothing was said of the run before */
     uint16_t attempt;
+    int32_t map_index; /* INT32_MIN absent */
+    uint32_t count;    /* WORD_LINES */
     uint32_t shard;
     uint64_t version;               /* of the run; orders its words of equal time */
     struct id128 group;             /* of the workflow, source or host: chooses the shard */
@@ -72,8 +84,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch);
 void watch_run(struct watch *watch, const struct run_record *run); /* run owner: a transition */
 
 /* Run owner: a row that waits for its turn, which runs_meet has seen. When it says that a task has failed for
- * good and `runs` would take it now, the alert owner is told what to expect, ahead of the word that the
- * transition will be. */
+ * good and `runs` would take it now, a word goes ahead of the one that the transition will be; where each
+ * failure is told, the alert owner is told what to expect. */
 void watch_expect(struct watch *watch, const struct runs *runs, const struct run_row *row);
 
 /* Owner side: the word is kept, with its block, until its time is passed. */

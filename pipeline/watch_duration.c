@@ -1,23 +1,12 @@
-/* Runs and attempts that took, or still take, much longer than those before: of their mean and their
- * longest. */
+/* Runs and attempts that took, or still take, much longer than usual. */
+#include "pipeline/watch_level.h"
 #include "pipeline/watch_signal.h"
 
 #include <math.h>
 
-enum {
-    LEARNED = 5,               /* durations that make a task known */
-    REMEMBERED = 50,           /* a mean is about that of the last so many */
-    SLOW_FACTOR = 3,           /* times the mean duration */
-    OVERDUE_FACTOR = 3,        /* times the longest duration */
-    EXCESS_US = 2 * SECOND_US, /* and so much longer */
-};
+static const double least_factor = 2, least_excess_s = 1; /* of what is usual, and so much longer */
+static const double prior = .2;
 #define LONGEST_US ((int64_t)SECOND_US * 86400 * 36500) /* what is longer is no duration */
-
-struct durations {
-    double mean_us;
-    int64_t longest_us;
-    uint32_t count;
-};
 
 extern const struct watch_signal watch_signal_duration, watch_signal_overdue;
 
@@ -26,68 +15,45 @@ static double seconds(double us)
     return us / SECOND_US;
 }
 
-static int64_t longest_run(const struct durations *known)
-{
-    int64_t far_us = OVERDUE_FACTOR * known->longest_us, least_us = known->longest_us + EXCESS_US;
-
-    return far_us > least_us ? far_us : least_us;
-}
-
-/* A success that a wrong start made years long is no measure: of a known task nothing longer than what is
- * overdue is learned. */
-static void learn(struct durations *known, double run_us)
-{
-    double most_us = (double)longest_run(known);
-
-    if (known->count >= LEARNED && run_us > most_us)
-        run_us = most_us;
-    known->count += known->count < UINT32_MAX;
-    known->mean_us += (run_us - known->mean_us) / (known->count < REMEMBERED ? known->count : REMEMBERED);
-    if (run_us > (double)known->longest_us)
-        known->longest_us = (int64_t)run_us;
-}
-
 static void take_duration(struct watch_scene *scene)
 {
     const struct watch_word *word = scene->word;
-    double run_us = word->duration_ms * 1000;
+    double run_s = word->duration_ms / 1000;
 
-    if (!(run_us >= 0 && run_us <= (double)LONGEST_US))
+    if (!(run_s >= 0 && run_s <= seconds((double)LONGEST_US)))
         return;
     struct watch_entry *entry = watch_open(scene, word->key);
-    struct durations *known = (struct durations *)entry->state;
-    struct watch_finding finding = {
-        .url = word->texts[WATCH_URL],
-        .attempt = word->attempt,
-        .actual = seconds(run_us),
-        .usual = seconds(known->mean_us),
-        .unit = "s",
-        .count = known->count,
-        .summary = "{{target}} took {{actual}}; the mean of {{count}} before is {{usual}}"};
-    if (known->count >= LEARNED && run_us > SLOW_FACTOR * known->mean_us &&
-        run_us > known->mean_us + EXCESS_US)
+    struct watch_level *level = (struct watch_level *)entry->state;
+    double usual_s = watch_level_usual(level);
+    struct watch_finding finding = {.url = word->texts[WATCH_URL],
+                                    .attempt = word->attempt,
+                                    .actual = run_s,
+                                    .usual = usual_s,
+                                    .unit = "s",
+                                    .count = level->pace.count,
+                                    .summary = "{{target}} took {{actual}}; usually {{usual}}, by {{count}} "
+                                               "before"};
+    bool is_high = watch_level_add(level, prior, run_s, scene->now_us) > 0;
+
+    if (is_high && run_s > least_factor * usual_s && run_s > usual_s + least_excess_s)
         watch_tell(scene, entry, finding);
     else
         watch_tell_end(scene, entry, finding);
-    learn(known, run_us);
 }
 
-static bool durations_sound(const void *state)
+static bool level_sound(const void *state)
 {
-    const struct durations *known = state;
-
-    return known->mean_us >= 0 && known->mean_us <= (double)LONGEST_US && known->longest_us >= 0 &&
-           known->longest_us <= LONGEST_US;
+    return watch_level_sound(state);
 }
 
 const struct watch_signal watch_signal_duration = {
     .rule = {"watch_duration", ALERT_DURATION, SEVERITY_WARNING, .rests = true},
     .words = 1u << WORD_SUCCEEDED,
     .key = WATCH_KEY_TASK,
-    .size = sizeof(struct durations),
-    .version = 1,
+    .size = sizeof(struct watch_level),
+    .version = 2,
     .take = take_duration,
-    .sound = durations_sound,
+    .sound = level_sound,
 };
 
 /* Overdue: an entry for each attempt that runs, and one for its task, which is told of. */
@@ -99,25 +65,34 @@ struct overdue {
     bool told;
 };
 
-static const struct durations *known_durations(const struct watch_scene *scene, struct id128 task)
+/* NULL: not known. */
+static const struct watch_level *known_durations(const struct watch_scene *scene, struct id128 task)
 {
     const struct watch_entry *entry = watch_find(scene, &watch_signal_duration, task);
-    const struct durations *known = entry ? (const struct durations *)entry->state : NULL;
+    const struct watch_level *level = entry ? (const struct watch_level *)entry->state : NULL;
 
-    return known && known->count >= LEARNED ? known : NULL;
+    return level && watch_level_known(level) ? level : NULL;
+}
+
+static int64_t longest_run(const struct watch_level *level)
+{
+    double usual_s = watch_level_usual(level);
+    double longest_s = fmax(watch_level_limit(level, prior), least_factor * usual_s);
+
+    return (int64_t)(SECOND_US * fmin(fmax(longest_s, usual_s + least_excess_s), (double)LONGEST_US / 1e6));
 }
 
 /* As long as its task is not known, an attempt is looked at again when it has run twice as long. */
 static int64_t attempt_due(const struct watch_scene *scene, const struct overdue *attempt)
 {
-    const struct durations *known = known_durations(scene, attempt->task);
+    const struct watch_level *known = known_durations(scene, attempt->task);
     int64_t run_us = scene->now_us - attempt->since_us;
 
     if (known)
         return attempt->since_us + longest_run(known);
     if (run_us < 0)
-        return attempt->since_us + EXCESS_US;
-    return scene->now_us + (run_us > EXCESS_US ? run_us : EXCESS_US);
+        return attempt->since_us + 2 * SECOND_US;
+    return scene->now_us + (run_us > 2 * SECOND_US ? run_us : 2 * SECOND_US);
 }
 
 /* An attempt told of runs no longer, or is forgotten. False: another one of its task is still overdue. */
@@ -132,7 +107,6 @@ static bool end_overdue(struct watch_entry *task)
 static void end_attempt(struct watch_scene *scene, struct watch_entry *attempt)
 {
     struct overdue *state = (struct overdue *)attempt->state;
-
     struct id128 id = state->task;
     bool told = state->told;
 
@@ -172,7 +146,7 @@ static void take_attempt(struct watch_scene *scene)
 static void look_at(struct watch_scene *scene, struct watch_entry *entry)
 {
     struct overdue *attempt = (struct overdue *)entry->state;
-    const struct durations *known = known_durations(scene, attempt->task);
+    const struct watch_level *known = known_durations(scene, attempt->task);
     int64_t due_us = attempt_due(scene, attempt);
 
     if (!known || due_us > scene->now_us) {
@@ -186,11 +160,11 @@ static void look_at(struct watch_scene *scene, struct watch_entry *entry)
     watch_tell(scene, task,
                (struct watch_finding){.texts = entry->texts,
                                       .actual = seconds((double)(scene->now_us - attempt->since_us)),
-                                      .usual = seconds((double)known->longest_us),
+                                      .usual = watch_level_usual(known),
                                       .unit = "s",
-                                      .count = known->count,
-                                      .summary = "{{target}} still runs after {{actual}}; the longest of "
-                                                 "{{count}} before took {{usual}}"});
+                                      .count = known->pace.count,
+                                      .summary = "{{target}} still runs after {{actual}}; usually "
+                                                 "{{usual}}, by {{count}} before"});
 }
 
 static void forget_attempt(struct watch_scene *scene, struct watch_entry *entry)
@@ -211,7 +185,7 @@ static bool overdue_sound(const void *state)
 
 const struct watch_signal watch_signal_overdue = {
     .rule = {"watch_overdue", ALERT_OVERDUE, SEVERITY_WARNING, .rests = false},
-    .words = 1u << WORD_STARTED | 1u << WORD_LEFT | 1u << WORD_FAILED | 1u << WORD_SUCCEEDED,
+    .words = WATCH_WORDS_RUN,
     .key = WATCH_KEY_TASK,
     .keep = WATCH_KEEP_ALL,
     .size = sizeof(struct overdue),

@@ -18,7 +18,8 @@ struct heard {
     int64_t longest_us;
     int64_t last_us;
     uint32_t count;
-    bool is_heard;
+    int64_t offline_us; /* when it said that it goes; one that is soon back is no news */
+    bool is_heard, is_offline;
 };
 
 static double seconds(double us)
@@ -59,11 +60,14 @@ static void hear(struct watch_scene *scene)
     struct heard *heard = (struct heard *)entry->state;
     int64_t interval_us = heard->is_heard ? word->order_us - heard->last_us : 0;
 
+    /* a beat of the second in which the host said that it goes may be from before */
+    if (heard->is_offline && word->order_us - SECOND_US < heard->offline_us)
+        return;
     if (interval_us > LONGEST_US)
         interval_us = LONGEST_US;
-    if (interval_us > 0 && !entry->told) /* the time away says nothing of what is usual */
+    if (interval_us > 0 && !entry->told &&
+        !heard->is_offline) /* the time away says nothing of what is usual */
         learn(heard, interval_us);
-    /* a beat of the second in which the host said that it goes may be from before */
     if (word->sort == WORD_EVENTS || word->order_us - SECOND_US >= entry->told_us)
         watch_tell_end(scene, entry, (struct watch_finding){.actual = NAN});
     if (entry->told)
@@ -71,6 +75,7 @@ static void hear(struct watch_scene *scene)
     if (!heard->is_heard || interval_us > 0)
         heard->last_us = word->order_us;
     heard->is_heard = true;
+    heard->is_offline = false;
     watch_wake(scene, entry, silence_due(scene, heard));
 }
 
@@ -94,6 +99,10 @@ static void tell_silent(struct watch_scene *scene, struct watch_entry *entry)
 
 static void tell_missing(struct watch_scene *scene, struct watch_entry *entry)
 {
+    if (((const struct heard *)entry->state)->is_offline) {
+        watch_tell(scene, entry, (struct watch_finding){.actual = NAN, .summary = "{{host}} went offline"});
+        return;
+    }
     tell_absent(scene, entry, ((const struct heard *)entry->state)->mean_us,
                 "no heartbeat of {{host}} for {{actual}}; usually every {{usual}}");
 }
@@ -105,8 +114,11 @@ static void take_host(struct watch_scene *scene)
         return;
     }
     struct watch_entry *entry = watch_open(scene, scene->word->key);
-    watch_wake(scene, entry, INT64_MAX);
-    watch_tell(scene, entry, (struct watch_finding){.actual = NAN, .summary = "{{host}} went offline"});
+    struct heard *heard = (struct heard *)entry->state;
+    heard->is_offline = true;
+    heard->offline_us = scene->now_us;
+    if (!entry->told)
+        watch_wake(scene, entry, scene->now_us + BEAT_US);
 }
 
 static bool heard_sound(const void *state)

@@ -13,7 +13,11 @@
 #define WATCH_KEY_TASK     (WATCH_KEY_WORKFLOW | 1u << WATCH_TASK)
 #define WATCH_KEY_SOURCE   (1u << WATCH_SOURCE)
 #define WATCH_KEY_HOST     (1u << WATCH_SOURCE | 1u << WATCH_HOST)
-#define WATCH_KEEP_ALL     ((1u << WATCH_KEPT_TEXTS) - 1)
+/* Of a run or attempt: it has begun, or has ended. */
+#define WATCH_WORDS_RUN                                                                                      \
+    (1u << WORD_STARTED | 1u << WORD_LEFT | 1u << WORD_CANCELLED | 1u << WORD_RETRIED | 1u << WORD_FAILED |  \
+     1u << WORD_SUCCEEDED)
+#define WATCH_KEEP_ALL ((1u << WATCH_KEPT_TEXTS) - 1)
 
 /* During a call of a signal. */
 struct watch_scene {
@@ -37,6 +41,8 @@ struct watch_signal {
     void (*forget)(struct watch_scene *scene, struct watch_entry *entry); /* NULL; it will be evicted */
     bool (*sound)(const void *state); /* NULL: any bytes are; what is stored may be damaged */
 };
+
+void watch_expected(struct watch *watch, const struct watch_word *word); /* WORD_EXPECTED */
 
 extern const struct watch_signal *const watch_signals[]; /* in the order of their policies; ends with NULL */
 unsigned watch_signal_count(void);

@@ -9,7 +9,7 @@
 
 #define FAR_US ((int64_t)1 << 61) /* times stay so near that sums of them do not overflow */
 
-enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20, LAYOUT_BEFORE = 1 };
+enum { VALUE_BYTES = 256 * 1024, BLOCKS_MAX = 1 << 20 };
 
 void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uint64_t cut, uint64_t before)
 {
@@ -163,7 +163,7 @@ enum status watch_restore(struct watch *watch, const struct state_key *key, stru
 {
     struct unpack in;
 
-    if (value.size && value.data[0] == LAYOUT_BEFORE) /* all is learned again */
+    if (value.size && value.data[0] == WATCH_LAYOUT_BEFORE) /* all is learned again */
         return STATUS_OK;
     if (unpack_layout(value, WATCH_LAYOUT, &in, ret_error) != STATUS_OK)
         return STATUS_FATAL;

@@ -4,7 +4,7 @@
 #include "base/slots.h"
 #include "pipeline/watch.h"
 
-enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2 };
+enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2, WATCH_LAYOUT_BEFORE = 1 };
 
 /* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
  * host. */

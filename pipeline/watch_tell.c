@@ -13,7 +13,7 @@ static void put_number(struct buffer *out, const struct watch_finding *finding, 
 {
     bool is_time = finding->unit && strcmp(finding->unit, "s") == 0;
 
-    buffer_print(out, is_time ? "%.1f" : "%.4g", value);
+    buffer_print(out, is_time ? "%.1f" : "%.3g", value);
     if (finding->unit)
         buffer_print(out, " %s", finding->unit);
 }

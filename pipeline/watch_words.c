@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+enum { LINES = 16, LINES_US = 30 * SECOND_US }; /* tasks whose lines of a batch are put together */
+
 /* What words of a sort are about; words of one group come to one place. */
 static const struct {
     unsigned group, key; /* bits 1 << enum watch_text */
@@ -12,10 +14,7 @@ static const struct {
     [WORD_EVENTS] = {WATCH_KEY_SOURCE, WATCH_KEY_SOURCE},
     [WORD_BEAT] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
     [WORD_OFFLINE] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
-    [WORD_STARTED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
-    [WORD_LEFT] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
-    [WORD_FAILED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
-    [WORD_SUCCEEDED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_LINES... WORD_EXPECTED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
 };
 
 static struct id128 id_of(unsigned key, const struct span *texts)
@@ -49,7 +48,7 @@ void watch_word_send(const struct watch_word *word, struct exchange_port *port, 
     record->shard = shard;
     record->group = group;
     record->key = key;
-    if (word->sort < WORD_STARTED)
+    if (word->sort < WORD_QUEUED)
         record->run = key;
     char *cursor = (char *)(record + 1);
     for (unsigned t = 0; t < WATCH_TEXTS; t++)
@@ -59,7 +58,10 @@ void watch_word_send(const struct watch_word *word, struct exchange_port *port, 
 void watch_word_pack(const struct watch_word *word, struct buffer *out)
 {
     pack_u8(out, word->sort);
+    pack_u8(out, (uint8_t)(word->is_child | word->is_first << 1));
     pack_u16(out, word->attempt);
+    pack_u32(out, (uint32_t)word->map_index);
+    pack_u32(out, word->count);
     pack_u64(out, word->version);
     pack_id(out, word->run);
     pack_i64(out, word->order_us);
@@ -72,7 +74,12 @@ void watch_word_pack(const struct watch_word *word, struct buffer *out)
 void watch_word_unpack(struct unpack *in, struct watch_word *ret_word)
 {
     *ret_word = (struct watch_word){.sort = unpack_u8(in)};
+    uint8_t bits = unpack_u8(in);
+    ret_word->is_child = bits & 1;
+    ret_word->is_first = bits & 2;
     ret_word->attempt = unpack_u16(in);
+    ret_word->map_index = (int32_t)unpack_u32(in);
+    ret_word->count = unpack_u32(in);
     ret_word->version = unpack_u64(in);
     ret_word->run = unpack_id(in);
     ret_word->order_us = unpack_time(in);
@@ -88,6 +95,8 @@ enum status watch_words_restore(struct span value, struct exchange_port *port, u
 {
     struct unpack in;
 
+    if (value.size && value.data[0] == WATCH_LAYOUT_BEFORE)
+        return STATUS_OK;
     if (unpack_layout(value, WATCH_LAYOUT, &in, ret_error) != STATUS_OK)
         return STATUS_FATAL;
     while (!in.broken && in.at < in.end) {
@@ -145,8 +154,72 @@ static void say_source(struct watch *watch, struct span source, int64_t second)
     say_second(watch, WORD_EVENTS, source, (struct span){0}, second);
 }
 
+static void say_check(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t order_us)
+{
+    bool passed = span_is(batch->result[row], "passed");
+    struct watch_word word = {.sort = passed ? WORD_CHECK_PASSED : WORD_CHECK_FAILED,
+                              .attempt = batch->attempt[row],
+                              .map_index = INT32_MIN,
+                              .order_us = order_us,
+                              .started_us = TIME_NONE,
+                              .duration_ms = NAN,
+                              .texts = {[WATCH_SOURCE] = batch->source[row],
+                                        [WATCH_NAMESPACE] = batch->namespace_[row],
+                                        [WATCH_WORKFLOW] = batch->workflow[row],
+                                        [WATCH_TASK] = batch->task[row],
+                                        [WATCH_RUN] = batch->run[row],
+                                        [WATCH_RUN_NAME] = batch->run_name[row],
+                                        [WATCH_ERROR] = batch->error[row],
+                                        [WATCH_URL] = batch->url[row]}};
+
+    if (passed || span_is(batch->result[row], "failed"))
+        watch_word_send(&word, watch->port, watch->workers);
+}
+
+/* Lines of one task and half a minute that follow each other in a batch. */
+struct lines {
+    struct watch_word word;
+    bool any;
+};
+
+static void say_lines(struct watch *watch, struct lines *lines)
+{
+    if (lines->any)
+        watch_word_send(&lines->word, watch->port, watch->workers);
+    lines->any = false;
+}
+
+static void count_line(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t order_us,
+                       struct lines *all)
+{
+    const struct span texts[WATCH_TEXTS] = {[WATCH_SOURCE] = batch->source[row],
+                                            [WATCH_NAMESPACE] = batch->namespace_[row],
+                                            [WATCH_WORKFLOW] = batch->workflow[row],
+                                            [WATCH_TASK] = batch->task[row]};
+    int64_t end_us = (floor_div(order_us, LINES_US) + 1) * LINES_US;
+    uint64_t hash = hash_bytes(texts[WATCH_TASK].data, texts[WATCH_TASK].size,
+                               hash_bytes(texts[WATCH_WORKFLOW].data, texts[WATCH_WORKFLOW].size, 0));
+    struct lines *lines = &all[hash % LINES];
+
+    for (unsigned t = 0; lines->any && t <= WATCH_TASK; t++)
+        if (lines->word.order_us != end_us || !span_equal(lines->word.texts[t], texts[t]))
+            say_lines(watch, lines);
+    if (!lines->any) {
+        lines->any = true;
+        lines->word = (struct watch_word){.sort = WORD_LINES,
+                                          .order_us = end_us,
+                                          .started_us = TIME_NONE,
+                                          .duration_ms = NAN,
+                                          .map_index = INT32_MIN};
+        memcpy(lines->word.texts, texts, sizeof texts);
+    }
+    lines->word.count++;
+}
+
 void watch_events(struct watch *watch, const struct event_batch *batch)
 {
+    struct lines lines[LINES] = {0};
+
     watch->last_source.second = INT64_MIN; /* its text was of another batch */
     for (uint32_t row = 0; watch->plan->general.watch && row < batch->rows; row++) {
         int64_t time = batch->time_us[row], watermark = batch->watermark_us[row];
@@ -157,25 +230,69 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
             batch->mark[row] == MARK_REFUSED)
             continue;
         say_source(watch, source, second);
-        if (batch->mark[row] != MARK_OK || host.size == 0)
+        if (batch->mark[row] != MARK_OK)
+            continue;
+        if (batch->state[row] == STATE_NONE && batch->message[row].size && batch->workflow[row].size)
+            count_line(watch, batch, row, order_us, lines);
+        if (batch->state[row] == STATE_NONE && batch->result[row].size && batch->task[row].size)
+            say_check(watch, batch, row, order_us);
+        if (host.size == 0)
             continue;
         if (span_is(action, "worker-heartbeat") || span_is(action, "worker-online"))
             say_second(watch, WORD_BEAT, source, host, second);
         else if (span_is(action, "worker-offline"))
             say_offline(watch, source, host, order_us);
     }
+    for (unsigned i = 0; i < LINES; i++)
+        say_lines(watch, &lines[i]);
 }
 
 /* A run that fails because a task of it has failed is no news. */
 static enum watch_sort sort_of_run(const struct run_record *run)
 {
-    if (run->state == STATE_RUNNING)
+    switch (run->state) {
+    case STATE_QUEUED:
+        return WORD_QUEUED;
+    case STATE_WAITING:
+        return WORD_WAITING;
+    case STATE_RUNNING:
         return run->is_endless ? WORD_LEFT : WORD_STARTED;
-    if (run->state == STATE_SUCCESS)
+    case STATE_SUCCESS:
         return run->is_endless ? WORD_LEFT : WORD_SUCCEEDED;
-    if (run_state_is_failure(run->state) && !run->will_retry && !run->task_failed)
-        return WORD_FAILED;
-    return WORD_LEFT;
+    case STATE_CANCELLED:
+        return WORD_CANCELLED;
+    case STATE_RETRYING:
+        return WORD_RETRIED;
+    default:
+        if (run_state_is_failure(run->state) && !run->task_failed)
+            return run->will_retry ? WORD_RETRIED : WORD_FAILED;
+        return WORD_LEFT;
+    }
+}
+
+void watch_expect(struct watch *watch, const struct runs *runs, const struct run_row *row)
+{
+    const struct span *from = row->texts;
+
+    if (!watch->plan->general.watch || !run_state_is_failure(row->state) || row->will_retry ||
+        !from[RUN_WORKFLOW].size || !from[RUN_TASK].size || !runs_would_take(runs, row))
+        return;
+    watch_word_send(&(struct watch_word){.sort = WORD_EXPECTED,
+                                         .attempt = row->attempt,
+                                         .map_index = row->map_index,
+                                         .order_us = row->order_us,
+                                         .started_us = TIME_NONE,
+                                         .duration_ms = NAN,
+                                         .texts = {[WATCH_SOURCE] = from[RUN_SOURCE],
+                                                   [WATCH_NAMESPACE] = from[RUN_NAMESPACE],
+                                                   [WATCH_WORKFLOW] = from[RUN_WORKFLOW],
+                                                   [WATCH_TASK] = from[RUN_TASK],
+                                                   [WATCH_RUN] = from[RUN_RUN],
+                                                   [WATCH_RUN_NAME] = from[RUN_RUN_NAME],
+                                                   [WATCH_HOST] = from[RUN_HOST],
+                                                   [WATCH_ERROR] = from[RUN_ERROR],
+                                                   [WATCH_URL] = from[RUN_URL]}},
+                    watch->port, watch->workers);
 }
 
 void watch_run(struct watch *watch, const struct run_record *run)
@@ -183,7 +300,10 @@ void watch_run(struct watch *watch, const struct run_record *run)
     enum watch_sort sort = sort_of_run(run);
     struct watch_word word = {
         .sort = (uint8_t)sort,
+        .is_child = run->parent_run.size > 0 && !span_equal(run->parent_run, run->run),
+        .is_first = run->version == 2,
         .attempt = run->attempt,
+        .map_index = run->map_index,
         .version = run->version,
         .run = run->id,
         .order_us = run->at_us,
@@ -200,6 +320,6 @@ void watch_run(struct watch *watch, const struct run_record *run)
                   [WATCH_URL] = run->url},
     };
 
-    if (watch->plan->general.watch && run->state != STATE_QUEUED && run->state != STATE_WAITING)
+    if (watch->plan->general.watch)
         watch_word_send(&word, watch->port, watch->workers);
 }

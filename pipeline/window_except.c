@@ -6,28 +6,34 @@
 
 enum { LOOKED_AT_MAX = 8192 }; /* buckets of a gap; older ones count as empty */
 
-uint32_t windows_pass_gap(struct windows *windows, struct series_table *table, unsigned number, uint32_t slot,
-                          uint32_t gap, int64_t end_us)
+void windows_pass_gap(struct windows *windows, unsigned number, uint32_t row)
 {
-    const struct plan_group *group = table->group;
+    struct closing *closing = &windows->closing;
+    const struct plan_group *group = closing->table->group;
     const struct plan_detector *detector = &windows->plan->detectors[group->detectors[number]];
+    uint32_t gap = closing->gaps[row];
     uint32_t looked_at = gap < LOOKED_AT_MAX ? gap : LOOKED_AT_MAX, left = gap - looked_at;
     const double unknown = NAN;
     struct opinion opinion;
+    struct bucket_batch batch = {.rows = 1,
+                                 .value = &unknown,
+                                 .gap = &left,
+                                 .slot = &closing->slots[row],
+                                 .bucket_us = group->every_us,
+                                 .hot = detector->hot_size ? &closing->hot[row] : NULL};
 
     if (isnan(detector->empty))
-        return gap;
+        return;
     for (uint32_t back = looked_at; back > 0; back--) {
-        int64_t end = end_us - back * group->every_us;
-        struct bucket_batch batch = {
-            .rows = 1, .value = &unknown, .gap = &left, .slot = &slot, .bucket_us = group->every_us};
+        int64_t end = closing->end_us - back * group->every_us;
 
         if (!(plan_calendars(windows->plan, end - group->window_us, end) & detector->calendars)) {
             left++;
             continue;
         }
-        detector->type->score(detector->settings, table->states[number], &batch, detector->empty, &opinion);
+        detector->type->score(detector->settings, closing->table->states[number], &batch, detector->empty,
+                              &opinion);
         left = 0;
     }
-    return left;
+    closing->gaps[row] = left;
 }

@@ -65,6 +65,7 @@ void windows_freeze(struct windows *windows, struct saver *saver, uint64_t cut)
             if (!table)
                 continue;
             blocks_freeze(&table->blocks);
+            hot_freeze(table);
             table->times_frozen = memcmp(&table->times, &table->stored, sizeof table->times) != 0;
             table->stored = table->times;
         }
@@ -153,7 +154,7 @@ static bool save_table(struct windows *windows, struct series_table *table, size
             return false;
         windows_save_block(windows, table, block);
     }
-    return true;
+    return hot_save(windows, table, until);
 }
 
 static void put_corrections(struct windows *windows)
@@ -411,6 +412,8 @@ enum status windows_restore(struct windows *windows, const struct state_key *key
         restored = restore_corrections(windows, key, &in);
     else if (key->owner >= SHARDS)
         restored = false;
+    else if (key->kind == STATE_HOT)
+        restored = hot_restore(windows, key, &in);
     else if (!group)
         restored = true;
     else if (key->kind == STATE_TABLE)
@@ -462,6 +465,7 @@ void windows_restored(struct windows *windows)
         if (!table)
             continue;
         slots_restored(&table->slots);
+        hot_restored(windows, table);
         restore_active(table);
     }
 }

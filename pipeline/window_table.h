@@ -3,6 +3,7 @@
 #pragma once
 #include "base/slots.h"
 #include "pipeline/columns.h"
+#include "pipeline/window_hot.h"
 #include "pipeline/windows.h"
 
 enum { CLOSE_ROWS = 64 }; /* buckets scored together: few enough to stay in the cache */
@@ -45,6 +46,7 @@ struct series_table {
     uint8_t *told;        /* slot * (rules + detectors) */
     char **states;        /* a detector: slot * its state size */
     struct backend_state **backends;
+    struct hot_table *hot; /* a detector */
     size_t slot_capacity;
     uint32_t *active; /* series with panes, or with a condition that is true, as they were activated */
     size_t active_count, active_capacity;
@@ -77,6 +79,7 @@ struct closing {
     struct signal *signals; /* row * detectors */
     double values[CLOSE_ROWS];
     uint32_t gaps[CLOSE_ROWS], slots[CLOSE_ROWS], places[CLOSE_ROWS];
+    void *hot[CLOSE_ROWS];
     struct opinion opinions[CLOSE_ROWS];
     char merged[PLAN_GROUP_MEASURES_MAX * sizeof(struct accumulator)] __attribute__((aligned(8)));
 };
@@ -111,10 +114,9 @@ struct windows {
     struct windows_figures figures;
 };
 
-/* Shows a detector the buckets of a gap before `end_us` in which it is to learn nothing; what is left of the
- * gap behind the last of them. window_except.c. */
-uint32_t windows_pass_gap(struct windows *windows, struct series_table *table, unsigned number, uint32_t slot,
-                          uint32_t gap, int64_t end_us);
+/* Shows a detector the buckets in the gap before a row of the closing from which it is to learn nothing; what
+ * is left of the gap behind the last of them stays the row's. window_except.c. */
+void windows_pass_gap(struct windows *windows, unsigned number, uint32_t row);
 
 struct series_table *windows_table(struct windows *windows, unsigned shard, const struct plan_group *group);
 

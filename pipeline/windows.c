@@ -38,6 +38,7 @@ static void free_table(struct series_table *table)
     for (unsigned d = 0; d < group->detector_count; d++) {
         free(table->states[d]);
         free(table->backends[d]);
+        hot_free(&table->hot[d]);
     }
     slots_free(&table->slots);
     blocks_free(&table->blocks);
@@ -47,6 +48,7 @@ static void free_table(struct series_table *table)
     free(table->told);
     free(table->states);
     free(table->backends);
+    free(table->hot);
     free(table->active);
     free(table);
 }
@@ -87,6 +89,7 @@ struct series_table *windows_table(struct windows *windows, unsigned shard, cons
     table->times = table->stored = (struct table_times){.closed_us = INT64_MIN, .next_end_us = INT64_MAX};
     table->states = memory_new((table->group->detector_count + 1) * sizeof *table->states);
     table->backends = memory_new((table->group->detector_count + 1) * sizeof *table->backends);
+    table->hot = memory_new((table->group->detector_count + 1) * sizeof *table->hot);
     slots_init(&table->slots, windows->series_limit);
     return table;
 }
@@ -117,6 +120,8 @@ static void grow(struct windows *windows, struct series_table *table, uint32_t s
         table->backends[d] = memory_grow(table->backends[d], after * sizeof **table->backends);
         memset(table->backends[d] + before, 0, (after - before) * sizeof **table->backends);
         bytes += size + sizeof **table->backends;
+        if (windows->plan->detectors[group->detectors[d]].hot_size)
+            hot_grow(&table->hot[d], before, after);
     }
     table->slot_capacity = after;
     windows->figures.state_bytes += (after - before) * bytes;
@@ -335,7 +340,8 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
     struct bucket_batch batch = {.value = closing->values,
                                  .gap = closing->gaps,
                                  .slot = closing->slots,
-                                 .bucket_us = table->group->every_us};
+                                 .bucket_us = table->group->every_us,
+                                 .hot = detector->hot_size ? closing->hot : NULL};
 
     for (uint32_t row = 0; row < closing->rows; row++) {
         const struct bucket *bucket = &closing->buckets[place][row];
@@ -345,16 +351,21 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
             continue;
         closing->values[batch.rows] = excepted ? NAN : bucket->values[detector->statistic];
         closing->gaps[batch.rows] = gap_before(table, closing->slot[row], place, closing->end_us);
-        if (detector->calendars)
-            closing->gaps[batch.rows] = windows_pass_gap(windows, table, number, closing->slot[row],
-                                                         closing->gaps[batch.rows], closing->end_us);
         closing->slots[batch.rows] = closing->slot[row];
+        if (batch.hot)
+            closing->hot[batch.rows] = hot_use(windows, table, number, closing->slot[row], closing->end_us);
+        if (detector->calendars)
+            windows_pass_gap(windows, number, batch.rows);
         closing->places[batch.rows++] = row;
     }
     if (batch.rows == 0)
         return;
     detector->type->score(detector->settings, table->states[number], &batch, detector->empty,
                           closing->opinions);
+    for (uint32_t i = 0; batch.hot && i < batch.rows; i++)
+        hot_ask(&table->hot[number], closing->slots[i],
+                detector->type->wants_hot(detector->settings,
+                                          table->states[number] + closing->slots[i] * detector->state_size));
     for (uint32_t i = 0; i < batch.rows; i++) {
         uint32_t row = closing->places[i];
         struct signal *signal = &closing->signals[row * detectors + number];
@@ -596,6 +607,7 @@ static bool close_half(struct windows *windows, size_t budget)
         close_some(windows, half);
     }
     half->table->active_count = half->kept;
+    hot_settle(windows, half->table, half->end_us);
     half->table = NULL;
     return true;
 }

@@ -20,6 +20,7 @@ struct windows_figures {
     uint64_t lost;     /* late rows whose bucket could not be corrected any more */
     uint64_t too_many; /* panes of keys beyond the limit of series */
     size_t series, open_panes, state_bytes;
+    size_t hot_series, hot_bytes; /* blocks lent */
 };
 
 struct windows *windows_new(const struct plan *plan, unsigned worker, unsigned workers, struct judge *judge,
@@ -51,8 +52,8 @@ void windows_settle(struct windows *windows); /* closes the rest of what is half
 /* State (base/state.h). Freeze belongs to a cut and is cheap; save makes about `budget` bytes of values of
  * what is frozen, true when nothing is left; the saver lives until then. A group that is not in the plan
  * is skipped at a restore; measures, detectors and rules are found by their identities, what is new begins
- * empty. Series and their tables (STATE_SERIES, STATE_TABLE) go to the owner of their shard; corrections,
- * which every cut writes whole, to every worker, which takes those of its shards. */
+ * empty. Series, their tables and blocks (STATE_SERIES, STATE_TABLE, STATE_HOT) go to the owner of their
+ * shard; corrections, which every cut writes whole, to every worker, which takes those of its shards. */
 void windows_freeze(struct windows *windows, struct saver *saver, uint64_t cut);
 bool windows_save(struct windows *windows, size_t budget);
 enum status windows_restore(struct windows *windows, const struct state_key *key, struct span value,

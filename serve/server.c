@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "pipeline/dead_letters.h"
+#include "pipeline/feedback.h"
 #include "serve/host.h"
 #include "serve/page.h"
 
@@ -234,13 +235,17 @@ static unsigned answer_runs(struct request *request)
     return answer_list(request, DOC_RUN, VIEW_RUNS_MAX, run_members);
 }
 
-static unsigned answer_status(struct request *request)
+static int64_t now_us(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    process_health(request->server->process, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
-                   &request->out);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static unsigned answer_status(struct request *request)
+{
+    process_health(request->server->process, now_us(), &request->out);
     return MHD_HTTP_OK;
 }
 
@@ -289,6 +294,80 @@ static unsigned answer_history(struct request *request)
     if (parse_id(request->rest, &episode) && view_history(request->server->view, episode, &request->out))
         return MHD_HTTP_OK;
     return refuse(request, MHD_HTTP_NOT_FOUND, "no such episode; /api/alerts lists them");
+}
+
+static const char no_feedback[] = "this run keeps no feedback";
+
+/* As an array of one. */
+static bool newest_line(struct request *request, struct id128 episode, struct buffer *out)
+{
+    char quoted[ID_HEX_SIZE + 2] = "\"";
+    const struct view_match match = {.member = "episode", .text = span_make(quoted, sizeof quoted)};
+    const struct view_query query = {.matches = &match, .match_count = 1, .limit = 1};
+
+    id_format(episode, quoted + 1);
+    quoted[ID_HEX_SIZE + 1] = '"';
+    return view_list(request->server->view, DOC_ALERT, &query, out) > 0;
+}
+
+/* POST /api/feedback/EPISODE?mark=right|noise|none */
+static unsigned answer_mark(struct request *request)
+{
+    struct feedback *feedback = process_feedback(request->server->process);
+    const char *mark = argument(request, "mark");
+    unsigned which = 0;
+    struct id128 episode;
+    struct error error;
+    struct buffer line;
+
+    if (!feedback)
+        return refuse(request, MHD_HTTP_NOT_FOUND, no_feedback);
+    while (mark && feedback_names[which] && strcmp(feedback_names[which], mark) != 0)
+        which++;
+    if (!mark || !feedback_names[which])
+        return refuse(request, MHD_HTTP_BAD_REQUEST, "mark: expected right, noise or none");
+    buffer_init(&line, ANSWER_LIMIT);
+    bool known = parse_id(request->rest, &episode) && newest_line(request, episode, &line);
+    enum status status = STATUS_OK;
+
+    if (known) /* without the brackets of the array */
+        status = feedback_put(feedback, episode, (enum feedback_mark)which, now_us(),
+                              span_make(line.data + 1, line.size - 2), &error);
+    buffer_free(&line);
+    if (!known)
+        return refuse(request, MHD_HTTP_NOT_FOUND, "no such episode; /api/alerts lists them");
+    if (status != STATUS_OK)
+        return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, error.text);
+    buffer_put_text(&request->out, "{}");
+    return MHD_HTTP_OK;
+}
+
+static unsigned answer_feedback(struct request *request)
+{
+    struct feedback *feedback = process_feedback(request->server->process);
+    struct error error;
+
+    if (!feedback)
+        return refuse(request, MHD_HTTP_NOT_FOUND, no_feedback);
+    if (feedback_write(feedback, &request->out, &error) != STATUS_OK)
+        return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, error.text);
+    return MHD_HTTP_OK;
+}
+
+static unsigned answer_labels(struct request *request)
+{
+    struct feedback *feedback = process_feedback(request->server->process);
+    const struct view_query all = {.limit = VIEW_ALERTS_MAX};
+    struct buffer alerts;
+    struct error error;
+
+    if (!feedback)
+        return refuse(request, MHD_HTTP_NOT_FOUND, no_feedback);
+    buffer_init(&alerts, ANSWER_LIMIT);
+    (void)view_list(request->server->view, DOC_ALERT, &all, &alerts);
+    enum status status = feedback_write_labels(feedback, buffer_span(&alerts), &request->out, &error);
+    buffer_free(&alerts);
+    return status == STATUS_OK ? MHD_HTTP_OK : refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, error.text);
 }
 
 struct letter_ids {
@@ -446,6 +525,9 @@ static const struct route routes[] = {
     {"/api/series", .type = json_type, .answer = answer_series},
     {"/api/series/", .prefix = true, .type = json_type, .answer = answer_points},
     {"/api/reload", .post = true, .type = json_type, .answer = answer_reload},
+    {"/api/feedback", .process = true, .type = json_type, .answer = answer_feedback},
+    {"/api/feedback/", .prefix = true, .post = true, .process = true, .type = json_type, .answer = answer_mark},
+    {"/api/labels", .process = true, .type = lines_type, .answer = answer_labels},
     {"/api/tap", .stream = true, .type = lines_type},
     {"/api/dead-letters", .process = true, .type = json_type, .answer = answer_dead_letters},
     {"/api/dead-letters/", .prefix = true, .process = true, .type = json_type, .answer = answer_dead_letter},

@@ -1,6 +1,6 @@
 /* The HTTP API, /metrics and the web page of what one process runs. Answers on threads of its own, a few
- * requests a second. All it changes is by request: POST /api/reload, with the header `X-Weir: 1`, which no
- * page of another origin can send unasked. */
+ * requests a second. All it changes is by request: POST /api/reload and /api/feedback/EPISODE, with the
+ * header `X-Weir: 1`, which no page of another origin can send unasked. */
 #pragma once
 #include "pipeline/process.h"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 
+import recordings
 from integration import services
 from report import Skip
 
@@ -121,7 +122,7 @@ def run(report, names):
     paths = sorted(glob.glob(os.path.join(services.ROOT, "examples", "*.yaml")))
     if not paths:
         raise Skip("no examples yet")
-    for check in (reference_page, documents_page, quickstart, tuning):
+    for check in (reference_page, documents_page, quickstart, tuning, recordings.watch):
         if not names or any(part in check.__name__ for part in names):
             report.run(f"examples/{check.__name__}", check)
     for path in paths:

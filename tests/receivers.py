@@ -38,7 +38,7 @@ class Pipeline:
         self.folder = tempfile.mkdtemp(dir=bench.folder)
         self.input, self.alerts = os.path.join(self.folder, "in.jsonl"), os.path.join(self.folder, "alerts.jsonl")
         self.configuration = {
-            "name": "receivers", "workers": 2, "batch_rows": 4, "http": {"listen": ""},
+            "name": "receivers", "watch": False, "workers": 2, "batch_rows": 4, "http": {"listen": ""},
             "store": {"path": os.path.join(self.folder, "weir.db"), "checkpoint": "100ms", "drain": "5s"},
             "time": {"lateness": "1s", "max_skew": "3650d"},
             "sources": [{"name": "events", "type": "file", "path": self.input}],

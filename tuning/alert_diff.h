@@ -1,4 +1,5 @@
-/* The alerts of two replays of the same input: which are new, which are gone, and which begin at another time. */
+/* The alerts of two replays of the same input: which are new, which are gone, and which begin at another
+ * time. */
 #pragma once
 #include "base/buffer.h"
 #include "base/status.h"
@@ -15,7 +16,7 @@ struct alert_diff {
     size_t same, gained, lost, moved;
 };
 
-/* Alerts of the same rule, target and labels are the same one when they start at the same time; moved when they
- * overlap or start at most `within_us` apart. A line each for what differs, in the order of time. */
+/* Alerts of the same rule, target and labels are the same one when they start at the same time; moved when
+ * they overlap or start at most `within_us` apart. A line each for what differs, in the order of time. */
 void alert_list_compare(struct alert_list *before, struct alert_list *after, int64_t within_us,
                         struct buffer *out, struct alert_diff *ret_diff);

@@ -28,6 +28,9 @@ static enum status read_time(yajl_val line, const char *name, int64_t *ret_us, s
     return fail(ret_error, "%s: '%.*s' is not a time", name, (int)text.size, text.data);
 }
 
+/* A mark's alert may have been late: others that are a little earlier found the same. */
+#define MARK_EARLY_US INT64_C(300000000)
+
 static bool add_target(struct incident *incident, yajl_val value)
 {
     if (!YAJL_IS_STRING(value))
@@ -95,6 +98,8 @@ enum status labels_add(struct labels *labels, struct span line, const char *rule
         status = fail(ret_error, "more than %d labels", INCIDENTS_MAX);
     else
         status = read_incident(tree, &incident, ret_error);
+    if (status == STATUS_OK && YAJL_IS_STRING(of_rule))
+        incident.start_us -= MARK_EARLY_US;
     if (status == STATUS_OK) {
         labels->items =
             memory_reserve(labels->items, &labels->capacity, labels->count + 1, sizeof *labels->items);

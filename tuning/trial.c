@@ -114,13 +114,19 @@ void trial_run_series(const struct history *history, const struct trial_settings
     struct course course = {.settings = settings, .alerts = ret_alerts};
     struct backend_state backend = {0};
     void *state = memory_new(settings->type->state_size(settings->settings, bucket_us));
+    size_t hot_size = detector_hot_size(settings->type, settings->settings, bucket_us);
+    void *hot = hot_size ? memory_new(hot_size) : NULL; /* lent to each series, as where there is room */
     size_t first = first_row_after(series, range->from_us);
 
     for (size_t i = first; i < series->rows && series->end_us[i] <= range->to_us; i++) {
         int64_t steps = i == first ? 1 : (series->end_us[i] - series->end_us[i - 1]) / bucket_us;
         uint32_t slot = 0, gap = steps <= 1 ? 0 : steps > UINT32_MAX ? UINT32_MAX : (uint32_t)(steps - 1);
-        struct bucket_batch batch = {
-            .rows = 1, .value = &series->value[i], .gap = &gap, .slot = &slot, .bucket_us = bucket_us};
+        struct bucket_batch batch = {.rows = 1,
+                                     .value = &series->value[i],
+                                     .gap = &gap,
+                                     .slot = &slot,
+                                     .bucket_us = bucket_us,
+                                     .hot = &hot};
         struct opinion opinion;
         struct signal signal;
 
@@ -135,6 +141,7 @@ void trial_run_series(const struct history *history, const struct trial_settings
     }
     end_episode(&course);
     free(state);
+    free(hot);
 }
 
 bool trial_run(const struct history *history, const struct trial_settings *settings,

@@ -21,6 +21,7 @@ import {
   spanText,
   table,
   targetText,
+  tell,
   timeNode
 } from "./parts.js";
 
@@ -69,13 +70,16 @@ async function runOf(alert) {
 }
 
 async function loadDetail(id) {
-  const [lines, {told: rules}, {told: series}] = await Promise.all(
-      [askIfAny(`/api/alerts/${encodeURIComponent(id)}`), ask("/api/rules"), ask("/api/series")]);
+  const [lines, {told: rules}, {told: series}, marks] = await Promise.all([
+    askIfAny(`/api/alerts/${encodeURIComponent(id)}`), ask("/api/rules"), ask("/api/series"),
+    askIfAny("/api/feedback")
+  ]);
   if (!lines) return {id};
   const alert = lines.at(-1), measured = seriesOf(alert, rules, series);
   const [run, points] =
       await Promise.all([runOf(alert), measured ? askIfAny(`/api/series/${measured.series}`) : undefined]);
-  return {id, lines, alert, measured, run, points: points || []};
+  const mark = marks && (marks.find((one) => one.episode === id)?.mark || "none");
+  return {id, lines, alert, measured, run, mark, points: points || []};
 }
 
 function rowNode(alert, values) {
@@ -123,6 +127,24 @@ function whyNodes(alert) {
                         Number.isFinite(one.share) ? `${number.format(one.share * 100)} %` : "–"]))];
 }
 
+/* What a person says of it becomes a label for `weir tune`; a second press takes it back. */
+function markNodes({id, mark}) {
+  if (!mark) return [];
+  const button = (name, text) => {
+    const node = element("button", {type: "button", "aria-pressed": String(mark === name)}, text);
+    node.addEventListener("click", async () => {
+      node.disabled = true;
+      try {
+        await tell(`/api/feedback/${encodeURIComponent(id)}?mark=${mark === name ? "none" : name}`);
+      } finally {
+        window.dispatchEvent(new HashChangeEvent("hashchange")); // shows what is kept now
+      }
+    });
+    return node;
+  };
+  return [element("p", {class: "marks"}, "This alert was ", button("right", "right"), " ", button("noise", "noise"))];
+}
+
 function detailNodes(detail, values) {
   const {alert} = detail;
   return [
@@ -145,7 +167,7 @@ function detailNodes(detail, values) {
       ["Provisional", alert.provisional ? "made while a source was silent; may be corrected" : undefined],
       ["Episode", alert.episode]
     ]),
-    ...whyNodes(alert)
+    ...whyNodes(alert), ...markNodes(detail)
   ];
 }
 

@@ -130,6 +130,12 @@ export async function ask(path) {
   return {told, total: Number(answer.headers.get("X-Total-Count"))};
 }
 
+/* Asks the server to change something. */
+export async function tell(path) {
+  const answer = await fetch(path, {method: "POST", headers: {"X-Weir": "1"}, signal: AbortSignal.timeout(TIMEOUT_MS)});
+  if (!answer.ok) throw new Refused(answer.status, (await answer.json()).error || `${path}: ${answer.status}`);
+}
+
 /* Null when there is no such thing. */
 export async function askIfAny(path) {
   try {

@@ -151,7 +151,7 @@ def check_all(folder):
     names = [line.split()[0] for line in weir().splitlines() if not line.endswith("(--brokers)")]
     assert [*found, "all"] == names, (found.keys(), names)
     assert found["series"]["series"]["median"] == 500
-    for case, figure in [("decode", "ecs.rows_per_message"), ("clean", "all.cpu_us_per_event"), ("score", "ewma.cpu_ns_per_bucket"),
+    for case, figure in [("decode", "ecs.rows_per_message"), ("clean", "all.cpu_us_per_event"), ("score", "ewma.cpu_ns_per_bucket"), ("templates", "real.templates"),
                          ("aggregate", "keys_1000000.cpu_us_per_event"), ("hopping", "mean.close_cpu_ns_per_bucket"),
                          ("rules", "rules_10000.cpu_us_per_event"), ("encode", "event_in_bulk.cpu_us_per_document"),
                          ("bulk", "refused_0.megabytes_per_second"), ("workers", "cpu_ratio"), ("copy", "main.cpu_us_per_event")]:

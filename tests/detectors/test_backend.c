@@ -48,8 +48,25 @@ static struct bench warm(void)
     struct bench bench = fresh();
 
     for (unsigned i = 0; i < 20; i++)
-        assert_false(step(&bench, 0.5).opinion);
+        assert_false(step(&bench, i % 2 ? 0.5 : -0.5).opinion);
     return bench;
+}
+
+/* A series so old that its tail may claim one in `one_in` buckets, and in which everything up to 38 standard
+ * deviations was seen: what speaks is the tail alone. */
+static struct bench old(void)
+{
+    struct bench bench = warm();
+
+    bench.state.seen = 100000000;
+    for (unsigned i = 0; i < RECORDS; i++)
+        bench.state.ranges[i] = (struct backend_range){-40, 40};
+    return bench;
+}
+
+static double tail(double distance)
+{
+    return 2 * gsl_cdf_tdist_Q(distance, 6);
 }
 
 static void test_warm_up_is_20_values(void **state)
@@ -84,27 +101,46 @@ static void test_missing_value_leaves_the_state(void **state)
 
 static void test_probability_and_score(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
     struct signal up = step(&bench, 2.5), down;
 
-    assert_close(up.probability, 2 * gsl_cdf_tdist_Q(2.5, 6), 1e-12);
+    assert_close(up.probability, tail(2.5), 1e-9);
     assert_close(up.one_in, 1 / up.probability, 1e-12);
-    assert_close(up.score, -log10(up.probability) / (3 - log10(up.probability)), 1e-12);
     assert_int_equal(up.direction, DIRECTION_UP);
     assert_near(up.actual, 12.5, 0);
     assert_near(up.expected_low, 7, 1e-12);
     assert_near(up.expected_high, 13, 1e-12);
     assert_false(up.anomaly);
-    down = step(&bench, -2.5);
+    down = step(&bench, -2.6);
     assert_int_equal(down.direction, DIRECTION_DOWN);
-    assert_close(down.probability, up.probability, 1e-12);
-    assert_true(step(&bench, 0).score < 1e-9);
+    assert_close(down.probability, tail(2.6), 1e-9);
+    bench = old();
+    down = step(&bench, -9);
+    assert_close(down.score, -log10(tail(9)) / (3 - log10(tail(9))), 1e-9);
     assert_true(step(&bench, 38).score > 0.7);
+}
+
+/* What is no news scores by how unquiet the series lately was, below the score of any news, and fades. */
+static void test_score_of_quiet_buckets(void **state)
+{
+    struct bench bench = old();
+    double news, before, score;
+
+    assert_true(step(&bench, 0).score < 1e-9);
+    news = step(&bench, 12).score;
+    before = step(&bench, 0).score;
+    assert_true(before > 0.2 && before < 2.0 / 5.0 + 1e-9 && before < news);
+    for (unsigned i = 0; i < 200; i++) {
+        score = step(&bench, 0).score;
+        assert_true(score <= before);
+        before = score;
+    }
+    assert_true(score < 0.01);
 }
 
 static void test_direction(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
     struct signal signal;
     double factor;
 
@@ -112,14 +148,77 @@ static void test_direction(void **state)
     signal = step(&bench, -30);
     assert_false(signal.anomaly);
     assert_true(signal.score < 0.01);
-    factor = exp(bench.state.widening);
-    assert_close(step(&bench, 2).probability, gsl_cdf_tdist_Q(2 / factor, 6), 1e-12);
+    factor = exp(0.5 * (double)bench.state.widening);
+    assert_close(step(&bench, 2).probability, gsl_cdf_tdist_Q(2 / factor, 6), 1e-6);
     bench = warm();
     set(&bench, "direction", "down");
     assert_false(step(&bench, 30).anomaly);
     bench = warm();
     set(&bench, "direction", "down");
     assert_true(step(&bench, -30).anomaly);
+}
+
+/* In n values nothing can be seen that is rarer than one in n / 2, but for a record. */
+static void test_young_series_claims_no_rare_tail(void **state)
+{
+    struct bench bench = old();
+
+    bench.state.seen = 1999;
+    assert_close(step(&bench, 37).one_in, 1000, 1e-6);
+    assert_false(step(&bench, 37).anomaly);
+    bench = old();
+    bench.state.seen = 20000;
+    assert_true(step(&bench, 37).anomaly);
+}
+
+/* 3.06 + 5.4 log10(1 + m / 0.05) decades for a margin m of the range, less 5 / n for doubt: by hand. */
+static void test_record(void **state)
+{
+    struct bench bench = old();
+    struct opinion opinion = {.residual = 2.5, .low = 7, .high = 13, .channel = "band"};
+    struct signal signal;
+
+    /* the origin is 9.5, so 40 above it is 49.5; a fifth of the range of 80 more is 65.5 */
+    backend_judge(&bench.settings, &bench.state, MINUTE_US, bench.now_us + MINUTE_US, 65.5, &opinion,
+                  &signal);
+    assert_close(-log10(signal.probability), 3.06 + 5.4 * log10(1 + 0.2 / 0.05), 1e-6);
+    assert_string_equal(signal.channel, "record");
+    assert_true(signal.anomaly && signal.episode_start);
+    /* it is known now: the same value again is none */
+    backend_judge(&bench.settings, &bench.state, MINUTE_US, bench.now_us + 2 * MINUTE_US, 65.5, &opinion,
+                  &signal);
+    assert_string_equal(signal.channel, "band");
+    assert_close(signal.probability, tail(2.5), 1e-6);
+}
+
+/* A first value beyond all others, but within the detector's band, is no record that counts. */
+static void test_record_within_the_band(void **state)
+{
+    struct bench bench = warm();
+
+    assert_false(step(&bench, 0.7).anomaly);
+    assert_false(step(&bench, -0.8).anomaly);
+}
+
+/* The bar of a budget: so many a day at first, half a decade more after each episode, and down again. */
+static void test_alerts_per_day(void **state)
+{
+    struct bench bench = old();
+    unsigned episodes = 0;
+
+    set(&bench, "alerts_per_day", "2");
+    assert_false(step(&bench, gsl_cdf_tdist_Qinv(0.5 / 720 * 1.01, 6)).anomaly);
+    bench = old();
+    set(&bench, "alerts_per_day", "2");
+    set(&bench, "rest", "0");
+    assert_true(step(&bench, gsl_cdf_tdist_Qinv(0.5 / 720 * 0.99, 6)).anomaly);
+    assert_near((double)bench.state.budget, 0.5, 1e-6);
+    for (unsigned i = 0; i < 720; i++)
+        step(&bench, 0);
+    assert_near((double)bench.state.budget, 0, 1e-3);
+    for (unsigned i = 0; i < 14400; i++) /* ten days, an outlier every half hour */
+        episodes += step(&bench, i % 30 == 0 ? 9 : 0.1).episode_start;
+    assert_in_range(episodes, 1, 25);
 }
 
 static void test_episode_opens_and_closes(void **state)
@@ -136,44 +235,44 @@ static void test_episode_opens_and_closes(void **state)
     assert_int_equal(bench.state.in_episode, 0);
 }
 
+/* After an episode the next must be rarer than what is left of the memory of it, which halves in an hour. */
 static void test_rest_after_an_episode(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
 
     assert_true(step(&bench, 20).episode_start);
     step(&bench, 0);
-    /* the default rest is ten minutes, from the end of the last anomalous bucket */
-    for (unsigned i = 2; i <= 10; i++)
-        assert_false(step(&bench, 38).anomaly);
-    bench.state.widening = 0;
-    assert_true(step(&bench, 38).episode_start);
+    assert_false(step(&bench, 15).anomaly);
+    assert_true(step(&bench, 25).episode_start);
+    for (unsigned i = 0; i < 60; i++)
+        step(&bench, 0);
+    assert_true(step(&bench, 15).episode_start);
     set(&bench, "rest", "0");
     step(&bench, 0);
-    bench.state.widening = 0;
-    assert_true(step(&bench, 38).episode_start);
+    assert_true(step(&bench, 24).episode_start);
 }
 
-static void test_rest_is_at_least_five_buckets(void **state)
+static void test_rest_is_at_least_sixty_buckets(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
+    float before;
 
     set(&bench, "rest", "1s");
-    assert_true(step(&bench, 20).episode_start);
-    step(&bench, 0);
-    for (unsigned i = 2; i <= 5; i++)
-        assert_false(step(&bench, 38).anomaly);
-    bench.state.widening = 0;
-    assert_true(step(&bench, 38).episode_start);
+    step(&bench, 20);
+    before = bench.state.memory;
+    for (unsigned i = 0; i < 60; i++)
+        step(&bench, 0);
+    assert_near((double)bench.state.memory, (double)before / 2, 1e-3);
 }
 
 static void test_long_silence_ends_the_episode(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
 
     assert_true(step(&bench, 20).episode_start);
     bench.now_us += 5 * MINUTE_US;
     assert_false(step(&bench, 20).episode_start);
-    bench.now_us += 60 * MINUTE_US;
+    bench.now_us += 61 * MINUTE_US;
     assert_true(step(&bench, 20).episode_start);
 }
 
@@ -183,7 +282,7 @@ static void test_rest_before_1970(void **state)
 
     bench.now_us = -1000 * MINUTE_US;
     for (unsigned i = 0; i < 20; i++)
-        step(&bench, 0.5);
+        step(&bench, i % 2 ? 0.5 : -0.5);
     assert_true(step(&bench, 20).episode_start);
 }
 
@@ -212,12 +311,12 @@ static void test_least_effect(void **state)
 
 static void test_one_in(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
     double quantile = gsl_cdf_tdist_Qinv(0.5e-3, 6);
 
     set(&bench, "one_in", "1000");
     assert_false(step(&bench, quantile * 0.999).anomaly);
-    bench = warm();
+    bench = old();
     set(&bench, "one_in", "1000");
     assert_true(step(&bench, quantile * 1.001).anomaly);
 }
@@ -243,11 +342,11 @@ static void test_widening_calms_a_loud_detector(void **state)
 /* One long episode is one piece of evidence, not hundreds. */
 static void test_episode_does_not_blind(void **state)
 {
-    struct bench bench = warm();
+    struct bench bench = old();
 
     for (unsigned i = 0; i < 500; i++)
         assert_true(step(&bench, 30).anomaly);
-    assert_true(bench.state.widening < 0.3);
+    assert_true(bench.state.widening < 0.3f);
 }
 
 static void test_quiet_series_are_not_narrowed(void **state)
@@ -256,7 +355,7 @@ static void test_quiet_series_are_not_narrowed(void **state)
 
     for (unsigned i = 0; i < 5000; i++)
         step(&bench, 0.001);
-    assert_near(bench.state.widening, 0, 0);
+    assert_near((double)bench.state.widening, 0, 0);
 }
 
 static void test_certain_needs_no_warm_up(void **state)
@@ -270,7 +369,7 @@ static void test_certain_needs_no_warm_up(void **state)
     assert_true(signal.opinion && signal.anomaly && signal.episode_start);
     assert_true(isnan(signal.expected_low));
     assert_near(signal.expected_high, 5, 0);
-    assert_near(bench.state.widening, 0, 0);
+    assert_near((double)bench.state.widening, 0, 0);
     set(&bench, "min_effect", "2");
     bench.state = (struct backend_state){0};
     backend_judge(&bench.settings, &bench.state, MINUTE_US, 1, 6, &opinion, &signal);
@@ -288,7 +387,8 @@ static void test_settings_have_ranges(void **state)
     struct error error;
 
     assert_near(bench.settings.one_in, 10000, 0);
-    assert_int_equal(bench.settings.rest_us, 10 * MINUTE_US);
+    assert_int_equal(bench.settings.rest_us, 60 * MINUTE_US);
+    assert_near(bench.settings.alerts_per_day, 0, 0);
     assert_true(isnan(bench.settings.min_value));
     for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(option_assign(backend_options, backend_option_count, &bench.settings, wrong[i][0],
@@ -303,12 +403,13 @@ static void test_the_tail_is_students(void **state)
         .one_in = 1e6, .direction = BACKEND_UP, .warm_up_us = 1, .min_value = NAN};
 
     for (double distance = -38; distance <= 38; distance += 0.0137) {
-        struct backend_state backend = {.seen = 1};
+        struct backend_state backend = {.seen = UINT32_MAX,
+                                        .ranges = {{-100, 100}, {-100, 100}, {-100, 100}}};
         struct opinion opinion = {.residual = distance, .low = 0, .high = 1};
         struct signal signal;
 
         backend_judge(&settings, &backend, 1000, 1000, 1, &opinion, &signal);
-        assert_close(signal.probability, gsl_cdf_tdist_Q(distance, 6), 1e-12);
+        assert_close(signal.probability, gsl_cdf_tdist_Q(distance, 6), 1e-9);
     }
 }
 
@@ -323,7 +424,12 @@ int main(void)
         cmocka_unit_test(test_direction),
         cmocka_unit_test(test_episode_opens_and_closes),
         cmocka_unit_test(test_rest_after_an_episode),
-        cmocka_unit_test(test_rest_is_at_least_five_buckets),
+        cmocka_unit_test(test_rest_is_at_least_sixty_buckets),
+        cmocka_unit_test(test_score_of_quiet_buckets),
+        cmocka_unit_test(test_young_series_claims_no_rare_tail),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_record_within_the_band),
+        cmocka_unit_test(test_alerts_per_day),
         cmocka_unit_test(test_long_silence_ends_the_episode),
         cmocka_unit_test(test_rest_before_1970),
         cmocka_unit_test(test_least_effect),

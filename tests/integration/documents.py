@@ -100,6 +100,7 @@ def configuration(folder, url, port):
             {"name": "tasks_seen", "of": "task", "by": ["namespace"], "every": "5m", "statistics": ["distinct"]}],
         "detectors": [{"name": "slow_task", "type": "ewma", "measure": "task_duration", "statistic": "mean", "half_life": "10m",
                        "warm_up": "8m", "direction": "up", "one_in": 200, "min_effect_percent": 50}],
+        "watch": False,
         "rules": [{"name": "task_failed", "on": "run", "when": 'task != "" && state == "failed"', "by": ["workflow", "task"],
                    "kind": "failure", "keep_firing_for": "2m",
                    "annotations": {"summary": "{{error}}", "runbook": "https://runbooks.example/failed"}}],

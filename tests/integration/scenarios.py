@@ -475,6 +475,7 @@ def recorded(bench):
     bench.kafka.produce(name, messages)
     configuration = bench.configuration(name, name, 2)
     folder = os.path.join(bench.folder, name)
+    configuration["watch"] = False
     configuration["rules"] = [{"name": "busy", "on": "bucket", "measure": "value", "when": "count >= 6"},
                               {"name": "failed", "on": "run", "when": 'state == "failed"', "by": ["workflow", "task"]}]
     configuration["sinks"] = [{"name": "told", "type": "file", "path": os.path.join(folder, "told.jsonl"), "send": ["alerts"]}]

@@ -13,7 +13,7 @@ static const char yaml[] =
     "sources: [{name: orders, type: file, path: in.jsonl, format: rows}]\n"
     "formats: [{name: rows, type: fields, map: {time: {path: t, unit: ms}, workflow: w, value: v}}]\n"
     "measures: [{name: load, of: value, statistics: [count, mean], by: [workflow], every: 1m}]\n"
-    "detectors: [{name: odd, type: zscore, measure: load, statistic: mean}]\n"
+    "detectors: [{name: odd, type: zscore, measure: load, statistic: mean, one_in: 700}]\n"
     "rules: [{name: many, on: bucket, measure: load, when: 'count > 3'}, {name: one, on: event, when: "
     "'true'}]\n"
     "sinks: [{name: lines, type: file, path: out.jsonl, send: [alerts]}, {name: out, type: stdout, send: "
@@ -196,13 +196,18 @@ static void a_store_that_takes_nothing_says_why(void **state)
     keeper_free(world->shared.checkpoint.keeper);
 }
 
-static void rules_on_buckets_name_their_measure(void **state)
+static void rules_tell_what_decides(void **state)
 {
     struct world *world = *state;
 
     health_write_rules(world->plan, &world->out);
-    assert_said(&world->out, "[{\"name\":\"odd\",\"measure\":\"load\",\"statistic\":\"mean\"},"
-                             "{\"name\":\"many\",\"measure\":\"load\"}]");
+    assert_said(&world->out,
+                "[{\"name\":\"odd\",\"measure\":\"load\",\"statistic\":\"mean\",\"type\":\"zscore\","
+                "\"settings\":{");
+    assert_said(&world->out, "\"direction\":\"both\"");
+    assert_said(&world->out, "\"one_in\":\"700\"");
+    assert_said(&world->out, "{\"name\":\"many\",\"measure\":\"load\",\"when\":\"count > 3\"},"
+                             "{\"name\":\"one\",\"when\":\"true\"}]");
 }
 
 static void a_run_tells_of_its_partitions_and_dead_letters(void **state)
@@ -236,7 +241,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(being_behind_is_said_only_with_messages_waiting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_store_that_takes_nothing_says_why, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(rules_on_buckets_name_their_measure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rules_tell_what_decides, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_tells_of_its_partitions_and_dead_letters, set_up, tear_down),
     };
 

@@ -165,7 +165,7 @@ static void test_outside(void **state)
 static void test_links(void **state)
 {
     struct plan *plan =
-        plan_of(BASE "measures:\n- {name: a, by: [workflow], every: 10s, window: 25s}\n"
+        plan_of(BASE "watch: false\nmeasures:\n- {name: a, by: [workflow], every: 10s, window: 25s}\n"
                      "- {name: b, of: duration_ms, by: [workflow], every: 10s, window: 25s}\n"
                      "- {name: c, of: host, by: [labels.team], on: run}\n"
                      "detectors: [{name: d, type: zscore, measure: b}]\n"

@@ -66,6 +66,12 @@ found.detail = texts(".detail")[0];
 found.lines = texts(".lines tbody tr");
 found.shaded = all("svg .episode").length;
 found.links = all(".links a").map((node) => node.getAttribute("href"));
+const press = async (name) => {
+  all(".marks button").find((node) => node.innerText === name).click();
+  await wait(1500);
+  return all(".marks button").filter((node) => node.ariaPressed === "true").map((node) => node.innerText);
+};
+found.marks = [await press("noise"), await press("right"), await press("right")];
 found.script = document.querySelectorAll("main script, main img, main b b").length;
 history.back();
 await wait(800);
@@ -204,6 +210,9 @@ class Visited(http.server.BaseHTTPRequestHandler):
     """Passes requests on to the server and adds a visit to page.js; the page's policy lets nothing else in. /test/WORD is
     said to the sample; after `gone` no request is answered, until `again`."""
 
+    def do_POST(self):
+        self.do_GET()
+
     def do_GET(self):
         proxy = self.server
         if self.path.startswith("/test/"):
@@ -214,7 +223,9 @@ class Visited(http.server.BaseHTTPRequestHandler):
         if proxy.gone:
             return self.connection.close()
         try:
-            with urllib.request.urlopen(proxy.sample.address + self.path[1:], timeout=10) as answer:
+            meant = {"X-Weir": self.headers["X-Weir"]} if self.headers["X-Weir"] else {}
+            request = urllib.request.Request(proxy.sample.address + self.path[1:], headers=meant, method=self.command)
+            with urllib.request.urlopen(request, timeout=10) as answer:
                 status, headers, body = answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             status, headers, body = error.code, error.headers, error.read()
@@ -297,6 +308,7 @@ class Page(unittest.TestCase):
             self.assertEqual(found["shaded"], 1, "the episode stands out in the chart of its measure")
             self.assertEqual(found["links"][:2], ["#runs?id=00000005000000000000000000000002",
                                                   "#measures?id=00000008000000000000000000000001"])
+            self.assertEqual(found["marks"], [["noise"], ["right"], []], "a second press takes the mark back")
             self.assertEqual((found["script"], found["back"]), (0, "#alerts"))
             self.assertTrue(found["focus"], "a refresh leaves the focus where it is")
 

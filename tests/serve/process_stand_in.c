@@ -108,3 +108,8 @@ struct dead_letters *process_dead_letters(struct process *process)
 {
     return process->dead_letters;
 }
+
+struct feedback *process_feedback(struct process *process)
+{
+    return process->feedback;
+}

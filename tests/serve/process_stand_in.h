@@ -10,4 +10,5 @@ struct process {
     const char *name;
     const char *cluster, *problems; /* of /api/health: JSON; NULL: no cluster, nothing wrong */
     struct dead_letters *dead_letters;
+    struct feedback *feedback;
 };

@@ -3,6 +3,7 @@
  * letters; `empty` leaves all empty; `cluster` is one process of several; `flood`: no
  * watermark yet, and many alerts newer than an open one. Times end at 2026-11-21T10:00Z. */
 #include "pipeline/dead_letters.h"
+#include "pipeline/feedback.h"
 #include "serve/server.h"
 #include "tests/serve/process_stand_in.h"
 
@@ -306,7 +307,8 @@ int main(int argc, char **argv)
     struct error error;
     char address[64];
 
-    if (argc < 2 || dead_letters_open(argv[1], &(struct store_options){0}, &process.dead_letters, &error))
+    if (argc < 2 || dead_letters_open(argv[1], &(struct store_options){0}, &process.dead_letters, &error) ||
+        feedback_open(argv[1], &(struct store_options){0}, &process.feedback, &error))
         return 2;
     if (!empty) {
         buffer_init(&sample.line, 1 << 16);
@@ -332,5 +334,6 @@ int main(int argc, char **argv)
     server_stop(server);
     view_free(sample.view);
     dead_letters_close(process.dead_letters);
+    feedback_close(process.feedback);
     return 0;
 }

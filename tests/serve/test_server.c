@@ -1,5 +1,6 @@
 /* Real requests with libcurl: every route, what is refused, and many at a time while the view is written. */
 #include "pipeline/dead_letters.h"
+#include "pipeline/feedback.h"
 #include "serve/server.h"
 #include "tests/serve/process_stand_in.h"
 
@@ -185,6 +186,8 @@ static int set_up(void **state)
     assert_int_equal(
         dead_letters_open(world->store, &(struct store_options){0}, &world->process.dead_letters, &error),
         STATUS_OK);
+    assert_int_equal(
+        feedback_open(world->store, &(struct store_options){0}, &world->process.feedback, &error), STATUS_OK);
     put_letters(world);
     world->view = view_new();
     put_of_series(world->view, DOC_BUCKET, 7, point);
@@ -207,6 +210,7 @@ static int tear_down(void **state)
     server_stop(world->server);
     view_free(world->view);
     dead_letters_close(world->process.dead_letters);
+    feedback_close(world->process.feedback);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         char path[80];
 
@@ -360,6 +364,56 @@ static void an_alert_has_its_lines(void **state)
     yajl_tree_free(list);
     yajl_tree_free(fetch_json(world, "api/alerts/0123456789abcdeffedcba9876543211", 404));
     yajl_tree_free(fetch_json(world, "api/alerts/x", 404));
+}
+
+static void mark(const struct world *world, const char *path, const char *header, long status)
+{
+    const struct ask ask = {.method = "POST", .header = header};
+
+    free(fetch(world, path, &ask, status, "application/json"));
+}
+
+#define EPISODE "0123456789abcdeffedcba9876543210"
+
+/* Marked only on purpose, replaced, taken back; what is right is a label, of what has no mark nothing is
+ * known. */
+static void alerts_are_marked(void **state)
+{
+    static const char line[] =
+        "{\"episode\":\"" EPISODE
+        "\",\"at\":\"2026-01-01T02:00:00.000Z\",\"starts_at\":\"2026-01-01T01:00:00.000Z\","
+        "\"rule\":\"slow\",\"kind\":\"metric\",\"target\":\"w\"}";
+    struct world *world = *state;
+    char *labels;
+
+    view_put(
+        world->view,
+        &(struct view_line){.kind = DOC_ALERT, .group = series, .time_us = INT64_MAX, .text = span_of(line)});
+    mark(world, "api/feedback/" EPISODE "?mark=right", NULL, 403);
+    mark(world, "api/feedback/" EPISODE "?mark=wrong", "X-Weir: 1", 400);
+    mark(world, "api/feedback/" EPISODE, "X-Weir: 1", 400);
+    mark(world, "api/feedback/11111111111111111111111111111111?mark=right", "X-Weir: 1", 404);
+    mark(world, "api/feedback/x?mark=right", "X-Weir: 1", 404);
+    labels = fetch(world, "api/labels", NULL, 200, "application/x-ndjson");
+    assert_non_null(
+        strstr(labels, "\"target\":\"w\",\"kind\":\"metric\",\"rule\":\"slow\",\"ignore\":true}"));
+    free(labels);
+    mark(world, "api/feedback/" EPISODE "?mark=noise", "X-Weir: 1", 200);
+    labels = fetch(world, "api/labels", NULL, 200, "application/x-ndjson");
+    assert_null(strstr(labels, "\"target\":\"w\""));
+    free(labels);
+    mark(world, "api/feedback/" EPISODE "?mark=right", "X-Weir: 1", 200);
+    labels = fetch(world, "api/labels", NULL, 200, "application/x-ndjson");
+    assert_non_null(strstr(labels, "\"target\":\"w\",\"kind\":\"metric\",\"rule\":\"slow\"}"));
+    free(labels);
+    yajl_val marks = fetch_json(world, "api/feedback", 200);
+    assert_int_equal(YAJL_GET_ARRAY(marks)->len, 1);
+    assert_string_equal(text_at(YAJL_GET_ARRAY(marks)->values[0], "mark"), "right");
+    yajl_tree_free(marks);
+    mark(world, "api/feedback/" EPISODE "?mark=none", "X-Weir: 1", 200);
+    marks = fetch_json(world, "api/feedback", 200);
+    assert_int_equal(YAJL_GET_ARRAY(marks)->len, 0);
+    yajl_tree_free(marks);
 }
 
 static void health_and_rules_are_those_of_the_process(void **state)
@@ -648,6 +702,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_limit_out_of_range_is_refused_with_the_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_are_filtered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_alert_has_its_lines, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(alerts_are_marked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(health_and_rules_are_those_of_the_process, set_up, tear_down),
         cmocka_unit_test_setup_teardown(during_a_reload_some_is_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(series_and_their_points, set_up, tear_down),

@@ -2,23 +2,16 @@
 #include "tests/simulation/reference_internal.h"
 
 #include "base/memory.h"
+#include "pipeline/watch_level.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    KNOWN = 5,
-    LAST = 50,
-    SLOW = 3,
-    LATE = 3,
-    PAUSES = 5,
-    HEARD = 10,
-    BEATS = 10,
-    EXCESS_S = 2,
-    PAUSE_S = 300,
-    BEAT_S = 30
-};
+enum { LAST = 50, PAUSES = 5, HEARD = 10, BEATS = 10, PAUSE_S = 300, BEAT_S = 30 };
+static const double slow = 2, excess_s = 1, late = 1.1, late_s = 30, regular = 4, share = .01, lone_a_day = 1,
+                    of_durations = .2, of_intervals = .02;
 
 void reference_beat(struct reference *reference, const struct good *row, const char *name)
 {
@@ -52,7 +45,8 @@ struct listening { /* to one source or host */
     int64_t last_us, longest_us, due_us, away_us;
     unsigned count;
     double mean_us;
-    bool away;
+    int64_t offline_us;
+    bool away, offline;
 };
 
 static int64_t beat_due(const char *name, const struct listening *now)
@@ -69,7 +63,7 @@ static void take_beat(struct listening *now, const struct beat *beat)
 {
     int64_t interval_us = now->last_us ? beat->order_us - now->last_us : 0;
 
-    if (interval_us > 0 && !now->away) {
+    if (interval_us > 0 && !now->away && !now->offline) {
         if (interval_us > now->longest_us)
             now->longest_us = interval_us;
         now->count++;
@@ -91,14 +85,16 @@ static void watch_beats(struct reference *reference, const char *name, const cha
             reference_condition(reference, rule, workflow, now.due_us, true);
             now.away = true;
             now.away_us = now.due_us;
+            now.due_us = INT64_MAX;
         }
-        now.due_us = INT64_MAX;
         if (beat->is_offline) {
-            reference_condition(reference, rule, workflow, beat->order_us, true);
-            now.away = true;
-            now.away_us = beat->order_us;
+            now.offline = true;
+            now.offline_us = beat->order_us;
+            now.due_us = now.away ? INT64_MAX : beat->order_us + BEAT_S * SIM_SECOND_US;
             continue;
         }
+        if (now.offline && beat->order_us - SIM_SECOND_US < now.offline_us)
+            continue;
         take_beat(&now, beat);
         if (now.away && name[0] && beat->order_us - SIM_SECOND_US < now.away_us)
             continue;
@@ -106,7 +102,7 @@ static void watch_beats(struct reference *reference, const char *name, const cha
             reference_condition(reference, rule, workflow, beat->order_us, false);
             now.away_us = beat->order_us;
         }
-        now.away = false;
+        now.away = now.offline = false;
         now.last_us = beat->order_us;
         now.due_us = beat_due(name, &now);
     }
@@ -123,10 +119,10 @@ struct attempt {
 struct task {
     struct attempt *attempts;
     size_t attempt_count;
-    unsigned count, overdue;
-    double mean_us;
-    int64_t longest_us;
-    bool slow, failed;
+    unsigned overdue;
+    struct watch_level durations;
+    struct watch_rate failures;
+    bool slow, failed, failing;
 };
 
 static struct id128 id_of_run(const struct reference *reference, const struct row *row)
@@ -141,17 +137,18 @@ static struct id128 id_of_run(const struct reference *reference, const struct ro
 
 static int64_t too_long(const struct task *task)
 {
-    int64_t far_us = LATE * task->longest_us, least_us = task->longest_us + EXCESS_S * SIM_SECOND_US;
+    double usual_s = watch_level_usual(&task->durations),
+           longest_s = fmax(watch_level_limit(&task->durations, of_durations), slow * usual_s);
 
-    return far_us < least_us ? least_us : far_us;
+    return (int64_t)(SIM_SECOND_US * fmax(longest_s, usual_s + excess_s));
 }
 
 static int64_t attempt_due(const struct task *task, const struct attempt *attempt, int64_t now_us)
 {
     int64_t run_us = now_us - attempt->since_us;
 
-    if (task->count < KNOWN)
-        return now_us + (run_us > EXCESS_S * SIM_SECOND_US ? run_us : EXCESS_S * SIM_SECOND_US);
+    if (!watch_level_known(&task->durations))
+        return now_us + (run_us > 2 * SIM_SECOND_US ? run_us : 2 * SIM_SECOND_US);
     return attempt->since_us + too_long(task);
 }
 
@@ -196,21 +193,40 @@ static void end_attempt(struct reference *reference, unsigned workflow, struct t
 static void learn_success(struct reference *reference, unsigned workflow, struct task *task,
                           const struct good *word)
 {
-    double run_us = (double)(word->time_us - word->started_us) / 1000.0 * 1000;
-    bool slow = task->count >= KNOWN && run_us > SLOW * task->mean_us &&
-                run_us > task->mean_us + (double)(EXCESS_S * SIM_SECOND_US);
+    double run_s = (double)(word->time_us - word->started_us) / 1000.0 / 1000,
+           usual_s = watch_level_usual(&task->durations);
 
     if (word->time_us < word->started_us)
         return;
-    if (slow || task->slow)
-        reference_condition(reference, RULE_SLOW, workflow, word->order_us, slow);
-    task->slow = slow;
-    if (task->count >= KNOWN && run_us > (double)too_long(task))
-        run_us = (double)too_long(task);
-    task->count++;
-    task->mean_us += (run_us - task->mean_us) / (task->count < LAST ? task->count : LAST);
-    if (run_us > (double)task->longest_us)
-        task->longest_us = (int64_t)run_us;
+    bool is_high = watch_level_add(&task->durations, of_durations, run_s, word->order_us) > 0,
+         is_slow = is_high && run_s > slow * usual_s && run_s > usual_s + excess_s;
+    if (is_slow || task->slow)
+        reference_condition(reference, RULE_SLOW, workflow, word->order_us, is_slow);
+    task->slow = is_slow;
+}
+
+/* The rate is as it was before the word. */
+static void take_failure(struct reference *reference, unsigned workflow, struct task *task,
+                         const struct good *word)
+{
+    double lone = watch_pace_day(&task->failures.pace) * watch_rate_usual(&task->failures, share);
+    bool has_failed = word->row->state == STATE_FAILED;
+
+    if (has_failed && (task->failed || task->failures.pace.count == 0 || lone < lone_a_day)) {
+        reference_condition(reference, RULE_FAILURE, workflow, word->order_us, true);
+        task->failed = true;
+    } else if (!has_failed && task->failed) {
+        reference_condition(reference, RULE_FAILURE, workflow, word->order_us, false);
+        task->failed = false;
+    }
+    bool is_high = watch_rate_add(&task->failures, has_failed, share, word->order_us);
+    if (is_high && has_failed) {
+        reference_condition(reference, RULE_FAILING, workflow, word->order_us, true);
+        task->failing = true;
+    } else if (task->failing && task->failures.sum == 0) {
+        reference_condition(reference, RULE_FAILING, workflow, word->order_us, false);
+        task->failing = false;
+    }
 }
 
 static void apply_word(struct reference *reference, unsigned workflow, struct task *task,
@@ -219,10 +235,8 @@ static void apply_word(struct reference *reference, unsigned workflow, struct ta
     enum run_state state = word->row->state;
 
     end_attempt(reference, workflow, task, word);
-    if (state == STATE_FAILED || (state == STATE_SUCCESS && task->failed))
-        reference_condition(reference, RULE_FAILURE, workflow, word->order_us, state == STATE_FAILED);
     if (state == STATE_FAILED || state == STATE_SUCCESS)
-        task->failed = state == STATE_FAILED;
+        take_failure(reference, workflow, task, word);
     if (state == STATE_SUCCESS)
         learn_success(reference, workflow, task, word);
     if (state == STATE_RUNNING) {
@@ -235,10 +249,12 @@ static void apply_word(struct reference *reference, unsigned workflow, struct ta
     }
 }
 
-/* Rank of what a transition says to the watch: started, failed, succeeded. */
+/* Rank of what a transition says to the watch: queued, started, failed, succeeded. */
 static int word_rank(const struct good *word)
 {
-    return word->row->state == STATE_RUNNING ? 0 : word->row->state == STATE_FAILED ? 1 : 2;
+    enum run_state state = word->row->state;
+
+    return state == STATE_QUEUED ? 0 : state == STATE_RUNNING ? 1 : state == STATE_FAILED ? 2 : 3;
 }
 
 struct word {
@@ -260,27 +276,104 @@ static int compare_words(const void *left, const void *right)
     return ((int64_t)a->id.high > (int64_t)b->id.high) - ((int64_t)a->id.high < (int64_t)b->id.high);
 }
 
-static void watch_task(struct reference *reference, unsigned workflow)
+static void watch_task(struct reference *reference, unsigned workflow, const struct word *words, size_t count)
 {
-    struct word *words = memory_new((reference->transition_count + 1) * sizeof *words);
-    struct task task = {.attempts = memory_new((reference->transition_count + 1) * sizeof *task.attempts)};
-    size_t count = 0;
+    struct task task = {.attempts = memory_new((count + 1) * sizeof *task.attempts)};
 
-    for (size_t i = 0; i < reference->transition_count; i++) {
-        const struct good *row = &reference->transitions[i];
-
-        if (strcmp(row->row->workflow, reference->workflows[workflow]) == 0 &&
-            row->row->state != STATE_QUEUED)
-            words[count++] = (struct word){row, id_of_run(reference, row->row)};
-    }
-    if (count)
-        qsort(words, count, sizeof *words, compare_words);
     for (size_t i = 0; i < count; i++) {
+        if (words[i].row->row->state == STATE_QUEUED)
+            continue;
         look_before(reference, workflow, &task, words[i].row->order_us);
         apply_word(reference, workflow, &task, words[i].row);
     }
     look_before(reference, workflow, &task, INT64_MAX);
     free(task.attempts);
+}
+
+static int64_t missing_due(const struct watch_level *intervals, int64_t last_us)
+{
+    double usual_s = watch_level_usual(intervals), limit_s = watch_level_limit(intervals, of_intervals);
+
+    if (!watch_level_known(intervals) || limit_s > regular * usual_s)
+        return INT64_MAX;
+    limit_s = fmax(limit_s, fmax(late * usual_s, usual_s + late_s));
+    return last_us + (int64_t)(limit_s * SIM_SECOND_US);
+}
+
+static void watch_starts(struct reference *reference, unsigned workflow, const struct word *words,
+                         size_t count)
+{
+    struct watch_level intervals = {0};
+    int64_t last_us = 0, due_us = INT64_MAX;
+    bool missing = false;
+
+    for (size_t i = 0; i <= count; i++) {
+        const struct good *row = i < count ? words[i].row : NULL;
+
+        if (row && row->row->state != STATE_RUNNING)
+            continue;
+        if (due_us < (row ? row->order_us : INT64_MAX) && comes(reference, due_us)) {
+            reference_condition(reference, RULE_MISSING, workflow, due_us, true);
+            missing = true;
+        }
+        if (!row)
+            return;
+        if (last_us && row->order_us > last_us)
+            watch_level_add(&intervals, of_intervals, (double)(row->order_us - last_us) / SIM_SECOND_US,
+                            row->order_us);
+        if (row->order_us > last_us)
+            last_us = row->order_us;
+        if (missing)
+            reference_condition(reference, RULE_MISSING, workflow, row->order_us, false);
+        missing = false;
+        due_us = missing_due(&intervals, last_us);
+    }
+}
+
+static void watch_arrivals(struct reference *reference, unsigned workflow, const struct word *words,
+                           size_t count)
+{
+    struct watch_flow flow = {0};
+    int64_t due_us = INT64_MAX;
+    bool told = false;
+
+    for (size_t i = 0; i <= count;) {
+        const struct good *row = i < count ? words[i].row : NULL;
+        bool is_due = due_us < (row ? row->order_us : INT64_MAX);
+
+        if (!is_due && row && (row->version > 0 || word_rank(row) > 1)) {
+            i++;
+            continue;
+        }
+        if ((is_due && !comes(reference, due_us)) || (!is_due && !row))
+            return;
+        int64_t now_us = is_due ? due_us : row->order_us;
+        int verdict = watch_flow_add(&flow, !is_due, now_us);
+        if ((verdict && !told) || (!verdict && told && flow.up <= 0 && flow.down <= 0)) {
+            told = verdict;
+            reference_condition(reference, RULE_VOLUME, workflow, now_us, told);
+        }
+        due_us = told ? INT64_MAX : watch_flow_due(&flow);
+        i += !is_due;
+    }
+}
+
+static void watch_workflow(struct reference *reference, unsigned workflow)
+{
+    struct word *words = memory_new((reference->transition_count + 1) * sizeof *words);
+    size_t count = 0;
+
+    for (size_t i = 0; i < reference->transition_count; i++) {
+        const struct good *row = &reference->transitions[i];
+
+        if (strcmp(row->row->workflow, reference->workflows[workflow]) == 0)
+            words[count++] = (struct word){row, id_of_run(reference, row->row)};
+    }
+    if (count)
+        qsort(words, count, sizeof *words, compare_words);
+    watch_task(reference, workflow, words, count);
+    watch_starts(reference, workflow, words, count);
+    watch_arrivals(reference, workflow, words, count);
     free(words);
 }
 
@@ -289,7 +382,7 @@ void reference_watch(struct reference *reference)
     unsigned workflows = reference->workflow_count;
 
     for (unsigned w = 0; w < workflows; w++)
-        watch_task(reference, w);
+        watch_workflow(reference, w);
     if (reference->beat_count)
         qsort(reference->beats, reference->beat_count, sizeof *reference->beats, compare_beats);
     watch_beats(reference, "", "source:events");

@@ -40,6 +40,8 @@ static void takes_marks_of_its_rule(void **state)
     snprintf(line, sizeof line, mark, "d");
     assert_int_equal(labels_add(&labels, span_of(line), "d", &error), STATUS_OK);
     assert_int_equal(labels.count, 1);
+    assert_int_equal(labels.items[0].start_us, -5 * MINUTE_US); /* a better detector may be earlier */
+    assert_int_equal(labels.items[0].end_us, 1000000);
     labels_free(&labels);
 }
 
