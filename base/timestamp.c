@@ -94,7 +94,7 @@ int64_t days_from_civil(int64_t year, int month, int day)
 /* In 32-bit multiplications and shifts instead of divisions by the length of an era, a century and a year
  * (C. Neri, L. Schneider, "Euclidean affine functions and their application to calendar algorithms", 2023;
  * their names). The days are within TIME_MIN_US to TIME_MAX_US. */
-static void civil_from_days(int64_t days, int *ret_year, int *ret_month, int *ret_day)
+void days_to_civil(int64_t days, int *ret_year, int *ret_month, int *ret_day)
 {
     assert(days >= TIME_MIN_US / DAY_US && days <= TIME_MAX_US / DAY_US);
     uint32_t n_1 = 4 * (uint32_t)(days + 719468) + 3, century = n_1 / 146097;
@@ -223,7 +223,7 @@ static bool in_nearest_year(int month, int day, int64_t time_of_day_us, int64_t 
 
     if (reference_us == TIME_NONE || !in_range(reference_us))
         return false;
-    civil_from_days(floor_div(reference_us, DAY_US), &reference_year, &reference_month, &reference_day);
+    days_to_civil(floor_div(reference_us, DAY_US), &reference_year, &reference_month, &reference_day);
     for (int year = reference_year - 1; year <= reference_year + 1; year++) {
         if (day < 1 || day > days_in_month(year, month))
             continue;
@@ -610,7 +610,7 @@ size_t time_format(int64_t time_us, char ret_text[TIME_TEXT_SIZE])
     int64_t kept_us = into_range(time_us), days = floor_div(kept_us, DAY_US);
     unsigned of_day_ms = (unsigned)((kept_us - days * DAY_US) / 1000), of_day_s = of_day_ms / 1000;
 
-    civil_from_days(days, &year, &month, &day);
+    days_to_civil(days, &year, &month, &day);
     memcpy(ret_text, "0000-00-00T00:00:00.000Z", TIME_TEXT_SIZE);
     put_year(ret_text, year);
     digits_put_two(ret_text + 5, (unsigned)month);
@@ -627,7 +627,7 @@ void time_month(int64_t time_us, char ret_text[8])
 {
     int year, month, day;
 
-    civil_from_days(floor_div(into_range(time_us), DAY_US), &year, &month, &day);
+    days_to_civil(floor_div(into_range(time_us), DAY_US), &year, &month, &day);
     memcpy(ret_text, "0000.00", 8);
     put_year(ret_text, year);
     digits_put_two(ret_text + 5, (unsigned)month);

@@ -60,6 +60,7 @@ void duration_format(int64_t duration_us, char ret_text[24]);
 
 /* Days since 1970-01-01 of a civil date (H. Hinnant, "chrono-compatible low-level date algorithms"). */
 int64_t days_from_civil(int64_t year, int month, int day);
+void days_to_civil(int64_t days, int *ret_year, int *ret_month, int *ret_day); /* within the range kept */
 
 /* floor(a / b) for b > 0. */
 static inline int64_t floor_div(int64_t a, int64_t b)

@@ -352,7 +352,7 @@ static void judge_rule(struct judge *judge, const struct plan_rule *rule, const 
     const struct bucket *bucket = judged->buckets[measure->place];
     struct cel_value value;
 
-    if (!bucket && (!*told || !rule->defined_on_empty))
+    if ((!bucket && (!*told || !rule->defined_on_empty)) || (measure->calendars & judged->calendars))
         return;
     for (unsigned i = 0; i < rule->read_count; i++)
         judge->values[rule->reads[i]] = bucket_value(judged, measure->place, rule->reads[i]);
@@ -384,7 +384,7 @@ static void judge_detector(struct judge *judge, const struct plan_detector *dete
     const char *expected = "expected {{expected_low}} to {{expected_high}}";
     char fallback[160];
 
-    if (!bucket && (!*told || isnan(detector->empty)))
+    if ((!bucket && (!*told || isnan(detector->empty))) || (detector->calendars & judged->calendars))
         return;
     if (!is_true && !*told)
         return;

@@ -36,7 +36,8 @@ struct judged {
     int64_t end_us;
     const struct bucket *buckets[PLAN_GROUP_MEASURES_MAX]; /* NULL: that measure had no rows */
     const struct signal *signals;                          /* one a detector of the group */
-    uint8_t *told; /* one a bucket rule, then one a detector: 1 while its last word was true */
+    uint8_t *told;      /* one a bucket rule, then one a detector: 1 while its last word was true */
+    uint64_t calendars; /* that the buckets touch */
     bool provisional;
 };
 

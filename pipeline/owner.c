@@ -46,6 +46,17 @@ static void take_row(struct worker *worker, const struct row_record *record, str
     }
 }
 
+/* In maintenance nothing is alerted; what is open may end. An event is of its own moment, a bucket of the one
+ * before its end. */
+static bool is_silenced(const struct worker *worker, const struct condition *condition)
+{
+    const struct plan *plan = worker->shared->plan;
+    int64_t moment_us = condition->at_us - !plan->policies[condition->policy].momentary;
+
+    return plan->maintenance && condition->outcome != CONDITION_FALSE &&
+           (plan_calendars(plan, moment_us, moment_us + 1) & plan->maintenance);
+}
+
 static void take_record(struct worker *worker, struct record *record, struct block *block, int64_t now_us)
 {
     const struct condition *condition;
@@ -68,6 +79,8 @@ static void take_record(struct worker *worker, struct record *record, struct blo
         break;
     case RECORD_CONDITION:
         condition = &((struct condition_record *)record)->condition;
+        if (is_silenced(worker, condition))
+            break;
         if (is_prompt(worker, condition->at_us, now_us))
             lifecycle_prompt(worker->lifecycle, condition, worker_tell_alert, worker);
         lifecycle_take(worker->lifecycle, condition);

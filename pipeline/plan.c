@@ -333,6 +333,17 @@ static enum status check_name(const struct node *map, const char *name, struct e
     return node_fail(node_find(map, "name"), error, "name: '%s': watch_... is for the built-in watch", name);
 }
 
+static enum status read_calendar(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_calendar *calendar = entry;
+
+    if (plan->calendar_count > CALENDARS_MAX)
+        return node_fail(map, error, "calendars: at most %d", CALENDARS_MAX);
+    if (read_one(map, &calendar_rows, &calendar->settings, error) != STATUS_OK)
+        return STATUS_FATAL;
+    return calendar_open(&calendar->settings, map, &calendar->calendar, error);
+}
+
 static enum status read_detector(struct plan *plan, const struct node *map, void *entry, struct error *error)
 {
     struct plan_detector *detector = entry;
@@ -493,6 +504,8 @@ static enum status read_sections(struct plan *plan, struct error *error)
          read_source},
         {"measures", general->measures, (void **)&plan->measures, &plan->measure_count,
          sizeof *plan->measures, read_measure},
+        {"calendars", general->calendars, (void **)&plan->calendars, &plan->calendar_count,
+         sizeof *plan->calendars, read_calendar},
         {"detectors", general->detectors, (void **)&plan->detectors, &plan->detector_count,
          sizeof *plan->detectors, read_detector},
         {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
@@ -629,6 +642,10 @@ static void free_lists(struct plan *plan)
             free_typed(plan->sinks[i].type->options, plan->sinks[i].type->option_count,
                        plan->sinks[i].settings);
     }
+    for (unsigned i = 0; i < plan->calendar_count; i++) {
+        free_rows(&calendar_rows, &plan->calendars[i].settings);
+        calendar_free(plan->calendars[i].calendar);
+    }
     for (unsigned i = 0; i < plan->measure_count; i++)
         free_rows(&measure_rows, &plan->measures[i]);
     for (unsigned i = 0; i < plan->rule_count; i++) {
@@ -658,6 +675,7 @@ void plan_free(struct plan *plan)
     free(plan->formats);
     free(plan->sources);
     free(plan->measures);
+    free(plan->calendars);
     free(plan->detectors);
     free(plan->rules);
     free(plan->schedules);
@@ -672,6 +690,15 @@ void plan_free(struct plan *plan)
     free(plan->assignments);
     free(plan->path);
     free(plan);
+}
+
+uint64_t plan_calendars(const struct plan *plan, int64_t start_us, int64_t end_us)
+{
+    uint64_t calendars = 0;
+
+    for (unsigned i = 0; i < plan->calendar_count; i++)
+        calendars |= (uint64_t)calendar_overlaps(plan->calendars[i].calendar, start_us, end_us) << i;
+    return calendars;
 }
 
 bool plan_source_is_endless(const struct plan_source *source)

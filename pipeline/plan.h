@@ -5,6 +5,7 @@
 #include "detectors/backend.h"
 #include "ingest/source.h"
 #include "pipeline/accumulator.h"
+#include "pipeline/calendar.h"
 #include "pipeline/cron.h"
 #include "rules/cel_index.h"
 #include "sinks/sink.h"
@@ -18,8 +19,9 @@ struct plan_general {
     char *name;
     int64_t workers, batch_rows;
     bool watch;
+    struct option_texts maintenance;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *detectors, *rules, *schedules, *sinks, *receivers, *include;
+        *measures, *calendars, *detectors, *rules, *schedules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -81,7 +83,7 @@ struct plan_source {
 /* One series of buckets a key: what to add up of which rows. */
 struct plan_measure {
     char *name, *unit, *of, *where_text, *ratio_text;
-    struct option_texts by, statistics;
+    struct option_texts by, statistics, except;
     int on;
     int64_t every, window;
     const struct node *node;
@@ -89,6 +91,7 @@ struct plan_measure {
     struct measure_shape shape;
     unsigned group, place;          /* group and number within it */
     uint64_t identity;              /* hash of what changes its meaning: names its stored state */
+    uint64_t calendars;             /* set of those in `except` */
     struct cel_program *where;      /* NULL: every row */
     struct cel_program *hit;        /* ratio: which rows count; NULL without */
     struct cel_program *expression; /* `of` when it is neither "count" nor a field */
@@ -127,10 +130,16 @@ struct plan_annotations {
     char *summary, *description, *runbook;
 };
 
+struct plan_calendar {
+    struct calendar_settings settings;
+    struct calendar *calendar;
+};
+
 struct plan_detector {
     char *name, *type_name, *measure_name, *statistic_name;
     int severity;
     int64_t for_us, keep_firing_us;
+    struct option_texts except;
     const struct node *node, *annotations_node;
     struct plan_annotations annotations;
 
@@ -140,7 +149,8 @@ struct plan_detector {
     unsigned measure, policy;
     enum statistic statistic;
     size_t state_size, hot_size;
-    double empty; /* how an empty bucket looks: 0 for counts, NaN else */
+    double empty;       /* how an empty bucket looks: 0 for counts, NaN else */
+    uint64_t calendars; /* set of those in which it learns and raises nothing: its measure's too */
     uint64_t identity;
 };
 
@@ -219,12 +229,15 @@ struct plan {
     struct plan_source *sources;
     struct plan_measure *measures;
     struct plan_group *groups;
+    struct plan_calendar *calendars;
     struct plan_detector *detectors;
     struct plan_rule *rules;
     struct plan_row_rules row_rules[RULE_SCOPES]; /* none of RULE_BUCKET: groups have those */
     struct plan_sink *sinks;                      /* and the receivers behind them */
     struct plan_schedule *schedules;
     unsigned schedule_count;
+    uint64_t maintenance; /* set of calendars */
+    unsigned calendar_count;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
@@ -243,6 +256,9 @@ bool plan_source_is_endless(const struct plan_source *source); /* source.h */
 /* STATUS_FATAL: none of that name; the error names the nearest one. */
 enum status plan_find_receiver(const struct plan *plan, const char *name, struct plan_sink **ret_receiver,
                                struct error *ret_error);
+
+/* The calendars that hold at any moment of [start, end). */
+uint64_t plan_calendars(const struct plan *plan, int64_t start_us, int64_t end_us);
 
 /* The same file and assignments, and more measures, each a map as text, which may have the name of another
  * one. */

@@ -526,6 +526,55 @@ static enum status try_parts(struct plan *plan, struct error *error)
     return STATUS_OK;
 }
 
+/* The set of calendars of these names. */
+static enum status link_calendars(const struct plan *plan, const struct node *map, const char *key,
+                                  const struct option_texts *names, uint64_t *ret_calendars,
+                                  struct error *error)
+{
+    const char *known[CALENDARS_MAX], *near;
+
+    for (unsigned i = 0; i < plan->calendar_count; i++)
+        known[i] = plan->calendars[i].settings.name;
+    for (size_t n = 0; n < names->count; n++) {
+        unsigned i = 0;
+
+        while (i < plan->calendar_count && strcmp(known[i], names->items[n]) != 0)
+            i++;
+        if (i == plan->calendar_count) {
+            near = nearest_name(names->items[n], known, plan->calendar_count);
+            return node_fail(node_find(map, key), error, "%s: no calendar named '%s'%s%s%s", key,
+                             names->items[n], near ? "; did you mean '" : "", near ? near : "",
+                             near ? "'?" : "");
+        }
+        *ret_calendars |= 1ULL << i;
+    }
+    return STATUS_OK;
+}
+
+static enum status link_all_calendars(struct plan *plan, struct error *error)
+{
+    if (link_calendars(plan, config_root(plan->config), "maintenance", &plan->general.maintenance,
+                       &plan->maintenance, error) != STATUS_OK)
+        return STATUS_FATAL;
+    for (unsigned i = 0; i < plan->measure_count; i++) {
+        struct plan_measure *measure = &plan->measures[i];
+
+        measure->calendars = plan->maintenance;
+        if (link_calendars(plan, measure->node, "except", &measure->except, &measure->calendars, error) !=
+            STATUS_OK)
+            return STATUS_FATAL;
+    }
+    for (unsigned i = 0; i < plan->detector_count; i++) {
+        struct plan_detector *detector = &plan->detectors[i];
+
+        detector->calendars = plan->measures[detector->measure].calendars;
+        if (link_calendars(plan, detector->node, "except", &detector->except, &detector->calendars, error) !=
+            STATUS_OK)
+            return STATUS_FATAL;
+    }
+    return STATUS_OK;
+}
+
 enum status plan_link(struct plan *plan, struct error *ret_error)
 {
     if (try_parts(plan, ret_error) != STATUS_OK)
@@ -537,6 +586,8 @@ enum status plan_link(struct plan *plan, struct error *ret_error)
     for (unsigned i = 0; i < plan->detector_count; i++)
         if (link_detector(plan, &plan->detectors[i], ret_error) != STATUS_OK)
             return STATUS_FATAL;
+    if (link_all_calendars(plan, ret_error) != STATUS_OK)
+        return STATUS_FATAL;
     for (unsigned i = 0; i < plan->rule_count; i++)
         if (link_rule(plan, &plan->rules[i], ret_error) != STATUS_OK)
             return STATUS_FATAL;

@@ -32,6 +32,8 @@ static const struct option general_options[] = {
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
     {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "true", .help = "The built-in workflow watch, which learns what is usual: failures, retries, slow, overdue and missing runs, volume, silent sources, missing heartbeats (docs/watch.md). False switches it off."},
     {"schedules", OPTION_NODE, AT(struct plan_general, schedules), .help = "When workflows start, for the watch, which otherwise learns it."},
+    {"calendars", OPTION_NODE, AT(struct plan_general, calendars), .help = "Times that are not normal."},
+    {"maintenance", OPTION_TEXTS, AT(struct plan_general, maintenance), .help = "Names of calendars: while one of them holds, no detector learns, and nothing is alerted."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
@@ -104,6 +106,18 @@ static const struct option measure_options[] = {
     {"every", OPTION_DURATION, AT(struct plan_measure, every), .default_text = "1m", .min = 0.001, .max = 86400 * 31, .help = "A bucket ends at each multiple of this."},
     {"window", OPTION_DURATION, AT(struct plan_measure, window), .default_text = "0", .max = 86400 * 31, .help = "Length of a bucket, a multiple of every (hopping); 0: every."},
     {"unit", OPTION_TEXT, AT(struct plan_measure, unit), .help = "Unit of the value, for people."},
+    {"except", OPTION_TEXTS, AT(struct plan_measure, except), .help = "Names of calendars: buckets that touch one are told, but no detector learns from them and no bucket rule judges them."},
+};
+static const struct option calendar_options[] = {
+    {"name", OPTION_TEXT, AT(struct calendar_settings, name), .required = true, .help = "Name of the calendar. It holds when all its keys hold."},
+    {"location", OPTION_TEXT, AT(struct calendar_settings, location), .default_text = "UTC", .help = "Time zone of its clock: a name of the system's time zones, like Europe/Berlin, or an offset like +02:00."},
+    {"times", OPTION_TEXTS, AT(struct calendar_settings, times), .help = "Times of the day, like 08:00-18:00; the end is not in it, and at most 24:00."},
+    {"weekdays", OPTION_TEXTS, AT(struct calendar_settings, weekdays), .help = "Days of the week, like saturday or monday:friday."},
+    {"days_of_month", OPTION_TEXTS, AT(struct calendar_settings, days_of_month), .help = "Days of the month, like 1:5; -1 is its last."},
+    {"months", OPTION_TEXTS, AT(struct calendar_settings, months), .help = "Months, like 12 or january:march."},
+    {"years", OPTION_TEXTS, AT(struct calendar_settings, years), .help = "Years, like 2026:2028."},
+    {"from", OPTION_TEXT, AT(struct calendar_settings, from), .help = "Not before this time, like 2026-12-24T18:00:00; one without a zone is of the location."},
+    {"to", OPTION_TEXT, AT(struct calendar_settings, to), .help = "Not from this time on."},
 };
 static const struct option detector_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_detector, name), .required = true, .help = "Name of the detector; alerts carry it as rule."},
@@ -113,6 +127,7 @@ static const struct option detector_options[] = {
     {"severity", OPTION_CHOICE, AT(struct plan_detector, severity), .default_text = "warning", .choices = severity_names, .help = "Severity of its alerts."},
     {"for", OPTION_DURATION, AT(struct plan_detector, for_us), .default_text = "0", .max = 86400 * 30, .help = "Anomalous for so long before the alert fires."},
     {"keep_firing_for", OPTION_DURATION, AT(struct plan_detector, keep_firing_us), .default_text = "0", .max = 86400 * 30, .help = "The alert goes on so long after the anomaly ended."},
+    {"except", OPTION_TEXTS, AT(struct plan_detector, except), .help = "Names of calendars: from buckets that touch one it learns nothing, and it raises nothing."},
     {"annotations", OPTION_NODE, AT(struct plan_detector, annotations_node), .help = "summary, description, runbook."},
 };
 static const struct option rule_options[] = {
@@ -157,7 +172,7 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          format_rows = ROWS(format_options), source_rows = ROWS(source_options),
                          measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
                          rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
-                         sink_rows = ROWS(sink_options), receiver_rows = ROWS(receiver_options),
+                         calendar_rows = ROWS(calendar_options), sink_rows = ROWS(sink_options), receiver_rows = ROWS(receiver_options),
                          schedule_rows = ROWS(schedule_options);
 
 #define SECTION(name, help, table)                                                                           \
@@ -177,6 +192,7 @@ const struct plan_section plan_sections[] = {
     SECTION("formats[]", "Formats", format_options),
     SECTION("sources[]", "Sources", source_options),
     SECTION("measures[]", "Measures", measure_options),
+    SECTION("calendars[]", "Calendars", calendar_options),
     SECTION("detectors[]", "Detectors", detector_options),
     SECTION("rules[]", "Rules", rule_options),
     SECTION("*.annotations", "Annotations", annotation_options),

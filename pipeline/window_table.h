@@ -70,6 +70,7 @@ struct closing {
     struct series_table *table;
     int64_t end_us, at_us;
     bool provisional, partial, correction;
+    uint64_t calendars; /* that the buckets touch */
     uint32_t rows;
     uint32_t slot[CLOSE_ROWS];
     uint32_t late[CLOSE_ROWS];
@@ -112,6 +113,10 @@ struct windows {
     struct window_saving saving;
     struct windows_figures figures;
 };
+
+/* Shows a detector the buckets in the gap before a row of the closing from which it is to learn nothing; what
+ * is left of the gap behind the last of them stays the row's. window_except.c. */
+void windows_pass_gap(struct windows *windows, unsigned number, uint32_t row);
 
 struct series_table *windows_table(struct windows *windows, unsigned shard, const struct plan_group *group);
 

@@ -336,6 +336,7 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
     const struct plan_detector *detector = &windows->plan->detectors[table->group->detectors[number]];
     unsigned place = windows->plan->measures[detector->measure].place,
              detectors = table->group->detector_count;
+    bool excepted = detector->calendars & closing->calendars;
     struct bucket_batch batch = {.value = closing->values,
                                  .gap = closing->gaps,
                                  .slot = closing->slots,
@@ -348,11 +349,13 @@ static void score(struct windows *windows, struct closing *closing, unsigned num
         closing->signals[row * detectors + number] = (struct signal){0};
         if (bucket->rows == 0)
             continue;
-        closing->values[batch.rows] = bucket->values[detector->statistic];
+        closing->values[batch.rows] = excepted ? NAN : bucket->values[detector->statistic];
         closing->gaps[batch.rows] = gap_before(table, closing->slot[row], place, closing->end_us);
         closing->slots[batch.rows] = closing->slot[row];
         if (batch.hot)
             closing->hot[batch.rows] = hot_use(windows, table, number, closing->slot[row], closing->end_us);
+        if (detector->calendars)
+            windows_pass_gap(windows, number, batch.rows);
         closing->places[batch.rows++] = row;
     }
     if (batch.rows == 0)
@@ -418,6 +421,7 @@ static void judge_row(struct windows *windows, struct closing *closing, uint32_t
         .signals = &closing->signals[row * group->detector_count],
         .told = &table->told[slot * (group->rule_count + group->detector_count)],
         .provisional = closing->provisional,
+        .calendars = closing->calendars,
     };
 
     for (unsigned m = 0; m < group->measure_count; m++)
@@ -528,6 +532,7 @@ static void begin_closing(struct windows *windows, struct series_table *table, i
     closing->provisional = provisional;
     closing->partial = partial;
     closing->correction = false;
+    closing->calendars = plan_calendars(windows->plan, end_us - table->group->window_us, end_us);
     closing->rows = 0;
 }
 

@@ -1,6 +1,6 @@
-/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zones (base/time_zone.h). A
- * name written as a literal is loaded at compile; one that is only known at run time is loaded once and kept
- * with the program, at most CEL_ZONES_MAX of them, failures too. */
+/* Time zones for the accessors: fixed offsets ("+02:00") and names of the system's zones (base/time_zone.h).
+ * A name written as a literal is loaded at compile; one that is only known at run time is loaded once and
+ * kept with the program, at most CEL_ZONES_MAX of them, failures too. */
 #include "base/memory.h"
 #include "base/time_zone.h"
 #include "rules/cel_internal.h"
