@@ -5,6 +5,7 @@
 #include "detectors/backend.h"
 #include "ingest/source.h"
 #include "pipeline/accumulator.h"
+#include "pipeline/cron.h"
 #include "rules/cel_index.h"
 #include "sinks/sink.h"
 
@@ -18,7 +19,7 @@ struct plan_general {
     int64_t workers, batch_rows;
     bool watch;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *detectors, *rules, *sinks, *receivers, *include;
+        *measures, *detectors, *rules, *schedules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -171,6 +172,14 @@ struct plan_row_rules {
     struct cel_index *index;
 };
 
+/* When the runs of a workflow start, which the watch learns otherwise. */
+struct plan_schedule {
+    char *workflow, *cron_text, *timezone;
+    int64_t grace_us;
+    struct cron cron;
+    struct time_zone *zone; /* NULL: UTC */
+};
+
 /* A rule of the built-in watch; see watch_signal.h. */
 struct plan_watch_rule {
     const char *name;
@@ -214,6 +223,8 @@ struct plan {
     struct plan_rule *rules;
     struct plan_row_rules row_rules[RULE_SCOPES]; /* none of RULE_BUCKET: groups have those */
     struct plan_sink *sinks;                      /* and the receivers behind them */
+    struct plan_schedule *schedules;
+    unsigned schedule_count;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */
