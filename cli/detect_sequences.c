@@ -217,7 +217,7 @@ static enum status walk(const char *path, struct span text, struct sequence *mod
 
 int detect_sequences(const char *path)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct buffer text;
     struct error error;
     size_t good = 0;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { RECORD_MAX = 1 << 20, OUTPUT_CHUNK = 1 << 16, COLUMNS_MAX = 256 };
+enum { RECORD_MAX = 1 << 20, OUTPUT_CHUNK = 1 << 16, COLUMNS_MAX = 256, ENDINGS = 1024 };
 
 static const size_t state_bytes_max = (size_t)64 << 20;
 
@@ -155,6 +155,16 @@ static bool is_header(struct reader *reader)
     return found == 3;
 }
 
+static struct span put_digits(uint64_t value, char number[24])
+{
+    size_t at = 24;
+
+    do
+        number[--at] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    return span_make(number + at, 24 - at);
+}
+
 static enum status next_record(struct reader *reader, char number[24], struct record *ret_record,
                                struct error *error)
 {
@@ -165,8 +175,7 @@ static enum status next_record(struct reader *reader, char number[24], struct re
     if (status != STATUS_OK)
         return status;
     if (!reader->csv) {
-        int size = snprintf(number, 24, "%" PRIu64, reader->line);
-        *ret_record = (struct record){.id = span_make(number, (size_t)size), .content = text};
+        *ret_record = (struct record){.id = put_digits(reader->line, number), .content = text};
         return STATUS_OK;
     }
     char *at = reader->data + (text.data - reader->data), *end = at + text.size;
@@ -319,41 +328,88 @@ static void put_values(struct buffer *out, struct buffer *scratch, const struct 
     put_field(out, buffer_span(scratch));
 }
 
+/* The fields of a template as they stand in each of its lines: made once, as nothing changes any more. */
+struct ending {
+    uint64_t id; /* 0: free */
+    struct buffer text;
+};
+
+static void make_ending(struct ending *ending, struct buffer *scratch, const struct log_template *template)
+{
+    if (!ending->text.limit)
+        buffer_init(&ending->text, SIZE_MAX);
+    ending->id = template_id(template);
+    buffer_clear(&ending->text);
+    buffer_clear(scratch);
+    buffer_print(&ending->text, ",%016" PRIx64 ",", ending->id);
+    template_text(template, scratch);
+    put_field(&ending->text, buffer_span(scratch));
+}
+
+struct output {
+    struct templates *templates;
+    bool values;
+    struct ending endings[ENDINGS]; /* by id */
+    struct buffer out, scratch;
+};
+
+static void put_line(struct output *output, const struct record *record)
+{
+    struct skeleton skeleton;
+    bool is_new;
+
+    skeleton_make(record->content, &skeleton);
+    const struct log_template *template = templates_find(output->templates, &skeleton);
+    bool evicted = !template;
+    if (evicted)
+        template = templates_learn(output->templates, &skeleton, 1, &is_new);
+    struct ending *ending = &output->endings[template_id(template) % ENDINGS];
+    if (evicted || ending->id != template_id(template))
+        make_ending(ending, &output->scratch, template);
+    if (evicted) /* others may have changed */
+        for (unsigned i = 0; i < ENDINGS; i++)
+            output->endings[i].id = 0;
+    put_field(&output->out, record->id);
+    buffer_put_span(&output->out, buffer_span(&ending->text));
+    if (output->values)
+        put_values(&output->out, &output->scratch, template, &skeleton, record->content);
+    buffer_put_char(&output->out, '\n');
+}
+
+static bool write_lines(struct buffer *out)
+{
+    bool good = fwrite(out->data, 1, out->size, stdout) == out->size;
+
+    buffer_clear(out);
+    return good;
+}
+
 static enum status tell(struct reader *reader, struct templates *templates, bool values, struct error *error)
 {
-    struct buffer out, scratch;
-    struct skeleton skeleton;
+    struct output *output = memory_new(sizeof *output);
     struct record record;
     enum status status;
     char number[24];
-    bool is_new, good = true;
+    bool good = true;
 
-    buffer_init(&out, SIZE_MAX);
-    buffer_init(&scratch, SIZE_MAX);
-    buffer_put_text(&out,
+    output->templates = templates;
+    output->values = values;
+    buffer_init(&output->out, SIZE_MAX);
+    buffer_init(&output->scratch, SIZE_MAX);
+    buffer_put_text(&output->out,
                     values ? "line_id,template_id,template,values\n" : "line_id,template_id,template\n");
     rewind_reader(reader);
     while ((status = next_record(reader, number, &record, error)) == STATUS_OK && good) {
-        skeleton_make(record.content, &skeleton);
-        const struct log_template *template = templates_find(templates, &skeleton);
-        if (!template) /* it was evicted since */
-            template = templates_learn(templates, &skeleton, 1, &is_new);
-        put_field(&out, record.id);
-        buffer_print(&out, ",%016" PRIx64 ",", template_id(template));
-        buffer_clear(&scratch);
-        template_text(template, &scratch);
-        put_field(&out, buffer_span(&scratch));
-        if (values)
-            put_values(&out, &scratch, template, &skeleton, record.content);
-        buffer_put_char(&out, '\n');
-        if (out.size < OUTPUT_CHUNK)
-            continue;
-        good = fwrite(out.data, 1, out.size, stdout) == out.size;
-        buffer_clear(&out);
+        put_line(output, &record);
+        if (output->out.size >= OUTPUT_CHUNK)
+            good = write_lines(&output->out);
     }
-    good = good && fwrite(out.data, 1, out.size, stdout) == out.size && fflush(stdout) == 0;
-    buffer_free(&out);
-    buffer_free(&scratch);
+    good = good && write_lines(&output->out) && fflush(stdout) == 0;
+    for (unsigned i = 0; i < ENDINGS; i++)
+        buffer_free(&output->endings[i].text);
+    buffer_free(&output->out);
+    buffer_free(&output->scratch);
+    free(output);
     if (status == STATUS_FATAL)
         return status;
     return good ? STATUS_OK : fail(error, "cannot write the result");

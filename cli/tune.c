@@ -170,7 +170,7 @@ static void use_detector(const struct plan *plan, const struct plan_detector *de
 static enum status use_measure(const struct plan *plan, const struct request *request,
                                struct subject *ret_subject, struct error *ret_error)
 {
-    const struct detector_type *type = detector_type_find(request->type ? request->type : "zscore");
+    const struct detector_type *type = detector_type_find(request->type ? request->type : "auto");
     const struct plan_measure *measure = NULL;
     struct subject subject = {.told = {.name = request->measure}};
 

@@ -34,6 +34,7 @@
 #define SMOOTH_PART    0.083 /* half-life of 8 values */
 
 #define VALUE_MAX     1e36 /* ranges are floats */
+#define RECORD_LEAD   1.0  /* decades over the tail, once the series is old enough for its tail to speak */
 #define DECADES_MAX   300.0
 #define UNREST_FULL   8.0   /* decades at which unrest is at its highest */
 #define UNREST_KEPT   0.966 /* half-life of 20 values */
@@ -334,13 +335,18 @@ static void fill_signal(double value, const struct opinion *opinion, double fact
 
 /* The rarer of the two witnesses, and the signal but for what the past decides. */
 static double weigh(const struct backend_settings *settings, struct backend_state *state, double value,
-                    const struct opinion *opinion, double record, struct signal *ret_signal)
+                    const struct opinion *opinion, double record, double bar, struct signal *ret_signal)
 {
     double factor = opinion->certain ? 1 : exp(WIDENING_USED * (double)state->widening);
     double decades = tail_decades(settings, opinion->residual / factor, opinion->certain);
 
-    if (!opinion->certain)
-        decades = fmax(fmin(decades, log10(fmax(state->seen / 2.0, 1))), record);
+    if (!opinion->certain) {
+        double most = log10(fmax(state->seen / 2.0, 1));
+
+        if (most > bar)
+            record = fmin(record, decades + RECORD_LEAD);
+        decades = fmax(fmin(decades, most), record);
+    }
     fill_signal(value, opinion, factor, decades, ret_signal);
     if (!opinion->certain && record > 0 && record >= decades)
         ret_signal->channel = "record";
@@ -351,7 +357,7 @@ void backend_judge(const struct backend_settings *settings, struct backend_state
                    int64_t end_us, double value, const struct opinion *opinion, struct signal *ret_signal)
 {
     bool anomaly = false, news = false, was_open = state->in_episode;
-    double record, decades;
+    double record, decades, bar = bar_of(settings, state, bucket_us);
 
     assert(bucket_us > 0);
     *ret_signal = (struct signal){.residual = NAN,
@@ -368,10 +374,10 @@ void backend_judge(const struct backend_settings *settings, struct backend_state
     state->seen += state->seen < UINT32_MAX;
     record = follow_records(settings, state, value, opinion);
     if (!isnan(opinion->residual) && (opinion->certain || is_warm(settings, state, end_us))) {
-        decades = weigh(settings, state, value, opinion, record, ret_signal);
+        decades = weigh(settings, state, value, opinion, record, bar, ret_signal);
         news = is_news(settings, state, bucket_us, end_us, decades);
         ret_signal->score = score_of(state, decades, news);
-        anomaly = decades >= bar_of(settings, state, bucket_us) && is_anomaly(settings, ret_signal);
+        anomaly = decades >= bar && is_anomaly(settings, ret_signal);
     }
     ret_signal->anomaly = follow_episode(settings, state, bucket_us, end_us, anomaly, news);
     ret_signal->episode_start = ret_signal->anomaly && state->episode_us == end_us;

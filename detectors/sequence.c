@@ -33,9 +33,13 @@ uint64_t step_hash(struct span name)
     return hash_bytes(name.data, name.size, 0);
 }
 
-struct sequence *sequence_new(void)
+struct sequence *sequence_new(uint32_t cells)
 {
-    return memory_new(sizeof(struct sequence));
+    struct sequence *model = memory_new(sizeof *model);
+
+    assert(cells >= SEQUENCE_CELLS_MIN && cells <= SEQUENCE_CELLS_MAX && (cells & (cells - 1)) == 0);
+    model->limit = cells;
+    return model;
 }
 
 void sequence_free(struct sequence *model)
@@ -52,13 +56,9 @@ void sequence_free(struct sequence *model)
 
 size_t sequence_bytes(const struct sequence *model)
 {
-    size_t bytes = sizeof *model + model->capacity * sizeof *model->cells +
-                   model->kind_capacity * sizeof *model->kinds +
-                   model->prototype_capacity * sizeof *model->prototypes;
-
-    for (size_t i = 0; i < model->prototype_count; i++)
-        bytes += model->prototypes[i].size * sizeof *model->prototypes[i].counts;
-    return bytes;
+    return sizeof *model + model->capacity * sizeof *model->cells + model->kind_count * sizeof *model->kinds +
+           model->prototype_count * sizeof *model->prototypes +
+           model->vector_counts * sizeof *model->prototypes->counts;
 }
 
 double sequence_runs(const struct sequence *model)
@@ -241,6 +241,7 @@ void sequence_judge(const struct sequence *model, const struct sequence_run *run
     verdict.counts = counts_judge(model, run, &verdict);
     verdict.surprise = surprise_of(model, verdict.steps, verdict.counts);
     verdict.probability = tail_share(&model->judged, verdict.surprise);
+    verdict.judged = model->judged.total;
     verdict.odd = verdict.surprise >= SEQUENCE_ODD;
     *ret_verdict = verdict;
 }

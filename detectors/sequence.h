@@ -15,11 +15,13 @@
 #include "base/state.h"
 
 enum {
-    SEQUENCE_STEPS_MAX = 1024,     /* of a run; later ones are left out */
-    SEQUENCE_ATTRIBUTES_MAX = 64,  /* of a step; later ones are left out */
-    SEQUENCE_NAME_MAX = 63,        /* bytes kept of a step's name, for the words of a reason */
-    SEQUENCE_KINDS_MAX = 256,      /* different steps that a workflow has; the rarest is forgotten */
-    SEQUENCE_CELLS_MAX = 1 << 15,  /* counts in their contexts; when full, all are halved, ones forgotten */
+    SEQUENCE_STEPS_MAX = 1024,    /* of a run; later ones are left out */
+    SEQUENCE_ATTRIBUTES_MAX = 64, /* of a step; later ones are left out */
+    SEQUENCE_NAME_MAX = 63,       /* bytes kept of a step's name, for the words of a reason */
+    SEQUENCE_KINDS_MAX = 256,     /* different steps that a workflow has; the rarest is forgotten */
+    SEQUENCE_CELLS_MAX = 1 << 15, /* counts in their contexts; when full, all are halved, ones forgotten */
+    SEQUENCE_CELLS_MIN = 256,
+    SEQUENCE_COUNTS_MAX = 8192,    /* in all count vectors together */
     SEQUENCE_PROTOTYPES_MAX = 256, /* different count vectors; the rarest is forgotten */
     SEQUENCE_RUNS_MAX = 8192,      /* remembered: then all counts are halved */
     SEQUENCE_REASONS = 3,
@@ -64,16 +66,18 @@ struct sequence_verdict {
     double
         probability; /* the share of earlier runs at least as surprising: conformal, 1 / (runs + 1) and up */
     bool odd;
+    uint32_t judged; /* earlier runs that `probability` is of */
     uint32_t reason_count;
     struct sequence_reason reasons[SEQUENCE_REASONS]; /* greatest surprise first, each at least 1 nat */
 };
 
 struct sequence; /* a model of one workflow */
 
-struct sequence *sequence_new(void);
-void sequence_free(struct sequence *model); /* NULL does nothing */
-size_t sequence_bytes(const struct sequence *model);
-double sequence_runs(const struct sequence *model); /* learned and remembered */
+/* `cells`: its most counts in context, a power of 2, SEQUENCE_CELLS_MIN..SEQUENCE_CELLS_MAX. */
+struct sequence *sequence_new(uint32_t cells);
+void sequence_free(struct sequence *model);          /* NULL does nothing */
+size_t sequence_bytes(const struct sequence *model); /* follows from what it has learned alone */
+double sequence_runs(const struct sequence *model);  /* learned and remembered */
 
 void sequence_judge(const struct sequence *model, const struct sequence_run *run,
                     struct sequence_verdict *ret_verdict);

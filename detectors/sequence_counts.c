@@ -213,20 +213,27 @@ static struct prototype *prototype_find(const struct sequence *model, const stru
     return NULL;
 }
 
-/* Room for one more: the one of the fewest runs leaves, of equal ones the oldest. */
-static void make_room(struct sequence *model)
+static void drop_rarest(struct sequence *model)
 {
     size_t rarest = 0;
 
-    if (model->prototype_count < SEQUENCE_PROTOTYPES_MAX)
-        return;
     for (size_t i = 1; i < model->prototype_count; i++)
         if (model->prototypes[i].runs < model->prototypes[rarest].runs)
             rarest = i;
+    model->vector_counts -= model->prototypes[rarest].size;
     free(model->prototypes[rarest].counts);
     memmove(model->prototypes + rarest, model->prototypes + rarest + 1,
             (model->prototype_count - rarest - 1) * sizeof *model->prototypes);
     model->prototype_count--;
+}
+
+/* Room for one more: those of the fewest runs leave, of equal ones the oldest. */
+static void make_room(struct sequence *model, uint32_t size)
+{
+    while (model->prototype_count == SEQUENCE_PROTOTYPES_MAX ||
+           (model->prototype_count && model->vector_counts + size > SEQUENCE_COUNTS_MAX))
+        drop_rarest(model);
+    model->vector_counts += size;
 }
 
 static void learn_vector(struct sequence *model, const struct step_count *vector, uint32_t size,
@@ -235,7 +242,7 @@ static void learn_vector(struct sequence *model, const struct step_count *vector
     struct prototype *prototype = prototype_find(model, vector, size);
 
     if (!prototype) {
-        make_room(model);
+        make_room(model, size);
         model->prototypes = memory_reserve(model->prototypes, &model->prototype_capacity,
                                            model->prototype_count + 1, sizeof *model->prototypes);
         prototype = &model->prototypes[model->prototype_count++];

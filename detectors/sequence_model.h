@@ -5,7 +5,7 @@
 
 enum { CHANNEL_STEPS, CHANNEL_COUNTS, CHANNELS };
 
-enum { CELLS_MIN = 256, TAIL_BINS = 128, TAIL_BINS_A_NAT = 4 };
+enum { TAIL_BINS = 128, TAIL_BINS_A_NAT = 4 };
 
 /* A context, or a symbol in a context. All counts are weights: an odd run adds less than 1. */
 struct cell {
@@ -43,13 +43,13 @@ struct sequence {
     double runs;
     double odd_share; /* of lately judged runs */
     struct cell *cells;
-    uint32_t capacity, used;
+    uint32_t capacity, used, limit; /* limit: the greatest capacity */
     struct step_kind *kinds;
     size_t kind_count, kind_capacity;
     struct prototype *prototypes;
-    size_t prototype_count, prototype_capacity;
-    struct tail known[CHANNELS]; /* of runs that are known to be good */
-    struct tail judged;          /* of all runs, as told */
+    size_t prototype_count, prototype_capacity, vector_counts; /* the last: in all of them */
+    struct tail known[CHANNELS];                               /* of runs that are known to be good */
+    struct tail judged;                                        /* of all runs, as told */
 };
 
 /* sequence_table.c */

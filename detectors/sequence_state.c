@@ -25,6 +25,7 @@ static void unpack_tail(struct unpack *in, struct tail *ret_tail)
 void sequence_pack(const struct sequence *model, struct buffer *out)
 {
     pack_u8(out, LAYOUT);
+    pack_u8(out, (uint8_t)__builtin_ctz(model->limit));
     pack_double(out, model->runs);
     pack_double(out, model->odd_share);
     for (unsigned c = 0; c < CHANNELS; c++)
@@ -120,15 +121,20 @@ static void unpack_prototypes(struct unpack *in, struct sequence *model)
 
     model->prototypes =
         memory_reserve(NULL, &model->prototype_capacity, count + 1u, sizeof *model->prototypes);
-    while (model->prototype_count < count && !in->broken)
-        unpack_prototype(in, &model->prototypes[model->prototype_count++]);
+    while (model->prototype_count < count && !in->broken) {
+        struct prototype *prototype = &model->prototypes[model->prototype_count++];
+
+        unpack_prototype(in, prototype);
+        model->vector_counts += prototype->size;
+    }
+    in->broken |= model->vector_counts > SEQUENCE_COUNTS_MAX;
 }
 
 static void unpack_cells(struct unpack *in, struct sequence *model)
 {
-    uint32_t capacity = unpack_count(in, SEQUENCE_CELLS_MAX), count = unpack_count(in, capacity / 4 * 3);
+    uint32_t capacity = unpack_count(in, model->limit), count = unpack_count(in, capacity / 4 * 3);
 
-    if (in->broken || (capacity && (capacity < CELLS_MIN || (capacity & (capacity - 1))))) {
+    if (in->broken || (capacity && (capacity < SEQUENCE_CELLS_MIN || (capacity & (capacity - 1))))) {
         in->broken = true;
         return;
     }
@@ -148,9 +154,16 @@ static void unpack_cells(struct unpack *in, struct sequence *model)
 
 struct sequence *sequence_unpack(struct unpack *in)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model;
+    uint8_t log_cells;
 
     in->broken |= unpack_u8(in) != LAYOUT;
+    log_cells = unpack_u8(in);
+    if (in->broken || log_cells < 8 || log_cells > 15) {
+        in->broken = true;
+        return NULL;
+    }
+    model = sequence_new(1u << log_cells);
     model->runs = unpack_weight(in);
     model->odd_share = unpack_double(in);
     in->broken |= !(model->odd_share >= 0 && model->odd_share <= 1);

@@ -55,7 +55,7 @@ void cells_resize(struct sequence *model, uint32_t capacity)
     struct cell *old = model->cells;
     uint32_t old_capacity = model->capacity;
 
-    assert(capacity >= CELLS_MIN && capacity <= SEQUENCE_CELLS_MAX && (capacity & (capacity - 1)) == 0);
+    assert(capacity >= SEQUENCE_CELLS_MIN && capacity <= model->limit && (capacity & (capacity - 1)) == 0);
     model->cells = memory_new(capacity * sizeof *model->cells);
     model->capacity = capacity;
     for (uint32_t i = 0; i < old_capacity; i++)
@@ -74,10 +74,10 @@ static struct cell *cell_add(struct sequence *model, uint64_t key, uint64_t pare
 {
     struct cell *cell;
 
-    while (table_is_full(model) && model->capacity == SEQUENCE_CELLS_MAX)
+    while (table_is_full(model) && model->capacity == model->limit)
         sequence_age(model);
     if (table_is_full(model))
-        cells_resize(model, model->capacity ? 2 * model->capacity : CELLS_MIN);
+        cells_resize(model, model->capacity ? 2 * model->capacity : SEQUENCE_CELLS_MIN);
     cell = &model->cells[place_of(model, key)];
     if (!cell->key) {
         *cell = (struct cell){.key = key, .parent = parent};

@@ -312,14 +312,9 @@ enum {
     PAUSE = 16384, /* buckets without another try */
 };
 
-struct shape_state { /* plain bytes, zeroed at birth */
-    double last;
-    uint32_t regular, moves, pause, reserved;
-};
-
 static size_t state_size(const void *settings, int64_t bucket_us)
 {
-    return sizeof(struct shape_state);
+    return sizeof(struct shape_use);
 }
 
 static size_t hot_size(const void *settings, int64_t bucket_us)
@@ -327,22 +322,24 @@ static size_t hot_size(const void *settings, int64_t bucket_us)
     return sizeof(struct shape);
 }
 
-static bool wants_hot(const void *settings, const void *state)
+bool shape_wanted(const struct shape_use *use)
 {
-    const struct shape_state *own = state;
-
-    return own->regular >= REGULAR_LEAST && own->moves >= MOVES_LEAST && own->pause == 0;
+    return use->regular >= REGULAR_LEAST && use->moves >= MOVES_LEAST && use->pause == 0;
 }
 
-static void follow(struct shape_state *state, const struct shape *shape, uint32_t gap, double empty,
-                   double value)
+static bool wants_hot(const void *settings, const void *state)
+{
+    return shape_wanted(state);
+}
+
+void shape_follow(struct shape_use *state, bool useless, uint32_t gap, double empty, double value)
 {
     uint64_t missed = (uint64_t)gap * (isnan(empty) ? 2 : 1) + (isnan(value) ? 2 : 0);
 
     state->regular = missed < state->regular ? state->regular - (uint32_t)missed : 0;
     state->pause = gap < state->pause ? state->pause - gap : 0;
     state->pause -= state->pause > 0;
-    if (shape && shape->step > 0 && shape->rhythm == 0)
+    if (useless)
         state->pause = PAUSE;
     if (isnan(value))
         return;
@@ -362,7 +359,7 @@ static void score(const void *settings, void *states, const struct bucket_batch 
                   struct opinion *ret_opinions)
 {
     for (uint32_t i = 0; i < in->rows; i++) {
-        struct shape_state *state = (struct shape_state *)states + in->slot[i];
+        struct shape_use *state = (struct shape_use *)states + in->slot[i];
         struct shape *shape = in->hot ? in->hot[i] : NULL;
         double value = limit_value(in->value[i]);
 
@@ -371,7 +368,7 @@ static void score(const void *settings, void *states, const struct bucket_batch 
             shape_push_many(shape, empty, in->gap[i]);
             ret_opinions[i].residual = upper_side(shape_push(shape, value));
         }
-        follow(state, shape, in->gap[i], empty, value);
+        shape_follow(state, shape && shape->step > 0 && shape->rhythm == 0, in->gap[i], empty, value);
     }
 }
 

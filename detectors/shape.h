@@ -51,3 +51,13 @@ double shape_push(struct shape *shape, double value);
 
 /* So many buckets of one value (or NaN) that ask for no figure: as so many pushes, in bounded time. */
 void shape_push_many(struct shape *shape, double value, uint64_t count);
+
+/* Whether a block of memory for a struct shape would pay: the series comes without gaps and moves, and a
+ * shape that was lent was not useless lately (no rhythm). */
+struct shape_use { /* plain bytes, zeroed at birth */
+    double last;
+    uint32_t regular, moves, pause, reserved;
+};
+
+void shape_follow(struct shape_use *use, bool useless, uint32_t gap, double empty, double value);
+bool shape_wanted(const struct shape_use *use);

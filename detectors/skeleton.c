@@ -123,12 +123,14 @@ static void add_value(struct scan *scan, const char *from, const char *to)
         add_token(scan, TOKEN_VALUE, from, to, value_text, VALUE_SIZE);
 }
 
-/* Whether a piece of this size and a last value after it fit; else that value takes the rest of the line. */
+/* Whether a piece of this size, a value behind it and a last value fit; else that one takes the rest of the
+ * line. */
 static bool has_room(struct scan *scan, const char *from, size_t size)
 {
     struct skeleton *out = scan->out;
 
-    if (out->tokens + 1 < SKELETON_TOKENS_MAX && out->size + size + 2 + VALUE_SIZE <= SKELETON_BYTES_MAX)
+    if (out->tokens + 1 < SKELETON_TOKENS_MAX &&
+        out->size + size + 2 * (1 + VALUE_SIZE) <= SKELETON_BYTES_MAX)
         return true;
     if (out->tokens && out->token[out->tokens - 1].kind == TOKEN_EMPTY &&
         out->token[out->tokens - 1].at == out->size)
@@ -260,7 +262,7 @@ static bool is_host(const struct scan *scan, const char *text, size_t size)
 
 /* A word without digits. Units vary with what they measure, so they are loose behind a value; so is a
  * user's name. */
-static enum token_kind judge_plain(const struct scan *scan, const char *text, size_t size)
+static enum token_kind judge_plain(const struct scan *scan, const char *text, size_t size, uint8_t found)
 {
     static const known_word units[] = {
         "B",    "KB",     "MB",      "GB", "TB",   "KiB",   "MiB",    "GiB",     "kB",  "bytes",
@@ -280,6 +282,10 @@ static enum token_kind judge_plain(const struct scan *scan, const char *text, si
         return TOKEN_LOOSE;
     if ((size == 4 || size == 5) && IS_ANY(text, size, either))
         return TOKEN_LOOSE;
+    if (!(found & (LETTER | SIGN)) && size >= HEX_SIZE_LEAST)
+        return TOKEN_LOOSE;
+    if (!(found & SIGN))
+        return TOKEN_WORD;
     return (*text == '\\' && size > 1) || is_host(scan, text, size) ? TOKEN_VALUE : TOKEN_WORD;
 }
 
@@ -307,7 +313,7 @@ static enum token_kind judge_numbered(const char *text, size_t size, uint8_t fou
 static enum token_kind judge_word(const struct scan *scan, const char *text, size_t size, uint8_t found)
 {
     if (!(found & (DIGIT | SLASH | AT)))
-        return judge_plain(scan, text, size);
+        return judge_plain(scan, text, size, found);
     if (*text == '/' && size > 1)
         return TOKEN_VALUE;
     if (found & DIGIT)

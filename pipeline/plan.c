@@ -373,6 +373,26 @@ static enum status read_rule(struct plan *plan, const struct node *map, void *en
     return read_annotations(rule->annotations_node, &rule->annotations, error);
 }
 
+static enum status read_schedule(struct plan *plan, const struct node *map, void *entry, struct error *error)
+{
+    struct plan_schedule *schedule = entry;
+    struct error inner;
+
+    if (read_one(map, &schedule_rows, schedule, error) != STATUS_OK)
+        return STATUS_FATAL;
+    if (!plan->general.watch)
+        return node_fail(map, error, "schedules are for the watch, which `watch: false` switches off");
+    if (cron_parse(span_of(schedule->cron_text), &schedule->cron, &inner) != STATUS_OK)
+        return node_fail(node_find(map, "cron"), error, "cron: %.500s", inner.text);
+    if (strcmp(schedule->timezone, "UTC") == 0)
+        return STATUS_OK;
+    schedule->zone = time_zone_load(span_of(schedule->timezone));
+    if (!schedule->zone)
+        return node_fail(node_find(map, "timezone"), error, "timezone: there is no time zone '%s'",
+                         schedule->timezone);
+    return STATUS_OK;
+}
+
 struct list_section {
     const char *name;
     const struct node *node;
@@ -489,6 +509,8 @@ static enum status read_sections(struct plan *plan, struct error *error)
         {"detectors", general->detectors, (void **)&plan->detectors, &plan->detector_count,
          sizeof *plan->detectors, read_detector},
         {"rules", general->rules, (void **)&plan->rules, &plan->rule_count, sizeof *plan->rules, read_rule},
+        {"schedules", general->schedules, (void **)&plan->schedules, &plan->schedule_count,
+         sizeof *plan->schedules, read_schedule},
         {"sinks", general->sinks, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks, read_sink},
         {"receivers", general->receivers, (void **)&plan->sinks, &plan->sink_count, sizeof *plan->sinks,
          read_receiver},
@@ -630,6 +652,11 @@ static void free_lists(struct plan *plan)
         free_rows(&rule_rows, &plan->rules[i]);
         free_rows(&annotation_rows, &plan->rules[i].annotations);
     }
+    for (unsigned i = 0; i < plan->schedule_count; i++) {
+        free_rows(&schedule_rows, &plan->schedules[i]);
+        if (plan->schedules[i].zone)
+            time_zone_free(plan->schedules[i].zone);
+    }
 }
 
 void plan_free(struct plan *plan)
@@ -651,6 +678,7 @@ void plan_free(struct plan *plan)
     free(plan->calendars);
     free(plan->detectors);
     free(plan->rules);
+    free(plan->schedules);
     free(plan->sinks);
     if (plan->config)
         config_free(plan->config);

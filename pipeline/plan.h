@@ -6,6 +6,7 @@
 #include "ingest/source.h"
 #include "pipeline/accumulator.h"
 #include "pipeline/calendar.h"
+#include "pipeline/cron.h"
 #include "rules/cel_index.h"
 #include "sinks/sink.h"
 
@@ -20,7 +21,7 @@ struct plan_general {
     bool watch;
     struct option_texts maintenance;
     const struct node *time, *runs, *limits, *store, *cluster, *http, *alerts, *formats, *sources, *clean,
-        *measures, *calendars, *detectors, *rules, *sinks, *receivers, *include;
+        *measures, *calendars, *detectors, *rules, *schedules, *sinks, *receivers, *include;
 };
 
 struct plan_time { /* microseconds */
@@ -181,6 +182,14 @@ struct plan_row_rules {
     struct cel_index *index;
 };
 
+/* When the runs of a workflow start, which the watch learns otherwise. */
+struct plan_schedule {
+    char *workflow, *cron_text, *timezone;
+    int64_t grace_us;
+    struct cron cron;
+    struct time_zone *zone; /* NULL: UTC */
+};
+
 /* A rule of the built-in watch; see watch_signal.h. */
 struct plan_watch_rule {
     const char *name;
@@ -227,6 +236,8 @@ struct plan {
     struct plan_sink *sinks;                      /* and the receivers behind them */
     uint64_t maintenance;                         /* set of calendars */
     unsigned calendar_count;
+    struct plan_schedule *schedules;
+    unsigned schedule_count;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */

@@ -6,7 +6,7 @@
 #include <math.h>
 
 enum { LAYOUT = 1, VALUE_BYTES = 256 * 1024, HEAD_BYTES = 2 * 4 + 8 * 8 + 2 * 2 + 1 };
-enum { HINT_ENDLESS = 64, HINT_RETRY = 128 }; /* packed above the state */
+enum { HINT_CHILD = 32, HINT_ENDLESS = 64, HINT_RETRY = 128 }; /* packed above the state */
 
 /* Of the numbers in a record: each has 8 bytes, in this order, and is there when its bit is set. */
 enum {
@@ -111,7 +111,8 @@ void run_row_send(const struct run_row *row, unsigned text_count, struct exchang
         .item = row->item,
         .attempt = row->attempt,
         .state = row->state,
-        .hints = (uint8_t)((row->will_retry ? HINT_RETRY : 0) | (row->is_endless ? HINT_ENDLESS : 0)),
+        .hints = (uint8_t)((row->will_retry ? HINT_RETRY : 0) | (row->is_endless ? HINT_ENDLESS : 0) |
+                           (row->is_child ? HINT_CHILD : 0)),
         .numbers = numbers,
         .texts = texts,
     };
@@ -148,6 +149,7 @@ void run_row_open(const struct row_record *record, unsigned text_count, struct s
         .state = record->state,
         .will_retry = record->hints & HINT_RETRY,
         .is_endless = record->hints & HINT_ENDLESS,
+        .is_child = record->hints & HINT_CHILD,
         .texts = texts,
         .alias = record->alias,
     };
@@ -183,6 +185,27 @@ static bool is_told(const struct span *column, uint32_t rows)
     return false;
 }
 
+/* The watch wants to know what runs begin: the owner of the one that began this one is told, who knows its
+ * workflow. */
+static void send_child(const struct run_row *row, unsigned text_count, struct exchange_port *port,
+                       unsigned workers)
+{
+    struct span texts[RUN_TEXTS + LABELS_MAX] = {
+        [RUN_SOURCE] = row->texts[RUN_SOURCE],  [RUN_NAMESPACE] = row->texts[RUN_NAMESPACE],
+        [RUN_RUN] = row->texts[RUN_PARENT_RUN], [RUN_TASK] = row->texts[RUN_WORKFLOW],
+        [RUN_PARENT_RUN] = row->texts[RUN_RUN],
+    };
+    struct run_row child = *row;
+
+    if (row->state != STATE_QUEUED || row->texts[RUN_PARENT_RUN].size == 0 ||
+        row->texts[RUN_WORKFLOW].size == 0 || row->texts[RUN_TASK].size ||
+        span_equal(row->texts[RUN_PARENT_RUN], row->texts[RUN_RUN]))
+        return;
+    child.texts = texts;
+    child.is_child = true;
+    run_row_send(&child, text_count, port, workers);
+}
+
 void rows_send(const struct plan *plan, struct event_batch *batch, struct exchange_port *port,
                unsigned workers)
 {
@@ -202,22 +225,25 @@ void rows_send(const struct plan *plan, struct event_batch *batch, struct exchan
             continue;
         for (unsigned i = 0; i < told_count; i++)
             texts[told[i]] = columns[told[i]][row];
-        run_row_send(&(struct run_row){.partition = batch->partition[row],
-                                       .time_us = batch->time_us[row],
-                                       .watermark_us = batch->watermark_us[row],
-                                       .scheduled_us = batch->scheduled_us[row],
-                                       .queued_us = batch->queued_us[row],
-                                       .started_us = batch->started_us[row],
-                                       .offset = batch->offset[row],
-                                       .duration_ms = batch->duration_ms[row],
-                                       .map_index = batch->map_index[row],
-                                       .item = batch->item[row],
-                                       .attempt = batch->attempt[row],
-                                       .state = batch->state[row],
-                                       .will_retry = span_is(batch->result[row], "up_for_retry"),
-                                       .is_endless = span_is(batch->result[row], "streaming"),
-                                       .texts = texts},
-                     text_count, port, workers);
+        struct run_row sent = {.partition = batch->partition[row],
+                               .time_us = batch->time_us[row],
+                               .watermark_us = batch->watermark_us[row],
+                               .scheduled_us = batch->scheduled_us[row],
+                               .queued_us = batch->queued_us[row],
+                               .started_us = batch->started_us[row],
+                               .offset = batch->offset[row],
+                               .duration_ms = batch->duration_ms[row],
+                               .map_index = batch->map_index[row],
+                               .item = batch->item[row],
+                               .attempt = batch->attempt[row],
+                               .state = batch->state[row],
+                               .will_retry = span_is(batch->result[row], "up_for_retry"),
+                               .is_endless = span_is(batch->result[row], "streaming"),
+                               .texts = texts};
+
+        run_row_send(&sent, text_count, port, workers);
+        if (plan->general.watch)
+            send_child(&sent, text_count, port, workers);
     }
 }
 
@@ -357,7 +383,8 @@ void run_row_unpack(struct unpack *in, const struct run_labels *labels,
     ret_row->state = unpack_u8(in);
     ret_row->will_retry = ret_row->state & HINT_RETRY;
     ret_row->is_endless = ret_row->state & HINT_ENDLESS;
-    ret_row->state &= HINT_ENDLESS - 1;
+    ret_row->is_child = ret_row->state & HINT_CHILD;
+    ret_row->state &= HINT_CHILD - 1;
     run_texts_unpack(in, labels, texts);
     in->broken |= ret_row->state == STATE_NONE || ret_row->state >= STATE_COUNT;
 }

@@ -663,11 +663,40 @@ static struct run_row word_of_attempt(const struct run_row *row)
     return word;
 }
 
+/* A run that is known has begun another one. It is no transition of it. */
+static void tell_child(struct runs *runs, const struct run_row *row)
+{
+    struct run_shard *shard = &runs->shards[row->shard];
+    const struct run_alias *alias = find_alias(shard, row->alias);
+    const struct span *texts = alias ? shard->entries[alias->slot].texts : NULL;
+    struct run_record record = {.is_task = true,
+                                .tells_child = true,
+                                .at_us = row->order_us,
+                                .started_us = TIME_NONE,
+                                .duration_ms = NAN,
+                                .map_index = INT32_MIN,
+                                .source = row->texts[RUN_SOURCE],
+                                .namespace_ = row->texts[RUN_NAMESPACE],
+                                .task = row->texts[RUN_TASK],
+                                .run = row->texts[RUN_RUN]};
+
+    if (!alias || texts[RUN_WORKFLOW].size == 0)
+        return;
+    record.id = run_key(row->texts[RUN_SOURCE], row->texts[RUN_NAMESPACE], row->texts[RUN_PARENT_RUN]);
+    record.workflow = texts[RUN_WORKFLOW];
+    record.run_name = texts[RUN_RUN_NAME];
+    runs->emit(runs->owner, &record);
+}
+
 void runs_apply(struct runs *runs, const struct run_row *row, struct event_batch *transitions)
 {
     struct run_shard *shard = &runs->shards[row->shard];
 
     forget_faded(runs, shard, row->order_us);
+    if (row->is_child) {
+        tell_child(runs, row);
+        return;
+    }
     struct run_entry *run = open_run(runs, shard, row);
     struct id128 key = run->key, task_key;
     if (row->texts[RUN_TASK].size == 0) {

@@ -36,7 +36,8 @@ struct run_row {
     int32_t map_index;
     uint16_t item, attempt;
     uint8_t state;
-    bool will_retry, is_endless;             /* see struct run_record */
+    bool will_retry, is_endless; /* see struct run_record */
+    bool is_child; /* of the run that began one: its task is that one's workflow, its parent that one's run */
     struct span *texts;                      /* RUN_TEXTS + labels; size 0: not told */
     struct id128 alias, named_key, task_key; /* see runs_meet */
 };

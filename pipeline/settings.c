@@ -33,6 +33,7 @@ static const struct option general_options[] = {
     {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "true", .help = "The built-in workflow watch, which learns what is usual: failures, retries, slow, overdue and missing runs, volume, silent sources, missing heartbeats (docs/watch.md). False switches it off."},
     {"calendars", OPTION_NODE, AT(struct plan_general, calendars), .help = "Times that are not normal."},
     {"maintenance", OPTION_TEXTS, AT(struct plan_general, maintenance), .help = "Names of calendars: while one of them holds, no detector learns, and nothing is alerted."},
+    {"schedules", OPTION_NODE, AT(struct plan_general, schedules), .help = "When workflows start, for the watch, which otherwise learns it."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
@@ -156,6 +157,12 @@ static const struct option receiver_options[] = {
     {"name", OPTION_TEXT, AT(struct plan_sink, name), .required = true, .help = "Name of the receiver, also among the sinks."},
     {"type", OPTION_TEXT, AT(struct plan_sink, type_name), .required = true, .help = "webhook or smtp."},
 };
+static const struct option schedule_options[] = {
+    {"workflow", OPTION_TEXT, AT(struct plan_schedule, workflow), .required = true, .help = "Name of the workflow, of any source and namespace."},
+    {"cron", OPTION_TEXT, AT(struct plan_schedule, cron_text), .required = true, .help = "When its runs start: minute, hour, day of the month, month, day of the week as in crontab(5), or @hourly, @daily, @weekly, @monthly, @yearly."},
+    {"timezone", OPTION_TEXT, AT(struct plan_schedule, timezone), .default_text = "UTC", .help = "Of the cron line: a name like Europe/Berlin."},
+    {"grace", OPTION_DURATION, AT(struct plan_schedule, grace_us), .default_text = "5m", .min = 1, .max = 86400 * 7, .help = "How late a run may start before watch_missing tells of it."},
+};
 /* clang-format on */
 
 const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(time_options),
@@ -166,7 +173,7 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
                          rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
                          calendar_rows = ROWS(calendar_options), sink_rows = ROWS(sink_options),
-                         receiver_rows = ROWS(receiver_options);
+                         receiver_rows = ROWS(receiver_options), schedule_rows = ROWS(schedule_options);
 
 #define SECTION(name, help, table)                                                                           \
     {                                                                                                        \
@@ -190,6 +197,7 @@ const struct plan_section plan_sections[] = {
     SECTION("rules[]", "Rules", rule_options),
     SECTION("*.annotations", "Annotations", annotation_options),
     SECTION("sinks[]", "Sinks", sink_options),
+    SECTION("schedules[]", "Schedules", schedule_options),
     SECTION("receivers[]", "Receivers", receiver_options),
     {0},
 };

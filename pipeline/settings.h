@@ -10,4 +10,4 @@ struct option_rows {
 
 extern const struct option_rows general_rows, time_rows, runs_rows, limits_rows, store_rows, cluster_rows,
     http_rows, alerts_rows, format_rows, source_rows, measure_rows, detector_rows, rule_rows, annotation_rows,
-    calendar_rows, sink_rows, receiver_rows;
+    calendar_rows, sink_rows, receiver_rows, schedule_rows;

@@ -36,7 +36,7 @@ void watch_free(struct watch *watch)
         struct watch_shard *shard = &watch->shards[s];
 
         for (uint32_t i = 0; i < shard->slots.next; i++)
-            free(shard->entries[i]);
+            watch_entry_free(shard->entries[i]);
         blocks_free(&shard->blocks);
         slots_free(&shard->slots);
         free(shard->entries);
@@ -176,19 +176,24 @@ static void remove_entry(struct watch *watch, struct watch_shard *shard, struct 
     unlink_entry(shard, entry);
     slots_remove(&shard->slots, entry->key);
     shard->entries[entry->slot] = NULL;
-    free(entry);
+    shard->more_bytes -= entry->more_bytes;
+    watch_entry_free(entry);
     watch->figures.entries--;
 }
 
-void watch_evict_first(struct watch *watch, struct watch_shard *shard)
+static void evict(struct watch *watch, struct watch_shard *shard, struct watch_entry *entry)
 {
-    struct watch_entry *entry = shard->entries[shard->first];
     struct watch_scene scene = {.watch = watch, .shard = shard, .signal = watch_signals[entry->signal]};
 
     if (scene.signal->forget)
         scene.signal->forget(&scene, entry);
     remove_entry(watch, shard, entry);
     watch->figures.evicted++;
+}
+
+void watch_evict_first(struct watch *watch, struct watch_shard *shard)
+{
+    evict(watch, shard, shard->entries[shard->first]);
 }
 
 struct id128 watch_entry_key(unsigned signal, struct id128 id)
@@ -214,6 +219,13 @@ struct watch_entry *watch_entry_new(unsigned signal, struct id128 id, const stru
     for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
         entry->texts[t] = record_text(&cursor, texts[t]);
     return entry;
+}
+
+void watch_entry_free(struct watch_entry *entry)
+{
+    if (entry && entry->more)
+        watch_signals[entry->signal]->more->free(entry->more);
+    free(entry);
 }
 
 unsigned watch_signal_number(const struct watch_signal *signal)
@@ -266,6 +278,23 @@ struct watch_entry *watch_find(const struct watch_scene *scene, const struct wat
     uint32_t slot = slots_find(&scene->shard->slots, watch_entry_key(watch_signal_number(signal), id));
 
     return slot == SLOT_NONE ? NULL : scene->shard->entries[slot];
+}
+
+void watch_more_grown(struct watch_scene *scene, struct watch_entry *entry)
+{
+    struct watch_shard *shard = scene->shard;
+    uint32_t bytes = entry->more ? (uint32_t)scene->signal->more->bytes(entry->more) : 0;
+
+    shard->more_bytes += bytes;
+    shard->more_bytes -= entry->more_bytes;
+    entry->more_bytes = bytes;
+    for (uint32_t slot = shard->first; slot != SLOT_NONE && shard->more_bytes > WATCH_MORE_BYTES;) {
+        struct watch_entry *oldest = shard->entries[slot];
+
+        slot = oldest->next;
+        if (oldest->more && oldest != entry)
+            evict(scene->watch, shard, oldest);
+    }
 }
 
 void watch_drop(struct watch_scene *scene, struct watch_entry *entry)

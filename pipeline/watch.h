@@ -38,6 +38,8 @@ enum watch_sort {                    /* what a word says; the rank of words of e
                   WORD_FAILED,  /* for good */
                   WORD_SUCCEEDED,
                   WORD_EXPECTED, /* WORD_FAILED may follow in its time; taken at once */
+                  WORD_CHILD,    /* a run began another one, whose workflow stands as the task */
+                  WORD_TEMPLATE, /* of a task's log in this second: `run`; attempt 1: of a warning or worse */
                   WORD_SORTS,
 };
 

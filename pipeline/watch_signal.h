@@ -29,6 +29,16 @@ struct watch_scene {
     bool provisional;              /* a timer in idle time */
 };
 
+/* State without a fixed size. Bytes must follow from what was learned alone, not from how memory grew. */
+struct watch_more {
+    void (*free)(void *more);
+    size_t (*bytes)(const void *more);
+    void (*pack)(const void *more, struct buffer *out);
+    void *(*unpack)(struct unpack *in); /* NULL: broken */
+};
+
+enum { WATCH_MORE_BYTES = 1 << 19 }; /* a shard; beyond it the entry not heard of for longest loses its own */
+
 struct watch_signal {
     struct plan_watch_rule rule;
     unsigned words;  /* bits 1 << enum watch_sort: it takes these */
@@ -36,6 +46,7 @@ struct watch_signal {
     unsigned keep;   /* likewise: texts that an entry remembers of the word that made it; the key too */
     uint16_t size;   /* of an entry's state: plain bytes, zeroed when it is new; stored as they are */
     uint8_t version; /* of the state: what is stored under another is forgotten, and learned again */
+    const struct watch_more *more; /* NULL: state is all; else an entry's `more` may be set */
     void (*take)(struct watch_scene *scene);
     void (*due)(struct watch_scene *scene, struct watch_entry *entry);    /* NULL: it sets no timer */
     void (*forget)(struct watch_scene *scene, struct watch_entry *entry); /* NULL; it will be evicted */
@@ -56,18 +67,19 @@ struct watch_entry *watch_open(struct watch_scene *scene, struct id128 id);
 /* NULL: there is none. Another signal's may be read; what is changed is opened first. */
 struct watch_entry *watch_find(const struct watch_scene *scene, const struct watch_signal *signal,
                                struct id128 id);
+void watch_more_grown(struct watch_scene *scene, struct watch_entry *entry); /* after each change of `more` */
 void watch_drop(struct watch_scene *scene, struct watch_entry *entry);
 void watch_wake(struct watch_scene *scene, struct watch_entry *entry, int64_t due_us); /* INT64_MAX: never */
 
 /* What a signal has to say. Summaries may name {{target}}, {{actual}}, {{usual}}, {{count}}, {{error}},
- * {{host}} and {{source}}. */
+ * {{pattern}}, {{host}} and {{source}}. */
 struct watch_finding {
     const struct span *texts; /* WATCH_KEPT_TEXTS; NULL: the word's, or the entry's */
     uint16_t attempt;
     double actual, usual; /* NaN absent */
     const char *unit;     /* of both; "s" gives "1.5 s" in the summary */
     uint32_t count;       /* that the usual value was learned from */
-    struct span url, error;
+    struct span url, error, pattern;
     const char *summary;
 };
 

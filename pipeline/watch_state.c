@@ -25,6 +25,34 @@ void watch_freeze(struct watch *watch, struct saver *saver, uint64_t worker, uin
         saver_drop(saver, STATE_WATCH_WORDS, worker, before);
 }
 
+/* The state and what it has more as one text, so that a program without the signal can pass over it. */
+static void pack_state(const struct watch_entry *entry, const struct watch_signal *signal, struct buffer *out)
+{
+    size_t at = out->size;
+    uint32_t size;
+
+    pack_u32(out, 0);
+    buffer_put(out, entry->state, signal->size);
+    if (entry->more)
+        signal->more->pack(entry->more, out);
+    size = htole32((uint32_t)(out->size - at - sizeof size));
+    if (!out->full)
+        memcpy(out->data + at, &size, sizeof size);
+}
+
+static bool unpack_more(struct span bytes, struct watch_entry *entry)
+{
+    struct unpack in = unpack_begin(bytes);
+
+    if (bytes.size == 0)
+        return true;
+    entry->more = watch_signals[entry->signal]->more->unpack(&in);
+    if (!entry->more)
+        return false;
+    entry->more_bytes = (uint32_t)watch_signals[entry->signal]->more->bytes(entry->more);
+    return unpack_ended(&in);
+}
+
 static void pack_entry(const struct watch_entry *entry, struct buffer *out)
 {
     const struct watch_signal *signal = watch_signals[entry->signal];
@@ -37,7 +65,7 @@ static void pack_entry(const struct watch_entry *entry, struct buffer *out)
     pack_i64(out, entry->due_us);
     pack_i64(out, entry->told_us);
     pack_u32(out, entry->words);
-    pack_text(out, span_make(entry->state, signal->size));
+    pack_state(entry, signal, out);
     for (unsigned t = 0; t < WATCH_KEPT_TEXTS; t++)
         pack_text(out, entry->texts[t]);
 }
@@ -69,7 +97,8 @@ static struct watch_entry *unpack_entry(struct unpack *in)
         texts[t] = unpack_text(in);
     in->broken |= header.place == 0 || header.due_us < -FAR_US ||
                   (header.due_us > FAR_US && header.due_us != INT64_MAX);
-    if (in->broken || !signal || signal->version != version || signal->size != state.size)
+    if (in->broken || !signal || signal->version != version || state.size < signal->size ||
+        (state.size > signal->size && !signal->more))
         return NULL;
     struct watch_entry *entry = watch_entry_new(number, id, texts);
     entry->told = header.told;
@@ -77,12 +106,13 @@ static struct watch_entry *unpack_entry(struct unpack *in)
     entry->due_us = header.due_us;
     entry->told_us = header.told_us;
     entry->words = header.words;
-    if (state.size)
-        memcpy(entry->state, state.data, state.size);
-    if (!signal->sound || signal->sound(entry->state))
+    if (signal->size)
+        memcpy(entry->state, state.data, signal->size);
+    if ((!signal->sound || signal->sound(entry->state)) &&
+        unpack_more(span_make(state.data + signal->size, state.size - signal->size), entry))
         return entry;
     in->broken = true;
-    free(entry);
+    watch_entry_free(entry);
     return NULL;
 }
 
@@ -154,6 +184,7 @@ static bool add_entry(struct watch *watch, struct watch_shard *shard, uint32_t s
         return false;
     entry->slot = slot;
     shard->entries[slot] = entry;
+    shard->more_bytes += entry->more_bytes;
     watch->figures.entries++;
     return true;
 }
@@ -175,7 +206,7 @@ enum status watch_restore(struct watch *watch, const struct state_key *key, stru
 
         if (entry && !add_entry(watch, &watch->shards[key->owner], slot, entry)) {
             in.broken = true;
-            free(entry);
+            watch_entry_free(entry);
         }
     }
     blocks_restored(&watch->shards[key->owner].blocks, key->block);

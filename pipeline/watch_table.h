@@ -2,9 +2,11 @@
  * watch_state.c stores. Nothing else but signals and tests includes this. */
 #pragma once
 #include "base/slots.h"
+#include "detectors/skeleton.h"
 #include "pipeline/watch.h"
 
 enum { SECOND_US = 1000 * 1000, SPOKEN = 1024, WATCH_LAYOUT = 2, WATCH_LAYOUT_BEFORE = 1 };
+enum { WATCH_LINE_BYTES = SKELETON_BYTES_MAX + 3 * SKELETON_TOKENS_MAX };
 
 /* What one signal has learned of one thing: a task over all its runs, an attempt that runs, a source, a
  * host. */
@@ -13,12 +15,14 @@ struct watch_entry {
     struct id128 id;  /* of the words */
     uint64_t place;   /* rises along the list, which is in the order of last words */
     uint32_t slot, next, previous;
-    uint32_t words;    /* conditions told about it: their order at equal times */
-    int64_t due_us;    /* the next look at it; INT64_MAX: none */
-    int64_t queued_us; /* of its timer that counts; INT64_MAX: none */
-    int64_t told_us;   /* the last condition about it */
-    uint8_t signal;    /* in watch_signals */
-    bool told;         /* the last condition was true */
+    uint32_t words;      /* conditions told about it: their order at equal times */
+    int64_t due_us;      /* the next look at it; INT64_MAX: none */
+    int64_t queued_us;   /* of its timer that counts; INT64_MAX: none */
+    int64_t told_us;     /* the last condition about it */
+    uint8_t signal;      /* in watch_signals */
+    bool told;           /* the last condition was true */
+    uint32_t more_bytes; /* of `more`, as watch_more_grown was last told */
+    void *more;          /* the signal's, when its state has no fixed size; NULL: none */
     struct span texts[WATCH_KEPT_TEXTS];
     _Alignas(16) char state[]; /* the signal's; the texts' bytes behind it */
 };
@@ -35,6 +39,7 @@ struct watch_shard {
     size_t capacity;
     uint32_t first, last; /* the list */
     uint64_t last_place;
+    size_t more_bytes; /* of all entries */
     struct blocks blocks;
 };
 
@@ -67,11 +72,16 @@ struct watch {
     struct watch_shard shards[SHARDS];
 };
 
+/* The template of a log line of a task by its skeleton, with the names (WATCH_TEXTS) as values too. Into
+ * WATCH_LINE_BYTES. */
+struct span watch_line_template(struct span line, const struct span *names, char *text);
+
 extern const char *const watch_text_names[WATCH_KEPT_TEXTS];
 
 /* A new entry, without place; `texts` are copied. Its slot is the caller's to give. */
 struct watch_entry *watch_entry_new(unsigned signal, struct id128 id, const struct span *texts);
 struct id128 watch_entry_key(unsigned signal, struct id128 id);
+void watch_entry_free(struct watch_entry *entry); /* NULL does nothing */
 void watch_reserve(struct watch_shard *shard, uint32_t slot);
 void watch_link(struct watch_shard *shard, struct watch_entry *entry); /* at the end of the list */
 void watch_evict_first(struct watch *watch, struct watch_shard *shard);

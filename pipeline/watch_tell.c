@@ -36,6 +36,8 @@ static bool resolve(void *owner, struct span name, struct buffer *out)
         buffer_print(out, "%u", finding->count);
     else if (span_is(name, "error"))
         text_put(out, finding->error);
+    else if (span_is(name, "pattern"))
+        text_put(out, finding->pattern);
     else if (span_is(name, "host"))
         text_put(out, alert.host);
     else if (span_is(name, "source"))

@@ -5,7 +5,11 @@
 
 #include <math.h>
 
-enum { LINES = 16, LINES_US = 30 * SECOND_US }; /* tasks whose lines of a batch are put together */
+enum {
+    LINES = 16, /* tasks whose lines of a batch are put together */
+    LINES_US = 30 * SECOND_US,
+    LINE_SAID = 512, /* bytes of a line that are told */
+};
 
 /* What words of a sort are about; words of one group come to one place. */
 static const struct {
@@ -14,7 +18,8 @@ static const struct {
     [WORD_EVENTS] = {WATCH_KEY_SOURCE, WATCH_KEY_SOURCE},
     [WORD_BEAT] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
     [WORD_OFFLINE] = {WATCH_KEY_HOST, WATCH_KEY_HOST},
-    [WORD_LINES... WORD_EXPECTED] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_LINES... WORD_CHILD] = {WATCH_KEY_WORKFLOW, WATCH_KEY_TASK},
+    [WORD_TEMPLATE] = {WATCH_KEY_SOURCE, WATCH_KEY_TASK},
 };
 
 static struct id128 id_of(unsigned key, const struct span *texts)
@@ -216,6 +221,59 @@ static void count_line(struct watch *watch, const struct event_batch *batch, uin
     lines->word.count++;
 }
 
+/* Levels below a warning begin with other letters. */
+static bool is_trouble(struct span level)
+{
+    return level.size && strchr("WECFSAPwecfsap", level.data[0]);
+}
+
+/* Each partition says its first line of a template and second: which one that is depends on no other. */
+static void say_template(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t second)
+{
+    struct span message = batch->message[row];
+    const char *newline = memchr(message.data, '\n', message.size);
+    struct watch_word word = {.sort = WORD_TEMPLATE,
+                              .attempt = is_trouble(batch->level[row]),
+                              .map_index = INT32_MIN,
+                              .version = (uint64_t)batch->offset[row],
+                              .order_us = (second + 1) * SECOND_US,
+                              .started_us = TIME_NONE,
+                              .duration_ms = NAN,
+                              .texts = {[WATCH_SOURCE] = batch->source[row],
+                                        [WATCH_NAMESPACE] = batch->namespace_[row],
+                                        [WATCH_WORKFLOW] = batch->workflow[row],
+                                        [WATCH_TASK] = batch->task[row],
+                                        [WATCH_RUN] = batch->run[row],
+                                        [WATCH_RUN_NAME] = batch->run_name[row],
+                                        [WATCH_HOST] = batch->host[row]}};
+    char text[WATCH_LINE_BYTES];
+
+    if (newline)
+        message.size = (uint32_t)(newline - message.data);
+    struct span template = watch_line_template(message, word.texts, text);
+    message.size = message.size < LINE_SAID ? message.size : LINE_SAID;
+    word.texts[WATCH_ERROR] = message;
+    word.run = (struct id128){hash_bytes(template.data, template.size, 1),
+                              hash_bytes(template.data, template.size, 0)};
+    struct id128 spoken = id_of(sorts[WORD_TEMPLATE].key, word.texts);
+    spoken.high ^= word.run.high;
+    spoken.low ^= word.run.low + (uint64_t)batch->partition[row];
+    if (speak(watch, spoken, second))
+        watch_word_send(&word, watch->port, watch->workers);
+}
+
+/* A row of a task's log, which tells of no run's state. */
+static void say_line(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t order_us,
+                     struct lines *all)
+{
+    if (batch->message[row].size && batch->workflow[row].size) {
+        count_line(watch, batch, row, order_us, all);
+        say_template(watch, batch, row, floor_div(order_us, SECOND_US));
+    }
+    if (batch->result[row].size && batch->task[row].size)
+        say_check(watch, batch, row, order_us);
+}
+
 void watch_events(struct watch *watch, const struct event_batch *batch)
 {
     struct lines lines[LINES] = {0};
@@ -232,10 +290,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
         say_source(watch, source, second);
         if (batch->mark[row] != MARK_OK)
             continue;
-        if (batch->state[row] == STATE_NONE && batch->message[row].size && batch->workflow[row].size)
-            count_line(watch, batch, row, order_us, lines);
-        if (batch->state[row] == STATE_NONE && batch->result[row].size && batch->task[row].size)
-            say_check(watch, batch, row, order_us);
+        if (batch->state[row] == STATE_NONE)
+            say_line(watch, batch, row, order_us, lines);
         if (host.size == 0)
             continue;
         if (span_is(action, "worker-heartbeat") || span_is(action, "worker-online"))
@@ -250,6 +306,8 @@ void watch_events(struct watch *watch, const struct event_batch *batch)
 /* A run that fails because a task of it has failed is no news. */
 static enum watch_sort sort_of_run(const struct run_record *run)
 {
+    if (run->tells_child)
+        return WORD_CHILD;
     switch (run->state) {
     case STATE_QUEUED:
         return WORD_QUEUED;

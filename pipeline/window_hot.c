@@ -202,13 +202,11 @@ static int compare_askers(const void *left, const void *right)
     return id_compare(((const struct asker *)left)->key, ((const struct asker *)right)->key);
 }
 
-/* Returns how many of those that ask want a block, in order of their keys; blocks not wanted are free now. */
-static size_t sort_askers(struct windows *windows, struct series_table *table, unsigned number,
-                          struct asker **ret_askers)
+/* Blocks that are not wanted any more are free now; those that ask for one stay in the list. */
+static void take_back_unwanted(struct windows *windows, struct series_table *table, unsigned number)
 {
     struct hot_table *hot = &table->hot[number];
-    struct asker *askers = memory_new(hot->asking_count * sizeof *askers);
-    size_t count = 0;
+    size_t kept = 0;
 
     for (size_t i = 0; i < hot->asking_count; i++) {
         uint32_t slot = hot->asking[i];
@@ -216,21 +214,21 @@ static size_t sort_askers(struct windows *windows, struct series_table *table, u
         if (hot->places[slot])
             take_back(windows, table, number, hot->places[slot] - 1);
         else
-            askers[count++] = (struct asker){table->slots.keys[slot], slot};
+            hot->asking[kept++] = slot;
     }
-    qsort(askers, count, sizeof *askers, compare_askers);
-    *ret_askers = askers;
-    return count;
+    hot->asking_count = kept;
 }
 
-static void settle(struct windows *windows, struct series_table *table, unsigned number, int64_t end_us)
+static void serve(struct windows *windows, struct series_table *table, unsigned number, size_t limit,
+                  int64_t end_us)
 {
     struct hot_table *hot = &table->hot[number];
-    size_t limit = limit_of(windows, detector_of(windows, table, number)), count;
-    struct asker *askers;
+    struct asker *askers = memory_new(hot->asking_count * sizeof *askers);
 
-    count = sort_askers(windows, table, number, &askers);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < hot->asking_count; i++)
+        askers[i] = (struct asker){table->slots.keys[hot->asking[i]], hot->asking[i]};
+    qsort(askers, hot->asking_count, sizeof *askers, compare_askers);
+    for (size_t i = 0; i < hot->asking_count; i++) {
         uint32_t silent = hot->lent < limit ? UINT32_MAX : find_silent(table, hot, end_us);
 
         if (silent != UINT32_MAX)
@@ -239,8 +237,19 @@ static void settle(struct windows *windows, struct series_table *table, unsigned
             break;
         lend(windows, table, number, askers[i].slot, end_us);
     }
-    hot->asking_count = 0;
     free(askers);
+}
+
+/* Mostly all blocks are lent and in use, and many ask in vain. */
+static void settle(struct windows *windows, struct series_table *table, unsigned number, int64_t end_us)
+{
+    struct hot_table *hot = &table->hot[number];
+    size_t limit = limit_of(windows, detector_of(windows, table, number));
+
+    take_back_unwanted(windows, table, number);
+    if (hot->lent < limit || find_silent(table, hot, end_us) != UINT32_MAX)
+        serve(windows, table, number, limit, end_us);
+    hot->asking_count = 0;
 }
 
 void hot_settle(struct windows *windows, struct series_table *table, int64_t end_us)

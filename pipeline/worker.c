@@ -22,7 +22,8 @@ static void tell_signal(void *owner, const struct signal_record *record)
 static void tell_run(void *owner, const struct run_record *run)
 {
     watch_run(((struct worker *)owner)->watch, run);
-    deliver_run(((struct worker *)owner)->deliver, run);
+    if (!run->tells_child)
+        deliver_run(((struct worker *)owner)->deliver, run);
 }
 
 uint64_t partition_id(const struct input *input, const char *topic, int32_t number)

@@ -13,13 +13,14 @@ struct run_record {
     double duration_ms, queue_wait_ms, late_by_ms;         /* NaN absent */
     struct span source, namespace_, engine, workflow, task, run, run_name, root_run, parent_run, queue;
     struct span worker, owner, host, error, error_type, url;
-    uint16_t attempt;                      /* 0 absent */
-    uint16_t attempts;                     /* tries seen of this run or task */
-    int32_t map_index;                     /* INT32_MIN absent */
-    uint32_t tasks[STATE_COUNT];           /* level run: its task attempts by present state */
-    bool will_retry;                       /* it failed, and the engine will try again */
-    bool is_endless;                       /* a stream's: it runs until somebody stops it */
-    bool task_failed;                      /* level run: a task of it has failed for good */
+    uint16_t attempt;            /* 0 absent */
+    uint16_t attempts;           /* tries seen of this run or task */
+    int32_t map_index;           /* INT32_MIN absent */
+    uint32_t tasks[STATE_COUNT]; /* level run: its task attempts by present state */
+    bool will_retry;             /* it failed, and the engine will try again */
+    bool is_endless;             /* a stream's: it runs until somebody stops it */
+    bool task_failed;            /* level run: a task of it has failed for good */
+    bool tells_child; /* no transition: the run has begun one of the workflow that stands as its task */
     const struct label_names *label_names; /* NULL: none */
     const struct span *labels;             /* one a name, size 0 absent */
 };

@@ -115,6 +115,43 @@ def init_text(folder):
     must_have(weir(folder, "check", "weir.yaml"), "ok: pipeline 'worker'")
 
 
+def tune_diff_explain(folder):
+    """Bad input is named with its place; what a replay wrote can be tuned on and explained; a file does not differ from itself."""
+    example = os.path.join(services.ROOT, "examples", "tuning.yaml")
+    labels = os.path.join(services.ROOT, "examples", "tuning", "labels.jsonl")
+    for arguments, code, part in (
+            (["tune", example, "--detector", "slow_queu"], 2, "did you mean 'slow_queue'?"),
+            (["tune", example, "--trials", "0"], 2, "--trials 0: expected a number from 8 to 1e+06"),
+            (["tune", example, "--split", "half"], 2, "--split half: expected time or series"),
+            (["tune", example, "--measure", "load"], 2, "no measure named 'load'"),
+            (["tune", example, "--labels", "none.jsonl"], 3, "none.jsonl: No such file"),
+            (["tune", example, "--from", "2030-01-01T00:00:00Z"], 3, "no buckets of the measure 'wait' in this time"),
+            (["diff", example], 2, "needs two configuration files"),
+            (["explain"], 2, "usage: weir explain"),
+            (["explain", "ee", "http://127.0.0.1:9"], 3, "no weir answers")):
+        must_have(weir(folder, *arguments, code=code), part)
+    with open(os.path.join(folder, "labels.jsonl"), "w", encoding="utf-8") as file:
+        file.write('{"start": 1, "end": 2, "target": "mail"}\n{"start": "soon", "end": 2, "target": "mail"}\n')
+    must_have(weir(folder, "tune", example, "--labels", "labels.jsonl", code=3), "labels.jsonl:2: start: 'soon' is not a time")
+
+    weir(folder, "replay", example, "--alerts", "alerts.jsonl", "--buckets", "buckets.jsonl")
+    direct = weir(folder, "tune", example, "--labels", labels, "--trials", "16")
+    if direct != weir(folder, "tune", example, "--labels", labels, "--trials", "16", "--buckets", "buckets.jsonl"):
+        raise AssertionError("buckets from a file give another result")
+    must_have(weir(folder, "diff", example, example), " 0 gained, 0 lost, 0 moved")
+    must_have(weir(folder, "diff", example, example, "--set", "detectors.slow_queue.one_in=50"), " 0 gained, 0 lost, 0 moved")
+    with open(example, encoding="utf-8") as file:
+        other = file.read().replace("path: tuning/", f"path: {services.ROOT}/examples/tuning/").replace("direction: up", "direction: down")
+    with open(os.path.join(folder, "other.yaml"), "w", encoding="utf-8") as file:
+        file.write(other)
+    must_have(weir(folder, "diff", example, "other.yaml", code=1), "lost    2026-")
+    with open(os.path.join(folder, "alerts.jsonl"), encoding="utf-8") as file:
+        alert = json.loads(file.readlines()[-1])
+    for name in ("id", "episode"):
+        said = weir(folder, "explain", alert[name], example, "--alerts", "alerts.jsonl", "--buckets", "buckets.jsonl")
+        must_have(said, "slow_queue on " + alert["target"], "buckets since", "zscore on wait mean", "direction: up", "firing")
+
+
 def init_refusals(folder):
     with open(os.path.join(folder, "plain.log"), "w", encoding="utf-8") as file:
         file.write("\x01\x02\n" * 3)
@@ -308,7 +345,7 @@ def without_secrets(folder):
 
 
 CASES = (init_known, init_own_names, init_units, init_mixed, init_text, init_refusals, inputs, without_secrets, top, tap,
-         tap_of_a_killed_weir)
+         tap_of_a_killed_weir, tune_diff_explain)
 
 
 def run(report, names):

@@ -12,7 +12,7 @@ from report import Skip
 
 SHARED = os.environ.get("WEIR_SHARED", os.path.join(services.ROOT, "..", "shared"))
 EVENTS = os.path.join(SHARED, "data", "events")
-RECALL, FALSE = 0.85, 3
+RECALL, FALSE = 0.9, 3
 RECORDINGS = {
     "airflow/dev": [("openlineage.jsonl.zst", "openlineage"), ("task_log.jsonl.zst", "airflow_json")],
     "celery/dev": [("events.jsonl.zst", "celery"), ("worker-*.log.zst", "celery_text")],

@@ -178,10 +178,11 @@ static void test_record(void **state)
     struct opinion opinion = {.residual = 2.5, .low = 7, .high = 13, .channel = "band"};
     struct signal signal;
 
+    bench.state.seen = 999;
     /* the origin is 9.5, so 40 above it is 49.5; a fifth of the range of 80 more is 65.5 */
     backend_judge(&bench.settings, &bench.state, MINUTE_US, bench.now_us + MINUTE_US, 65.5, &opinion,
                   &signal);
-    assert_close(-log10(signal.probability), 3.06 + 5.4 * log10(1 + 0.2 / 0.05), 1e-6);
+    assert_close(-log10(signal.probability), 3.06 + 5.4 * log10(1 + (0.2 - 5.0 / 1000) / 0.05), 1e-6);
     assert_string_equal(signal.channel, "record");
     assert_true(signal.anomaly && signal.episode_start);
     /* it is known now: the same value again is none */
@@ -189,6 +190,19 @@ static void test_record(void **state)
                   &signal);
     assert_string_equal(signal.channel, "band");
     assert_close(signal.probability, tail(2.5), 1e-6);
+}
+
+/* Once the tail may claim what is asked for, a record is worth a decade more than the tail, no more. */
+static void test_record_of_an_old_series(void **state)
+{
+    struct bench bench = old();
+    struct opinion opinion = {.residual = 2.5, .low = 7, .high = 13, .channel = "band"};
+    struct signal signal;
+
+    backend_judge(&bench.settings, &bench.state, MINUTE_US, bench.now_us + MINUTE_US, 65.5, &opinion,
+                  &signal);
+    assert_close(-log10(signal.probability), 1 - log10(tail(2.5)), 1e-6);
+    assert_false(signal.anomaly);
 }
 
 /* A first value beyond all others, but within the detector's band, is no record that counts. */
@@ -428,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_score_of_quiet_buckets),
         cmocka_unit_test(test_young_series_claims_no_rare_tail),
         cmocka_unit_test(test_record),
+        cmocka_unit_test(test_record_of_an_old_series),
         cmocka_unit_test(test_record_within_the_band),
         cmocka_unit_test(test_alerts_per_day),
         cmocka_unit_test(test_long_silence_ends_the_episode),

@@ -74,7 +74,7 @@ static void assert_reason(const struct sequence_reason *reason, const char *word
 
 static void test_an_empty_model_has_no_opinion(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct sequence_verdict verdict = judge(model, "a b");
 
     assert_near(verdict.surprise, 0);
@@ -88,7 +88,7 @@ static void test_an_empty_model_has_no_opinion(void **state)
  * behind a, and behind the beginning and a, each seen 10 times with one successor: 1/11 of that. */
 static void test_surprises_by_hand(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct sequence_verdict verdict;
     double missing = log(11), usual = 10 * log(1.1) / 11, base = log(1.1) - usual;
 
@@ -115,7 +115,7 @@ static void test_surprises_by_hand(void **state)
 
 static void test_order_and_counts_are_told(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct sequence_verdict verdict;
 
     learn(model, "load check send", 50, false);
@@ -135,7 +135,7 @@ static void test_order_and_counts_are_told(void **state)
 
 static void test_attributes_count_in_their_step(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct sequence_verdict verdict;
 
     learn(model, "a=ann b=bob", 100, false);
@@ -152,7 +152,7 @@ static void test_attributes_count_in_their_step(void **state)
 /* Values that are nearly all different are names of something, and no news. */
 static void test_unique_values_are_not_odd(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     char text[40];
 
     for (unsigned i = 0; i < 500; i++) {
@@ -167,7 +167,7 @@ static void test_unique_values_are_not_odd(void **state)
 
 static void test_what_is_wrong_now_and_then_stays_odd(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
 
     learn(model, "a b c", 1000, false);
     for (unsigned i = 0; i < 20; i++) {
@@ -179,7 +179,7 @@ static void test_what_is_wrong_now_and_then_stays_odd(void **state)
 
 static void test_a_new_version_is_learned(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     unsigned odd = 0;
 
     learn(model, "a b c", 1000, false);
@@ -196,7 +196,7 @@ static void test_a_new_version_is_learned(void **state)
 static void test_good_runs_calibrate(void **state)
 {
     static const char *const orders[] = {"a b c d", "a b d c", "a c b d", "a c d b", "a d b c", "a d c b"};
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     uint64_t seed = 5;
 
     for (unsigned i = 0; i < 2000; i++) {
@@ -212,7 +212,7 @@ static void test_good_runs_calibrate(void **state)
 /* Names, values and lengths without end: each bound holds, and runs of before are still known. */
 static void test_memory_is_bounded(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     static struct text_run into;
     char names[1500][24];
     size_t most = 0;
@@ -251,7 +251,7 @@ static void assert_same(const struct sequence_verdict *a, const struct sequence_
 /* A model that is packed and unpacked after each run says what one that stays in memory says. */
 static void test_bytes_are_the_model(void **state)
 {
-    struct sequence *model = sequence_new(), *copy = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX), *copy = sequence_new(SEQUENCE_CELLS_MAX);
     struct buffer out;
     uint64_t seed = 11;
 
@@ -284,7 +284,7 @@ static void test_bytes_are_the_model(void **state)
 
 static void test_other_bytes_are_refused(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct buffer out;
     uint64_t seed = 3;
 
@@ -320,7 +320,7 @@ static void test_other_bytes_are_refused(void **state)
 /* Any bytes as names, none at all, and no steps. */
 static void test_odd_input(void **state)
 {
-    struct sequence *model = sequence_new();
+    struct sequence *model = sequence_new(SEQUENCE_CELLS_MAX);
     struct sequence_step steps[2] = {{.name = span_make("\0\xff\n", 3)}, {.name = {0}}};
     struct sequence_run run = {.steps = steps, .count = 2}, none = {0};
     struct sequence_verdict verdict;

@@ -266,6 +266,37 @@ static void test_damaged_state_is_refused(void **state)
     buffer_free(&saved);
 }
 
+/* Any byte of a state may be wrong: it is refused, or what it says is learned on from. */
+static void test_flipped_bytes(void **state)
+{
+    struct templates *templates = templates_new(64);
+    struct buffer saved;
+    struct error error;
+    uint64_t seed = 9;
+    char line[200];
+
+    for (unsigned i = 0; i < 200; i++) {
+        mixed_line(&seed, line);
+        (void)learn(templates, line, NULL);
+    }
+    buffer_init(&saved, 1 << 20);
+    templates_save(templates, &saved);
+    templates_free(templates);
+    for (size_t at = 0; at < saved.size; at++) {
+        saved.data[at] ^= (char)(1 << at % 8);
+        templates = templates_new(64);
+        if (templates_restore(templates, buffer_span(&saved), &error) == STATUS_OK)
+            for (unsigned i = 0; i < 5; i++) {
+                mixed_line(&seed, line);
+                assert_non_null(learn(templates, line, NULL));
+            }
+        assert_in_range(templates_count(templates), 0, 64);
+        templates_free(templates);
+        saved.data[at] ^= (char)(1 << at % 8);
+    }
+    buffer_free(&saved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_ids_survive_a_restart),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_damaged_state_is_refused),
+        cmocka_unit_test(test_flipped_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,9 +30,9 @@ struct rig {
     struct buffer told;
     struct id128 last_id;
     uint64_t last_version;
-    struct run_record last;                      /* its texts hold until the next row */
-    struct span result, error, error_type, host; /* of the next rows */
-    uint32_t shard;                              /* of the last row */
+    struct run_record last;                              /* its texts hold until the next row */
+    struct span result, error, error_type, host, parent; /* of the next rows */
+    uint32_t shard;                                      /* of the last row */
 };
 
 /* "workflow/task#attempt=state(duration ms){task counts}" */
@@ -41,6 +41,11 @@ static void tell(void *owner, const struct run_record *run)
     struct rig *rig = owner;
     struct buffer *out = &rig->told;
 
+    if (run->tells_child) { /* no transition */
+        buffer_print(out, " child of %.*s: %.*s", (int)run->workflow.size, run->workflow.data,
+                     (int)run->task.size, run->task.data);
+        return;
+    }
     buffer_print(out, "%s%.*s", out->size ? " " : "", (int)run->workflow.size, run->workflow.data);
     assert_true(run->is_task == (run->task.size > 0));
     if (run->is_task)
@@ -120,7 +125,8 @@ static void apply(struct rig *rig)
         runs_figures(rig->runs, &before);
         runs_apply(rig->runs, &row, &rig->transitions);
         runs_figures(rig->runs, &after);
-        assert_true(after.evicted > before.evicted || takes == (after.ignored == before.ignored));
+        assert_true(row.is_child || after.evicted > before.evicted ||
+                    takes == (after.ignored == before.ignored));
         if (rig->transitions.rows) {
             assert_int_equal(rig->transitions.rows, 1);
             assert_int_equal(rig->transitions.state[0], rig->last.state);
@@ -147,6 +153,7 @@ static void send(struct rig *rig, const struct step *step, int64_t watermark_us,
     rig->batch.result[0] = rig->result;
     rig->batch.error[0] = rig->error;
     rig->batch.host[0] = rig->host;
+    rig->batch.parent_run[0] = rig->parent;
     rig->batch.error_type[0] = rig->error_type;
     rig->batch.duration_ms[0] = step->duration_ms > 0 ? step->duration_ms : NAN;
     rows_send(rig->plan, &rig->batch, rig->port, 1);
@@ -507,6 +514,27 @@ static void test_texts_of_all_sizes(void **state)
     rig_close(&rig);
 }
 
+/* A queued run that names the one that began it is told to the owner of that one as its child; this one is
+ * known by then, or nothing is told. */
+static void test_children(void **state)
+{
+    struct rig rig;
+
+    rig_open(&rig, "watch: true\n");
+    step_now(&rig, &(struct step){1, STATE_QUEUED, "pay", "p", NULL, 1, 0});
+    rig.parent = SPAN_LITERAL("p");
+    step_now(&rig, &(struct step){2, STATE_QUEUED, "mail", "c", NULL, 1, 0});
+    step_now(&rig, &(struct step){3, STATE_RUNNING, "mail", "c", NULL, 1, 0}); /* is no news of it */
+    rig.parent = SPAN_LITERAL("unknown");
+    step_now(&rig, &(struct step){4, STATE_QUEUED, "mail", "d", NULL, 1, 0});
+    rig.parent = (struct span){0};
+    buffer_put_char(&rig.told, '\0');
+    assert_non_null(strstr(rig.told.data, "pay#1=queued"));
+    assert_non_null(strstr(rig.told.data, "child of pay: mail"));
+    assert_null(strstr(strstr(rig.told.data, "child of") + 1, "child of"));
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_eviction), cmocka_unit_test(test_many_runs),
         cmocka_unit_test(test_rerun),    cmocka_unit_test(test_rerun_of_evicted),
         cmocka_unit_test(test_untold),   cmocka_unit_test(test_texts_of_all_sizes),
+        cmocka_unit_test(test_children),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

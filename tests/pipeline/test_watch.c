@@ -156,6 +156,9 @@ static void test_timers_are_bounded(void **state)
         if (i < 5)
             run.started_us = 0; /* before anything is known: all that follows is waited for longer */
         say_run(rig, &run, now_us + SECOND, STATE_SUCCESS);
+        run.is_task = false;
+        run.task = (struct span){0};
+        say_run(rig, &run, now_us + SECOND, STATE_SUCCESS);
         advance(rig, now_us, false);
         assert_true(rig->watch->timer_count < 2000);
     }
@@ -346,6 +349,10 @@ static void test_end(void **state)
 /* Step i of a seed: always the same, up to five seconds ahead of what is known. */
 static void step(struct rig *rig, uint64_t seed, unsigned i)
 {
+    static const enum run_state states[] = {STATE_RUNNING, STATE_RUNNING,  STATE_RUNNING, STATE_RUNNING,
+                                            STATE_RUNNING, STATE_RUNNING,  STATE_QUEUED,  STATE_WAITING,
+                                            STATE_SUCCESS, STATE_SUCCESS,  STATE_SUCCESS, STATE_SUCCESS,
+                                            STATE_FAILED,  STATE_CANCELLED};
     uint64_t random = seed * 1000003 + i;
     int64_t at_us = begin_us + i * (int64_t)SECOND / 4 + (int64_t)random_below(&random, 5 * SECOND);
     char workflow[16], name[16], host[16];
@@ -362,10 +369,9 @@ static void step(struct rig *rig, uint64_t seed, unsigned i)
     run = run_of(workflow, random_below(&random, 2) ? "t" : "", name);
     run.version = i;
     run.started_us = at_us - (int64_t)random_below(&random, 20 * SECOND);
-    say_run(rig, &run, at_us,
-            random_below(&random, 3)   ? STATE_RUNNING
-            : random_below(&random, 5) ? STATE_SUCCESS
-                                       : STATE_FAILED);
+    run.map_index = random_below(&random, 2) ? INT32_MIN : (int32_t)random_below(&random, 5);
+    run.will_retry = random_below(&random, 4) == 0;
+    say_run(rig, &run, at_us, states[random_below(&random, sizeof states / sizeof *states)]);
 }
 
 static int64_t known_us(unsigned i)

@@ -102,6 +102,27 @@ static void test_missing(void **state)
     rig_close(rig);
 }
 
+/* A declared schedule needs no history: each day at two, ten minutes of grace. */
+static void test_schedule(void **state)
+{
+    struct rig *rig = rig_open("name: test\nwatch: true\nsources: [{name: s, type: file, path: x}]\n"
+                               "schedules: [{workflow: w, cron: \"0 2 * * *\", grace: 10m}]\n");
+    int64_t day_us = (int64_t)86400 * SECOND,
+            two_us = 1795224000LL / 86400 * day_us + 7200LL * SECOND + day_us;
+
+    (void)state;
+    end_run(rig, "w", "", 0, two_us - SECOND, SECOND, STATE_SUCCESS, false); /* a little early */
+    end_run(rig, "w", "", 1, two_us + day_us + 60 * SECOND, SECOND, STATE_SUCCESS, false);
+    advance(rig, two_us + 2 * day_us + 599 * (int64_t)SECOND, false);
+    assert_int_equal(told_of(rig, "firing"), 0);
+    advance(rig, two_us + 2 * day_us + 601 * (int64_t)SECOND, false);
+    assert_int_equal(
+        told_of(rig, "watch_missing firing w 'no run of w at the time of its schedule, 0 2 * * *'"), 1);
+    end_run(rig, "w", "", 2, two_us + 2 * day_us + 700 * (int64_t)SECOND, SECOND, STATE_SUCCESS, false);
+    assert_int_equal(told_of(rig, "watch_missing over w"), 1);
+    rig_close(rig);
+}
+
 /* Four instances in each run, then two. */
 static void test_mapped(void **state)
 {
@@ -184,6 +205,37 @@ static void test_log_volume(void **state)
     rig_close(rig);
 }
 
+/* Starts come two seconds after the queue; one does not come, and is told after two minutes. */
+static void test_stuck(void **state)
+{
+    struct rig *rig = rig_open(big_plan);
+    int64_t at_us = begin_us;
+    struct run_record stuck = run_of("w", "t", "stuck"), approval = run_of("w", "t", "approval");
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++, at_us += 60 * SECOND) {
+        char name[16];
+        struct run_record run = run_of("w", "t", "");
+
+        snprintf(name, sizeof name, "%u", i);
+        run.run = span_of(name);
+        say_run(rig, &run, at_us, STATE_QUEUED);
+        say_run(rig, &run, at_us + 2 * SECOND, STATE_RUNNING);
+        say_run(rig, &run, at_us + 3 * SECOND, STATE_SUCCESS);
+    }
+    say_run(rig, &stuck, at_us, STATE_QUEUED);
+    say_run(rig, &approval, at_us, STATE_WAITING); /* no wait for consent is known */
+    advance(rig, at_us + 300 * SECOND, false);
+    say_run(rig, &stuck, at_us + 300 * SECOND, STATE_RUNNING);
+    say_run(rig, &stuck, at_us + 301 * SECOND, STATE_SUCCESS);
+    advance(rig, at_us + 302 * SECOND, false);
+    assert_told(rig,
+                "1320.000 watch_stuck firing w/t 'w/t waits to be started since 120.0 s; usually 2.0 s, by "
+                "20 before' 120 2\n"
+                "1500.000 watch_stuck over w/t '' nan nan\n");
+    rig_close(rig);
+}
+
 static void test_check(void **state)
 {
     struct rig *rig = rig_open(big_plan);
@@ -216,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_retry),        cmocka_unit_test(test_missing),
         cmocka_unit_test(test_mapped),       cmocka_unit_test(test_volume),
         cmocka_unit_test(test_log_volume),   cmocka_unit_test(test_check),
+        cmocka_unit_test(test_stuck),        cmocka_unit_test(test_schedule),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,7 +169,7 @@ static void put_value(struct machine *machine, unsigned series, unsigned end)
     record->start_us = begin_us + (int64_t)end * EVERY_US;
     record->first_end_us = record->start_us + EVERY_US;
     accumulator_add(group_accumulator(group, record->accumulators, 0), &group->layouts[0],
-                    value_of(series, end), 0, 0, false);
+                    value_of(series, end), record->start_us, 0, false);
     windows_merge(owner_of(machine), record);
     free(record);
 }

@@ -83,6 +83,8 @@ void say_event(struct rig *rig, int64_t time_us, const char *host, const char *a
     rig->batch.source[0] = SPAN_LITERAL("s");
     rig->batch.host[0] = span_of(host);
     rig->batch.action[0] = span_of(action);
+    rig->batch.workflow[0] = SPAN_LITERAL("w");
+    rig->batch.message[0] = SPAN_LITERAL("a line");
     watch_events(rig->watch, &rig->batch);
     pump(rig);
 }

@@ -180,7 +180,7 @@ static void begins_with_its_range(void **state)
     history_init(&whole, &plan->measures[0], STAT_MEAN);
     history_init(&half, &plan->measures[0], STAT_MEAN);
     for (int i = 1; i <= 2000; i++) {
-        double value = noise(&seed) + (i % 400 == 0 ? 30 : 0);
+        double value = noise(&seed) + (i % 400 == 0 ? 30 * pow(4, i / 400) : 0);
 
         add_bucket(&whole, "a", T0_US + i * MINUTE_US, value, 1);
         if (i > 1000)
