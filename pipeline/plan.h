@@ -234,10 +234,10 @@ struct plan {
     struct plan_rule *rules;
     struct plan_row_rules row_rules[RULE_SCOPES]; /* none of RULE_BUCKET: groups have those */
     struct plan_sink *sinks;                      /* and the receivers behind them */
+    uint64_t maintenance;                         /* set of calendars */
+    unsigned calendar_count;
     struct plan_schedule *schedules;
     unsigned schedule_count;
-    uint64_t maintenance; /* set of calendars */
-    unsigned calendar_count;
     unsigned format_count, source_count, measure_count, group_count, detector_count, rule_count, sink_count;
     struct alert_policy *policies;       /* rules first, then detectors, then those of the watch */
     unsigned policy_count, watch_policy; /* the first one of the watch */

@@ -31,9 +31,9 @@ static const struct option general_options[] = {
     {"detectors", OPTION_NODE, AT(struct plan_general, detectors), .help = "Statistical detectors on measures."},
     {"rules", OPTION_NODE, AT(struct plan_general, rules), .help = "Static rules."},
     {"watch", OPTION_BOOL, AT(struct plan_general, watch), .default_text = "true", .help = "The built-in workflow watch, which learns what is usual: failures, retries, slow, overdue and missing runs, volume, silent sources, missing heartbeats (docs/watch.md). False switches it off."},
-    {"schedules", OPTION_NODE, AT(struct plan_general, schedules), .help = "When workflows start, for the watch, which otherwise learns it."},
     {"calendars", OPTION_NODE, AT(struct plan_general, calendars), .help = "Times that are not normal."},
     {"maintenance", OPTION_TEXTS, AT(struct plan_general, maintenance), .help = "Names of calendars: while one of them holds, no detector learns, and nothing is alerted."},
+    {"schedules", OPTION_NODE, AT(struct plan_general, schedules), .help = "When workflows start, for the watch, which otherwise learns it."},
     {"sinks", OPTION_NODE, AT(struct plan_general, sinks), .help = "Where documents go."},
     {"receivers", OPTION_NODE, AT(struct plan_general, receivers), .help = "Who is told of alerts."},
     {"include", OPTION_NODE, AT(struct plan_general, include), .help = "Further files (patterns); lists append, a scalar may be set once."},
@@ -172,8 +172,8 @@ const struct option_rows general_rows = ROWS(general_options), time_rows = ROWS(
                          format_rows = ROWS(format_options), source_rows = ROWS(source_options),
                          measure_rows = ROWS(measure_options), detector_rows = ROWS(detector_options),
                          rule_rows = ROWS(rule_options), annotation_rows = ROWS(annotation_options),
-                         calendar_rows = ROWS(calendar_options), sink_rows = ROWS(sink_options), receiver_rows = ROWS(receiver_options),
-                         schedule_rows = ROWS(schedule_options);
+                         calendar_rows = ROWS(calendar_options), sink_rows = ROWS(sink_options),
+                         receiver_rows = ROWS(receiver_options), schedule_rows = ROWS(schedule_options);
 
 #define SECTION(name, help, table)                                                                           \
     {                                                                                                        \
