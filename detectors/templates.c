@@ -116,7 +116,7 @@ static uint64_t difference(const struct log_template *a, const struct log_templa
 {
     uint64_t differ = 0;
 
-    for (unsigned i = 0; i < a->tokens; i++)
+    for (unsigned i = 0; i < SKELETON_TOKENS_MAX && i < a->tokens; i++)
         differ |= (uint64_t)(a->hash[i] != b->hash[i]) << i;
     return differ & ~(a->values | b->values);
 }

@@ -126,11 +126,16 @@ static bool speak(struct watch *watch, struct id128 key, int64_t second)
     return true;
 }
 
+static int64_t end_of(int64_t second)
+{
+    return (second + 1) * SECOND_US;
+}
+
 static void say_second(struct watch *watch, enum watch_sort sort, struct span source, struct span host,
                        int64_t second)
 {
     struct watch_word word = {.sort = (uint8_t)sort,
-                              .order_us = (second + 1) * SECOND_US,
+                              .order_us = end_of(second),
                               .started_us = TIME_NONE,
                               .duration_ms = NAN,
                               .texts = {[WATCH_SOURCE] = source, [WATCH_HOST] = host}};
@@ -236,7 +241,7 @@ static void say_template(struct watch *watch, const struct event_batch *batch, u
                               .attempt = is_trouble(batch->level[row]),
                               .map_index = INT32_MIN,
                               .version = (uint64_t)batch->offset[row],
-                              .order_us = (second + 1) * SECOND_US,
+                              .order_us = end_of(second),
                               .started_us = TIME_NONE,
                               .duration_ms = NAN,
                               .texts = {[WATCH_SOURCE] = batch->source[row],
