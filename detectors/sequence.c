@@ -295,7 +295,7 @@ void sequence_learn(struct sequence *model, const struct sequence_run *run,
 
 static void put_times(const struct sequence_reason *reason, struct buffer *out)
 {
-    buffer_print(out, ", seen %.0f of %.0f times", floor(reason->seen), fmax(1, floor(reason->of)));
+    buffer_print(out, ", as in %.0f of %.0f before", floor(reason->seen), fmax(1, floor(reason->of)));
 }
 
 static void put_name(struct span name, const char *empty, struct buffer *out)

@@ -88,7 +88,7 @@ void sequence_judge(const struct sequence *model, const struct sequence_run *run
 void sequence_learn(struct sequence *model, const struct sequence_run *run,
                     const struct sequence_verdict *verdict, bool known_good);
 
-/* The reason in words: "step b follows a, seen 0 of 812 times". */
+/* The reason in words: "step b follows a, as in 0 of 812 before". */
 void sequence_reason_put(const struct sequence_reason *reason, struct buffer *out);
 
 void sequence_pack(const struct sequence *model, struct buffer *out);

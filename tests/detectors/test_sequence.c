@@ -102,7 +102,7 @@ static void test_surprises_by_hand(void **state)
     assert_true(verdict.odd);
     assert_int_equal(verdict.reason_count, 2);
     assert_reason(&verdict.reasons[0], "c is in none of 10 runs before");
-    assert_reason(&verdict.reasons[1], "b is missing, seen 0 of 10 times");
+    assert_reason(&verdict.reasons[1], "b is missing, as in 0 of 10 before");
 
     verdict = judge(model, "a b");
     assert_false(verdict.odd);
@@ -122,14 +122,14 @@ static void test_order_and_counts_are_told(void **state)
     verdict = judge(model, "load send check");
     assert_true(verdict.odd);
     assert_near(verdict.counts, judge(model, "load check send").counts); /* order does not matter to counts */
-    assert_reason(&verdict.reasons[0], "send follows load, seen 0 of 50 times");
+    assert_reason(&verdict.reasons[0], "send follows load, as in 0 of 50 before");
     verdict = judge(model, "load check send send send");
     assert_true(verdict.odd);
     assert_int_equal(verdict.reasons[0].kind, SEQUENCE_ORDER);
     for (unsigned i = 1; i < verdict.reason_count; i++)
         assert_true(verdict.reasons[i].surprise <= verdict.reasons[i - 1].surprise);
     verdict = judge(model, "load");
-    assert_reason(&verdict.reasons[0], "the end follows load, seen 0 of 50 times");
+    assert_reason(&verdict.reasons[0], "the end follows load, as in 0 of 50 before");
     sequence_free(model);
 }
 
@@ -143,7 +143,7 @@ static void test_attributes_count_in_their_step(void **state)
     verdict = judge(model, "a=bob b=bob"); /* bob is known, but not to do a */
     /* (100 + 2) / 202 of all values, a hundredth of that in a */
     assert_near(verdict.steps, -log(102.0 / 202 / 101));
-    assert_reason(&verdict.reasons[0], "user of a is bob, seen 0 of 100 times");
+    assert_reason(&verdict.reasons[0], "user of a is bob, as in 0 of 100 before");
     assert_true(judge(model, "a=eve b=bob").odd);
     assert_near(judge(model, "a= b").steps, judge(model, "a b").steps); /* an empty value is none */
     sequence_free(model);

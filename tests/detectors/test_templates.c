@@ -46,8 +46,13 @@ static void learn_names(struct templates *templates, const char *before, const c
 {
     char line[200];
 
-    for (const char *at = names; *at; at += strcspn(at, " ") + (at[strcspn(at, " ")] == ' ')) {
-        (void)snprintf(line, sizeof line, "%s%.*s%s", before, (int)strcspn(at, " "), at, after);
+    for (size_t size; *names; names += size + (names[size] == ' ')) {
+        char name[64] = "";
+
+        size = strcspn(names, " ");
+        assert_true(size < sizeof name);
+        memcpy(name, names, size);
+        (void)snprintf(line, sizeof line, "%s%s%s", before, name, after);
         (void)learn(templates, line, NULL);
     }
 }

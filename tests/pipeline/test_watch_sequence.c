@@ -146,7 +146,7 @@ static void test_an_odd_branch(void **state)
     advance(rig);
     assert_told(rig,
                 "firing w r15 'w took an odd course: huge is in none of 15 runs before; small is missing, "
-                "seen 0 of 15 times'\n");
+                "as in 0 of 15 before'\n");
     say_run(rig, "pick small publish", STATE_SUCCESS);
     advance(rig);
     assert_told(rig, "over w r16 ''\n");
@@ -220,7 +220,7 @@ static void test_children(void **state)
     }
     advance(rig);
     assert_told(rig, "firing w p31 'w took an odd course: review is in none of 31 runs before; charge is "
-                     "missing, seen 0 of 31 times'\n");
+                     "missing, as in 0 of 31 before'\n");
     rig_close(rig);
 }
 
