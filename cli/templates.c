@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "cli/commands.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,6 +65,7 @@ static size_t record_size(struct reader *reader)
 
 static bool read_more(struct reader *reader)
 {
+    assert(reader->data);
     memmove(reader->data, reader->data + reader->at, reader->size - reader->at);
     reader->size -= reader->at;
     reader->at = 0;
@@ -168,7 +170,7 @@ static struct span put_digits(uint64_t value, char number[24])
 static enum status next_record(struct reader *reader, char number[24], struct record *ret_record,
                                struct error *error)
 {
-    struct span text, field;
+    struct span text = {0}, field;
     enum status status = next_text(reader, &text, error);
     unsigned found = 0;
 
@@ -279,7 +281,7 @@ static enum status store_state(const struct templates *templates, const char *pa
 static enum status learn(struct reader *reader, struct templates *templates, struct error *error)
 {
     struct skeleton skeleton;
-    struct record record;
+    struct record record = {0};
     enum status status;
     char number[24];
     bool is_new;
@@ -387,7 +389,7 @@ static bool write_lines(struct buffer *out)
 static enum status tell(struct reader *reader, struct templates *templates, bool values, struct error *error)
 {
     struct output *output = memory_new(sizeof *output);
-    struct record record;
+    struct record record = {0};
     enum status status;
     char number[24];
     bool good = true;

@@ -210,7 +210,7 @@ static bool is_any(const char *text, size_t size, const known_word *words, size_
     return found;
 }
 
-#define IS_ANY(text, size, words) is_any(text, size, words, sizeof words / sizeof *words)
+#define IS_ANY(text, size, words) is_any(text, size, words, sizeof(words) / sizeof *(words))
 
 static struct span token_text(const struct skeleton *skeleton, const struct token *token)
 {

@@ -151,14 +151,14 @@ static bool fits(const struct log_template *template, const struct log_template 
 static struct log_template *match(const struct templates *templates, const struct log_template *line)
 {
     struct log_template *best = NULL, *next;
-    int best_values = SKELETON_TOKENS_MAX + 1;
+    int best_values = 0;
 
     for (struct log_template *at = first_of_shape(templates, line->shape); at; at = next) {
         next = next_template(templates, at);
         if (!same_shape(at, line) || !fits(at, line))
             continue;
         int values = __builtin_popcountll(at->values);
-        if (values < best_values || (values == best_values && at->id < best->id)) {
+        if (!best || values < best_values || (values == best_values && at->id < best->id)) {
             best = at;
             best_values = values;
         }

@@ -71,7 +71,7 @@ static bool take_part(const struct cron_field *field, const char **at, const cha
         step = take_value(&number, at, end);
         to = is_one ? field->most : to;
     }
-    if (from < field->least || to > field->most || from > to || step < 1)
+    if (from < 0 || from < field->least || to > field->most || from > to || step < 1)
         return false;
     for (int value = from; value <= to; value += step)
         *bits |= 1ull << value;

@@ -68,8 +68,8 @@ static struct id128 identity_of(yajl_val line)
     id_begin(&builder);
     id_add_text(&builder, text_at(line, NULL, "rule"));
     id_add_text(&builder, text_at(line, NULL, "target"));
-    for (size_t i = 0; labels && i < YAJL_GET_OBJECT(labels)->len; i++) {
-        const char *name = YAJL_GET_OBJECT(labels)->keys[i];
+    for (size_t i = 0; YAJL_IS_OBJECT(labels) && i < labels->u.object.len; i++) {
+        const char *name = labels->u.object.keys[i];
 
         id_add_text(&builder, span_of(name));
         id_add_text(&builder, text_at(line, "labels", name));

@@ -87,7 +87,7 @@ enum status labels_add(struct labels *labels, struct span line, const char *rule
     char *text = memory_text(line.data, line.size), reason[160];
     yajl_val tree = yajl_tree_parse(text, reason, sizeof reason),
              of_rule = YAJL_IS_OBJECT(tree) ? member(tree, "rule") : NULL;
-    struct incident incident;
+    struct incident incident = {0};
     enum status status;
 
     if (!YAJL_IS_OBJECT(tree))

@@ -115,7 +115,7 @@ static void anneal(struct walk *walk, gsl_rng *random)
 
 static double vector_cost(const gsl_vector *vector, void *owner)
 {
-    double point[SEARCH_DIMENSIONS_MAX];
+    double point[SEARCH_DIMENSIONS_MAX] = {0};
 
     for (size_t i = 0; i < vector->size; i++)
         point[i] = gsl_vector_get(vector, i);

@@ -239,7 +239,7 @@ static void take_back(const struct tune *tune, struct tune_trial *best)
         struct tune_trial trial = *best;
 
         trial.values[i] = tune->before.values[i];
-        if (memcmp(&trial.values[i], &best->values[i], sizeof trial.values[i]) == 0)
+        if (trial.values[i] <= best->values[i] && trial.values[i] >= best->values[i])
             continue;
         run_trial(tune, &trial);
         if (trial.cost <= best->cost + GAIN_LEAST)
