@@ -207,7 +207,7 @@ static enum status walk(const char *path, struct span text, struct sequence *mod
             take_run(model, pass, parsed, good, &out);
         yajl_tree_free(parsed->root);
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && out.size)
         (void)fwrite(out.data, 1, out.size, stdout);
     buffer_free(&out);
     free(parsed->attributes);

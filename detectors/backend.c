@@ -254,11 +254,10 @@ static bool is_news(const struct backend_settings *settings, struct backend_stat
 static bool follow_episode(const struct backend_settings *settings, struct backend_state *state,
                            int64_t bucket_us, int64_t end_us, bool anomaly, bool news)
 {
-    int64_t silence_us = REST_BUCKETS_MIN * bucket_us;
+    double silence_us =
+        (double)bucket_us + fmax(REST_BUCKETS_MIN * (double)bucket_us, (double)settings->rest_us);
 
-    if (silence_us < settings->rest_us)
-        silence_us = settings->rest_us;
-    if (!anomaly || (state->in_episode && end_us - state->last_us > silence_us + bucket_us))
+    if (!anomaly || (state->in_episode && (double)(end_us - state->last_us) > silence_us))
         state->in_episode = 0;
     if (!anomaly || state->in_episode)
         return anomaly;

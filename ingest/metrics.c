@@ -133,10 +133,12 @@ bool metric_name(const struct json_item *item, struct span first, struct span se
 
     if (!name)
         return false;
-    memcpy(name, first.data, first.size);
+    if (first.size)
+        memcpy(name, first.data, first.size);
     if (dot)
         name[first.size] = '.';
-    memcpy(name + first.size + dot, second.data, second.size);
+    if (second.size)
+        memcpy(name + first.size + dot, second.data, second.size);
     *ret_name = span_make(name, size);
     return true;
 }

@@ -62,7 +62,7 @@ struct overdue {
     struct id128 task;
     int64_t since_us;
     uint32_t overdue; /* a task: attempts told of and still running */
-    bool told;
+    uint8_t told;
 };
 
 /* NULL: not known. */

@@ -18,8 +18,8 @@ struct heard {
     int64_t longest_us;
     int64_t last_us;
     uint32_t count;
-    int64_t offline_us; /* when it said that it goes; one that is soon back is no news */
-    bool is_heard, is_offline;
+    int64_t offline_us;           /* when it said that it goes; one that is soon back is no news */
+    uint8_t is_heard, is_offline; /* what is stored may be damaged: any byte is one */
 };
 
 static double seconds(double us)

@@ -21,7 +21,7 @@ static const double rare_share = 0.02; /* of the runs before were as surprising;
 
 struct course { /* of a run; of a workflow all zero */
     struct id128 workflow;
-    bool ended;
+    uint8_t ended;
 };
 
 struct step_told {

@@ -12,9 +12,9 @@ struct stuck {
     struct watch_level waits; /* of a task */
     struct id128 task;        /* of one that waits */
     int64_t since_us;
-    uint32_t stuck;   /* of a task: told of and still waiting */
-    bool is_approval; /* it waits for consent */
-    bool told;
+    uint32_t stuck;      /* of a task: told of and still waiting */
+    uint8_t is_approval; /* it waits for consent */
+    uint8_t told;
 };
 
 /* What is usual is another thing in a queue than for consent. */
