@@ -180,6 +180,8 @@ void workload_plan_begin(struct workload *workload, const char *checkpoint, stru
     workload->plans++;
     buffer_init(out, PLAN_BYTES_MAX);
     workload_plan_head(options->runs_told, out);
+    if (!options->runs_told)
+        buffer_put_text(out, "watch: false\n"); /* a case measures what it names */
     buffer_print(out, "workers: %u\nstore: {path: bench-%u.db, checkpoint: %s}\nsources:\n", options->workers,
                  workload->plans, checkpoint);
     if (options->brokers)
