@@ -164,24 +164,31 @@ static void say_source(struct watch *watch, struct span source, int64_t second)
     say_second(watch, WORD_EVENTS, source, (struct span){0}, second);
 }
 
+/* What a row of a task says, but for what is the sort's own. */
+static struct watch_word word_of(enum watch_sort sort, const struct event_batch *batch, uint32_t row,
+                                 int64_t order_us)
+{
+    return (struct watch_word){.sort = (uint8_t)sort,
+                               .map_index = INT32_MIN,
+                               .order_us = order_us,
+                               .started_us = TIME_NONE,
+                               .duration_ms = NAN,
+                               .texts = {[WATCH_SOURCE] = batch->source[row],
+                                         [WATCH_NAMESPACE] = batch->namespace_[row],
+                                         [WATCH_WORKFLOW] = batch->workflow[row],
+                                         [WATCH_TASK] = batch->task[row],
+                                         [WATCH_RUN] = batch->run[row],
+                                         [WATCH_RUN_NAME] = batch->run_name[row]}};
+}
+
 static void say_check(struct watch *watch, const struct event_batch *batch, uint32_t row, int64_t order_us)
 {
     bool passed = span_is(batch->result[row], "passed");
-    struct watch_word word = {.sort = passed ? WORD_CHECK_PASSED : WORD_CHECK_FAILED,
-                              .attempt = batch->attempt[row],
-                              .map_index = INT32_MIN,
-                              .order_us = order_us,
-                              .started_us = TIME_NONE,
-                              .duration_ms = NAN,
-                              .texts = {[WATCH_SOURCE] = batch->source[row],
-                                        [WATCH_NAMESPACE] = batch->namespace_[row],
-                                        [WATCH_WORKFLOW] = batch->workflow[row],
-                                        [WATCH_TASK] = batch->task[row],
-                                        [WATCH_RUN] = batch->run[row],
-                                        [WATCH_RUN_NAME] = batch->run_name[row],
-                                        [WATCH_ERROR] = batch->error[row],
-                                        [WATCH_URL] = batch->url[row]}};
+    struct watch_word word = word_of(passed ? WORD_CHECK_PASSED : WORD_CHECK_FAILED, batch, row, order_us);
 
+    word.attempt = batch->attempt[row];
+    word.texts[WATCH_ERROR] = batch->error[row];
+    word.texts[WATCH_URL] = batch->url[row];
     if (passed || span_is(batch->result[row], "failed"))
         watch_word_send(&word, watch->port, watch->workers);
 }
@@ -237,22 +244,12 @@ static void say_template(struct watch *watch, const struct event_batch *batch, u
 {
     struct span message = batch->message[row];
     const char *newline = memchr(message.data, '\n', message.size);
-    struct watch_word word = {.sort = WORD_TEMPLATE,
-                              .attempt = is_trouble(batch->level[row]),
-                              .map_index = INT32_MIN,
-                              .version = (uint64_t)batch->offset[row],
-                              .order_us = end_of(second),
-                              .started_us = TIME_NONE,
-                              .duration_ms = NAN,
-                              .texts = {[WATCH_SOURCE] = batch->source[row],
-                                        [WATCH_NAMESPACE] = batch->namespace_[row],
-                                        [WATCH_WORKFLOW] = batch->workflow[row],
-                                        [WATCH_TASK] = batch->task[row],
-                                        [WATCH_RUN] = batch->run[row],
-                                        [WATCH_RUN_NAME] = batch->run_name[row],
-                                        [WATCH_HOST] = batch->host[row]}};
+    struct watch_word word = word_of(WORD_TEMPLATE, batch, row, end_of(second));
     char text[WATCH_LINE_BYTES];
 
+    word.attempt = is_trouble(batch->level[row]);
+    word.version = (uint64_t)batch->offset[row];
+    word.texts[WATCH_HOST] = batch->host[row];
     if (newline)
         message.size = (uint32_t)(newline - message.data);
     struct span template = watch_line_template(message, word.texts, text);
